@@ -1,0 +1,169 @@
+package taskspan
+
+// Version is the protocol version, sent as the version of [ScopeReport].
+const Version = "1"
+
+// Instrumentation scopes.
+const (
+	// ScopeReport holds report spans and nothing else, so that a collector finds
+	// them by looking at scopes.
+	ScopeReport = "async_inspect/report"
+	// ScopeDetector holds what the collector side adds.
+	ScopeDetector = "async_inspect/detector"
+)
+
+// Names of report and detector spans. The name of a wait report is the one of
+// the wait span: [WaitSpanPrefix], the kind, a space, the resource's name.
+const (
+	SpanHeartbeat        = "async_inspect.heartbeat"
+	SpanTaskReport       = "async_inspect.task"
+	SpanLockOrder        = "async_inspect.lock_order"
+	SpanDeadlock         = "deadlock"
+	SpanDeadlockResolved = "deadlock.resolved"
+	WaitSpanPrefix       = "wait "
+)
+
+// Resource attributes. A process is service.name + service.instance.id + epoch.
+const (
+	// ProcessEpoch is the start of the process in unix nanoseconds. It tells
+	// restarts of one instance id apart, and says that this process sends
+	// heartbeats: its tasks are counted from those and never from its spans.
+	ProcessEpoch = "async_inspect.process.epoch"
+)
+
+// Attributes of every report span.
+const (
+	Report         = "async_inspect.report"          // string, a ReportKind
+	ReportSequence = "async_inspect.report.sequence" // int, +1 per report span of a process
+)
+
+// Attributes of tasks, on task spans and on reports.
+const (
+	TaskName                = "async_inspect.task.name"
+	TaskState               = "async_inspect.task.state" // string, a State
+	TaskStart               = "async_inspect.task.start_unix_nano"
+	TaskParentSpanID        = "async_inspect.task.parent_span_id"
+	TaskRemoteParent        = "async_inspect.task.remote_parent" // "<trace id>/<span id>"
+	TaskBlockedNS           = "async_inspect.task.blocked_ns"
+	TaskWaits               = "async_inspect.task.waits"
+	TaskLongestWaitNS       = "async_inspect.task.longest_wait_ns"
+	TaskLongestWaitResource = "async_inspect.task.longest_wait_resource"
+	TaskAllocatedBytes      = "async_inspect.task.allocated_bytes"   // of the whole process, while the task ran
+	TaskAllocatedObjects    = "async_inspect.task.allocated_objects" // of the whole process, while the task ran
+)
+
+// Attributes of waits, on wait spans and on wait reports.
+const (
+	WaitID              = "async_inspect.wait.id"
+	WaitRevision        = "async_inspect.wait.revision"
+	WaitOpen            = "async_inspect.wait.open"
+	WaitKind            = "async_inspect.wait.kind" // string, a Kind
+	WaitResourceID      = "async_inspect.wait.resource.id"
+	WaitResourceName    = "async_inspect.wait.resource.name"
+	WaitNeed            = "async_inspect.wait.need"
+	WaitHoldersComplete = "async_inspect.wait.holders.complete"
+	WaitDeadline        = "async_inspect.wait.deadline_unix_nano"
+	WaitInferred        = "async_inspect.wait.inferred"
+	Holds               = "async_inspect.holds" // string[]
+)
+
+// Attributes of the links of a wait report: one link per holder.
+const (
+	HoldGeneration = "async_inspect.hold.generation"
+	HoldSince      = "async_inspect.hold.since_unix_nano" // 0: unknown
+	HoldWeight     = "async_inspect.hold.weight"          // absent: 1
+)
+
+// Attributes of heartbeats.
+const (
+	HeartbeatIntervalMS = "async_inspect.heartbeat.interval_ms"
+	HeartbeatFinal      = "async_inspect.heartbeat.final"
+	HeartbeatPart       = "async_inspect.heartbeat.part"  // 1-based
+	HeartbeatParts      = "async_inspect.heartbeat.parts" // absent: 1
+	WaitsIDs            = "async_inspect.waits.ids"
+	WaitsRevisions      = "async_inspect.waits.revisions"
+	TasksRunning        = "async_inspect.tasks.running"
+	TasksBlocked        = "async_inspect.tasks.blocked"
+	TasksStarted        = "async_inspect.tasks.started"
+	TasksCompleted      = "async_inspect.tasks.completed"
+	TasksFailed         = "async_inspect.tasks.failed"
+	TasksCancelled      = "async_inspect.tasks.cancelled"
+	TasksByName         = "async_inspect.tasks.by_name" // string[], each a JSON object [NameCounts]
+	Events              = "async_inspect.events"
+	Dropped             = "async_inspect.dropped" // string[], each "reason=count"
+	Overhead            = "async_inspect.overhead"
+	SamplingRate        = "async_inspect.sampling.rate"
+	Memory              = "async_inspect.memory" // JSON object
+)
+
+// OtherNames is the name under which a heartbeat sums the tasks beyond
+// [MaxNames] names.
+const OtherNames = "other"
+
+// NameCounts is one element of [TasksByName].
+type NameCounts struct {
+	Name      string `json:"name"`
+	Started   int64  `json:"started"`
+	Completed int64  `json:"completed"`
+	Failed    int64  `json:"failed"`
+	Cancelled int64  `json:"cancelled"`
+	Running   int64  `json:"running"`
+	Blocked   int64  `json:"blocked"`
+}
+
+// Attributes of lock_order reports.
+const (
+	LockOrderHeld   = "async_inspect.lock_order.held"
+	LockOrderTaken  = "async_inspect.lock_order.taken"
+	LockOrderGuards = "async_inspect.lock_order.guards"
+	LockOrderMode   = "async_inspect.lock_order.mode"
+)
+
+// Attributes of detector spans.
+const (
+	DeadlockID         = "async_inspect.deadlock.id"
+	DeadlockConfidence = "async_inspect.deadlock.confidence"
+	DeadlockKind       = "async_inspect.deadlock.kind"
+	DeadlockSize       = "async_inspect.deadlock.size"
+	DeadlockVictims    = "async_inspect.deadlock.victims"
+	DeadlockServices   = "async_inspect.deadlock.services"
+	DeadlockCycle      = "async_inspect.deadlock.cycle"
+	DeadlockSuggestion = "async_inspect.deadlock.suggestion"
+)
+
+// Values of error.type that async-inspect sets.
+const (
+	ErrorPanic       = "panic"
+	ErrorDeadlock    = "deadlock"
+	ErrorProcessLost = "process_lost"
+)
+
+// Prefixes of resource ids that mean the same thing in every process. An id
+// without one of them is local to its process.
+const (
+	ResourceSpan     = "span:" // span:<trace id>/<client span id>: a remote call
+	ResourceExternal = "ext:"  // ext:<name>: a named thing outside, such as a distributed lock
+)
+
+// Attributes of OpenTelemetry's semantic conventions (v1.37.0) that the protocol
+// uses. They stand here so that the vocabulary depends on nothing.
+const (
+	CodeFunctionName  = "code.function.name"
+	CodeFilePath      = "code.file.path"
+	CodeLineNumber    = "code.line.number"
+	CodeStacktrace    = "code.stacktrace"
+	ThreadID          = "thread.id"
+	ErrorType         = "error.type"
+	ServiceName       = "service.name"
+	ServiceInstanceID = "service.instance.id"
+)
+
+// Limits that both sides know. A sender stays below them; a receiver cuts what
+// is above them and counts it.
+const (
+	MaxHolders        = 32   // links of one wait report; more make the holders incomplete
+	MaxHeartbeatWaits = 4096 // waits in one part of a heartbeat
+	MaxNames          = 200  // names in TasksByName
+	MaxStringBytes    = 256  // an identifying string; stack traces and JSON have their own limit
+	MaxStackBytes     = 8192 // CodeStacktrace
+)

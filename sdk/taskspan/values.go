@@ -1,0 +1,53 @@
+package taskspan
+
+// State is the value of [TaskState].
+type State string
+
+// The states of a task. A process itself tells the first five; lost and
+// deadlocked are found on the collector side.
+const (
+	Running    State = "running"
+	Blocked    State = "blocked"
+	Completed  State = "completed"
+	Failed     State = "failed"
+	Cancelled  State = "cancelled"
+	Lost       State = "lost"       // its process went away without a goodbye
+	Deadlocked State = "deadlocked" // it can never proceed
+)
+
+// Ended reports whether a task in this state will never run again.
+func (s State) Ended() bool {
+	return s == Completed || s == Failed || s == Cancelled || s == Lost
+}
+
+// ReportKind is the value of [Report].
+type ReportKind string
+
+// The kinds of report spans.
+const (
+	ReportWait      ReportKind = "wait"
+	ReportTask      ReportKind = "task"
+	ReportHeartbeat ReportKind = "heartbeat"
+	ReportLockOrder ReportKind = "lock_order"
+)
+
+// Kind is the value of [WaitKind]: what a task waits for.
+type Kind string
+
+// The wait kinds.
+const (
+	WaitMutex          Kind = "mutex"
+	WaitRWMutexRead    Kind = "rwmutex.read"
+	WaitRWMutexWrite   Kind = "rwmutex.write"
+	WaitSemaphore      Kind = "semaphore"
+	WaitChannelSend    Kind = "channel.send"
+	WaitChannelReceive Kind = "channel.receive"
+	WaitSelect         Kind = "select"
+	WaitCond           Kind = "cond"
+	WaitJoin           Kind = "join"
+	WaitSingleflight   Kind = "singleflight"
+	WaitRemote         Kind = "remote"
+	WaitExternal       Kind = "external"
+	WaitSleep          Kind = "sleep"
+	WaitIO             Kind = "io"
+)
