@@ -1,0 +1,42 @@
+package inspect
+
+import (
+	"strconv"
+	"sync/atomic"
+)
+
+// dropReason says why something was not recorded. The list is closed: every
+// place that drops anything counts it under one of these, and heartbeats tell
+// the collector.
+type dropReason int
+
+const (
+	dropMaxTasks     dropReason = iota // more live tasks than max_tasks: counted, but not listed
+	dropMaxEvents                      // more inspection points than max_events: counted, but not kept
+	dropReportQueue                    // the report queue was full
+	dropReportExport                   // the collector refused a report for good
+	dropSpanExport                     // the span exporter failed or its queue was full
+	dropSpanTable                      // more open spans than are followed
+	dropReasons
+)
+
+func (r dropReason) String() string {
+	return [...]string{
+		"max_tasks", "max_events", "report_queue_full", "report_export", "span_export", "open_spans",
+	}[r]
+}
+
+type dropCounters [dropReasons]atomic.Int64
+
+func (d *dropCounters) add(r dropReason, n int64) { d[r].Add(n) }
+
+// list returns "reason=count" for each reason that occurred.
+func (d *dropCounters) list() []string {
+	var l []string
+	for r := range dropReasons {
+		if n := d[r].Load(); n > 0 {
+			l = append(l, r.String()+"="+strconv.FormatInt(n, 10))
+		}
+	}
+	return l
+}

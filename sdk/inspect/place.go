@@ -1,0 +1,105 @@
+package inspect
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// place is a line of code. Places are kept as return addresses until somebody
+// wants to read them.
+type place struct {
+	function string // as in code.function.name: with the package's path
+	file     string
+	line     int
+
+	attributes []attribute.KeyValue // the same, ready for a span
+}
+
+// places remembers resolved addresses; it is bounded by the size of the program.
+var places sync.Map // uintptr -> place
+
+// placeOf resolves a return address, as runtime.Callers gives them.
+func placeOf(pc uintptr) place {
+	if pc == 0 {
+		return place{}
+	}
+	if p, ok := places.Load(pc); ok {
+		return p.(place)
+	}
+	frame, _ := runtime.CallersFrames([]uintptr{pc}).Next()
+	p := place{function: frame.Function, file: frame.File, line: frame.Line}
+	if p.function != "" {
+		p.attributes = []attribute.KeyValue{
+			attribute.String(taskspan.CodeFunctionName, p.function),
+			attribute.String(taskspan.CodeFilePath, p.file),
+			attribute.Int(taskspan.CodeLineNumber, p.line),
+		}
+	}
+	places.Store(pc, p)
+	return p
+}
+
+// firstOutside returns the first address that is not in the runtime, in package
+// sync or in this package: the line of the application that waits. Its own
+// tests count as the application.
+func firstOutside(pcs []uintptr) uintptr {
+	for _, pc := range pcs {
+		if p := placeOf(pc); !ours(p) {
+			return pc
+		}
+	}
+	return 0
+}
+
+const packagePath = "github.com/asyncinspect/asyncinspect/sdk/inspect"
+
+func ours(p place) bool {
+	if strings.HasPrefix(p.function, "runtime.") || strings.HasPrefix(p.function, "sync.") ||
+		strings.HasPrefix(p.function, "internal/sync.") {
+		return true
+	}
+	rest, ok := strings.CutPrefix(p.function, packagePath)
+	return ok && strings.HasPrefix(rest, ".") && !strings.HasSuffix(p.file, "_test.go")
+}
+
+// shortFunction is a function's name without the path of its package.
+func shortFunction(function string) string {
+	return function[strings.LastIndexByte(function, '/')+1:]
+}
+
+// placeAttributes are the code.* attributes of a return address.
+func placeAttributes(pc uintptr) []attribute.KeyValue {
+	p := placeOf(pc)
+	if p.function == "" {
+		return nil
+	}
+	return p.attributes
+}
+
+// stacktrace writes the stack as Go does, without the frames of the SDK on top.
+func stacktrace(stack []uintptr) string {
+	var b strings.Builder
+	for i, pc := range stack {
+		if !ours(placeOf(pc)) {
+			stack = stack[i:]
+			break
+		}
+	}
+	frames := runtime.CallersFrames(stack)
+	for {
+		f, more := frames.Next()
+		if f.Function != "" {
+			fmt.Fprintf(&b, "%s\n\t%s:%d\n", f.Function, f.File, f.Line)
+		}
+		if !more || b.Len() > taskspan.MaxStackBytes {
+			break
+		}
+	}
+	return b.String()[:min(b.Len(), taskspan.MaxStackBytes)]
+}

@@ -1,0 +1,154 @@
+package inspect
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// inspectors counts the running Inspectors. At 0 nobody looks at waits, so none
+// are entered into the table.
+var inspectors atomic.Int32
+
+const (
+	shallowStack = 6  // enough to get past this package to the line that waits
+	deepStack    = 32 // with backtraces
+)
+
+// wait is a goroutine that blocks now. It lives in the table from just before
+// it blocks until just after, and belongs to its shard in between and after.
+type wait struct {
+	links[wait]
+	id        uint64
+	goroutine uint64
+	task      *Task // whom it blocks; nil: a goroutine without a task
+	kind      taskspan.Kind
+	on        waitable
+	start     nanos
+	deadline  nanos // 0: none
+	depth     int
+	stack     [deepStack]uintptr
+}
+
+func (w *wait) at() *links[wait] { return &w.links }
+
+func (w *wait) view() waitView {
+	return waitView{
+		id: w.id, goroutine: w.goroutine, task: w.task, kind: w.kind, on: w.on,
+		start: w.start, deadline: w.deadline, places: append([]uintptr(nil), w.stack[:w.depth]...),
+	}
+}
+
+// beginWait enters the running goroutine into the table as blocked on a
+// resource. The task is the one of ctx, or else the innermost one of the
+// goroutine; ctx may be nil. What cannot be cancelled passes no context in ctx
+// and gives its task with withTask.
+//
+// It returns nil, which endWait takes, if nobody looks.
+func beginWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
+	if inspectors.Load() == 0 {
+		return nil
+	}
+	var (
+		t        *Task
+		deadline nanos
+	)
+	if ctx != nil {
+		t = TaskFromContext(ctx)
+		if d, ok := ctx.Deadline(); ok {
+			deadline = nanosOf(d)
+		}
+	}
+	g := goid.Get()
+	if g == 0 {
+		g = t.pseudo()
+	}
+	w := waitPool.Get().(*wait)
+	*w = wait{goroutine: g, task: t, kind: kind, on: on, deadline: deadline}
+	depth := shallowStack
+	if t == nil || t.ins.backtraces {
+		depth = deepStack
+	}
+	w.depth = runtime.Callers(2, w.stack[:depth])
+	on.identify(kind, w.stack[:w.depth])
+	w.start = now()
+
+	s := shardOf(g)
+	s.mu.Lock()
+	if t == nil {
+		w.task = s.current[g]
+	}
+	s.waitSeq++
+	w.id = s.waitSeq*shards + g%shards
+	pushBack(&s.waits, w)
+	s.mu.Unlock()
+	return w
+}
+
+// endWait removes the wait from the table and books it on its task.
+func endWait(w *wait) {
+	if w == nil {
+		return
+	}
+	s := shardOf(w.goroutine)
+	s.mu.Lock()
+	remove(&s.waits, w)
+	s.mu.Unlock()
+
+	if t := w.task; t != nil {
+		blocked := now().sub(w.start)
+		t.blocked(w.on, blocked)
+		if t.recording() && blocked >= t.ins.minWait {
+			t.waitSpan(w, blocked)
+		}
+	}
+	w.task, w.on = nil, nil
+	waitPool.Put(w)
+}
+
+var waitPool = sync.Pool{New: func() any { return new(wait) }}
+
+// openWaits appends views of the waits that began at or before a time.
+func openWaits(before nanos, into []waitView) []waitView {
+	for i := range table {
+		s := &table[i]
+		s.mu.Lock()
+		for w := s.waits.front; w != nil && w.start <= before; w = w.next {
+			into = append(into, w.view())
+		}
+		s.mu.Unlock()
+	}
+	return into
+}
+
+// waitOf returns the open wait of a goroutine. A goroutine waits for one thing
+// at a time, except inside Wait, whose function may wait again: the innermost
+// wait is the one that blocks.
+func waitOf(goroutine uint64) (waitView, bool) {
+	s := shardOf(goroutine)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for w := s.waits.back; w != nil; w = w.prev {
+		if w.goroutine == goroutine {
+			return w.view(), true
+		}
+	}
+	return waitView{}, false
+}
+
+// stillOpen reports whether the wait has not ended.
+func stillOpen(id, goroutine uint64) bool {
+	s := shardOf(goroutine)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for w := s.waits.front; w != nil; w = w.next {
+		if w.id == id {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,98 @@
+package inspect
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// waitable is a thing that can be waited for. The reporter asks it who could
+// end a wait. Its methods are called concurrently with everything else and with
+// no lock of the SDK held; they return what stands at the moment of the call.
+type waitable interface {
+	// identify gives the resource a name, if it has none, from the kind and the
+	// stack of its first wait.
+	identify(kind taskspan.Kind, stack []uintptr)
+	// identity returns the id and name of the resource, as they travel.
+	identity() (id, name string)
+	// holders adds to s who must let go before w can end.
+	holders(w *waitView, s *holderSet)
+}
+
+// holderSet collects the holders of one wait.
+type holderSet struct {
+	list []holder
+	// need is the weight of holders that must let go; 0 means all of them.
+	need int64
+	// complete says that nobody else can end the wait. Left false, the wait is
+	// never proof of a deadlock.
+	complete bool
+	// inferred says that the wait itself is a guess, such as an open client span.
+	inferred bool
+}
+
+func (s *holderSet) add(h holder) { s.list = append(s.list, h) }
+
+func (s *holderSet) reset() { *s = holderSet{list: s.list[:0]} }
+
+// holder is who must let go: a task, or the goroutine that acquired (resolved
+// to a task only now, when somebody looks).
+type holder struct {
+	goroutine  uint64 // the goroutine, or 0 if task is set
+	task       *Task
+	generation uint64
+	since      int64   // unix nanoseconds, 0 if not known
+	weight     int64   // 0 means 1
+	place      uintptr // where it was taken, 0 if not known
+}
+
+// resource is the name under which a lock appears. Locks get one when they are
+// named or first waited for; an uncontended lock without a name costs nothing.
+type resource struct {
+	id   uint64
+	name string
+}
+
+var lastResource atomic.Uint64
+
+// named is the part of a primitive that holds its resource.
+type named struct{ res atomic.Pointer[resource] }
+
+// setName gives the primitive a name. The first name stays.
+func (n *named) setName(name string) {
+	n.res.CompareAndSwap(nil, &resource{id: lastResource.Add(1), name: name})
+}
+
+// identify names the resource after the kind and the function of its first
+// wait: functions are few and mean something to a reader, addresses are neither.
+func (n *named) identify(kind taskspan.Kind, stack []uintptr) {
+	if n.res.Load() != nil {
+		return
+	}
+	name := string(kind)
+	if p := placeOf(firstOutside(stack)); p.function != "" {
+		name += " in " + shortFunction(p.function)
+	}
+	n.setName(name)
+}
+
+func (n *named) identity() (id, name string) {
+	r := n.res.Load()
+	if r == nil {
+		return "", ""
+	}
+	return fmt.Sprintf("r%d", r.id), r.name
+}
+
+// waitView is a copy of an open wait for those who look at it from outside.
+type waitView struct {
+	id        uint64
+	goroutine uint64
+	task      *Task // nil: a goroutine without a task
+	kind      taskspan.Kind
+	on        waitable
+	start     nanos
+	deadline  nanos // 0: none
+	places    []uintptr
+}
