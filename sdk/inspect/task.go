@@ -218,6 +218,7 @@ func errorType(err error) string {
 
 // blockage sums the waits of one task. Several goroutines may wait for it.
 type blockage struct {
+	open    atomic.Int32 // waits begun and not ended: a wait inside another one adds no time
 	total   atomic.Int64 // nanoseconds
 	count   atomic.Int64
 	longest atomic.Pointer[longestWait]

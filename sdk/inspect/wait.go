@@ -30,6 +30,7 @@ type wait struct {
 	on        waitable
 	start     nanos
 	deadline  nanos // 0: none
+	nested    bool  // began while the task waited already
 	depth     int
 	stack     [deepStack]uintptr
 }
@@ -45,8 +46,8 @@ func (w *wait) view() waitView {
 
 // beginWait enters the running goroutine into the table as blocked on a
 // resource. The task is the one of ctx, or else the innermost one of the
-// goroutine; ctx may be nil. What cannot be cancelled passes no context in ctx
-// and gives its task with withTask.
+// goroutine. The deadline of ctx is one of the wait; a wait that cannot be given
+// up has a nil ctx.
 //
 // It returns nil, which endWait takes, if nobody looks.
 func beginWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
@@ -86,6 +87,9 @@ func beginWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
 	w.id = s.waitSeq*shards + g%shards
 	pushBack(&s.waits, w)
 	s.mu.Unlock()
+	if w.task != nil {
+		w.nested = w.task.blockage.open.Add(1) > 1
+	}
 	return w
 }
 
@@ -101,7 +105,10 @@ func endWait(w *wait) {
 
 	if t := w.task; t != nil {
 		blocked := now().sub(w.start)
-		t.blocked(w.on, blocked)
+		t.blockage.open.Add(-1)
+		if !w.nested {
+			t.blocked(w.on, blocked)
+		}
 		if t.recording() && blocked >= t.ins.minWait {
 			t.waitSpan(w, blocked)
 		}

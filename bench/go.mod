@@ -1,0 +1,13 @@
+module github.com/asyncinspect/asyncinspect/bench
+
+go 1.25.0
+
+require (
+	github.com/asyncinspect/asyncinspect v0.0.0
+	github.com/asyncinspect/asyncinspect/sdk v0.0.0
+)
+
+replace (
+	github.com/asyncinspect/asyncinspect => ../
+	github.com/asyncinspect/asyncinspect/sdk => ../sdk
+)

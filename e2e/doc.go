@@ -1,0 +1,7 @@
+// Package e2e holds the end-to-end tests: the real distribution, built with ocb,
+// fed over real OTLP by the demo and by plain OpenTelemetry clients, each a
+// process of its own.
+//
+// The environment says where the programs are: ASYNCINSPECT_COLLECTOR and
+// ASYNCINSPECT_DEMO. `make test` builds them and sets both.
+package e2e

@@ -1,0 +1,298 @@
+package fleet
+
+import (
+	"maps"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// process is what the table keeps of one start of one process. Of one that is
+// gone only the counts matter: they keep it from being counted twice if it comes
+// back, or if its heartbeats come late.
+type process struct {
+	id         report.Process
+	status     Status
+	firstHeard time.Time
+	lastHeard  time.Time
+	interval   time.Duration
+	ahead      time.Duration
+	sequences  sequences
+	// marks are the highest sequence numbers at the last heartbeats: what is
+	// missing from before the oldest of them is lost.
+	marks [MissedHeartbeats]int64
+
+	beat    *beat // the newest whole heartbeat
+	pending []partial
+	waits   map[int64]*Wait
+	closed  *tombstones[int64]
+	tasks   map[report.TaskID]struct{}
+
+	// names are the counts that have been told, by task name. Each only grows.
+	names map[string]Delta
+	// gaugesFrom is the sequence number of the heartbeat that running, blocked
+	// and the rest of the present come from.
+	gaugesFrom       int64
+	running, blocked int64
+	counts           report.Counts
+	events           int64
+	dropped          map[string]int64
+	overhead, rate   float64
+	memory           string
+}
+
+// lease is how long after its last sign of life a process is lost: three
+// heartbeats, and half of one for the road.
+func (p *process) lease() time.Duration {
+	return MissedHeartbeats*p.interval + p.interval/2
+}
+
+func (p *process) copy() Process {
+	return Process{
+		Process: p.id, Status: p.status, FirstHeard: p.firstHeard, LastHeard: p.lastHeard,
+		Interval: p.interval, Ahead: p.ahead, Running: p.running, Blocked: p.blocked,
+		OpenWaits: len(p.waits), LiveTasks: len(p.tasks), Counts: p.counts, Events: p.events,
+		Dropped: p.dropped, Overhead: p.overhead, Rate: p.rate, Memory: p.memory,
+		LostSpans: p.sequences.lost, Duplicates: p.sequences.again,
+	}
+}
+
+// process finds or makes the record of a process; nil if there is no room.
+func (t *Table) process(id report.Process, now time.Time) *process {
+	if p, ok := t.processes[id]; ok {
+		return p
+	}
+	p := &process{
+		id: id, firstHeard: now, lastHeard: now, interval: defaultInterval,
+		waits: make(map[int64]*Wait), closed: newTombstones[int64](maxClosed),
+		tasks: make(map[report.TaskID]struct{}), names: make(map[string]Delta), gaugesFrom: -1,
+	}
+	newest, seen := t.newest[instanceOf(id)]
+	if seen && newest > id.Epoch {
+		// A late word from a start that is over: it is counted and no more.
+		t.processes[id] = p
+		t.retire(p, Replaced)
+		return p
+	}
+	if seen {
+		before := report.Process{Service: id.Service, Instance: id.Instance, Epoch: newest}
+		if old := t.processes[before]; old.status == Reporting {
+			t.endProcess(old, Replaced)
+		}
+	}
+	if t.reporting >= t.limits.Processes {
+		return nil
+	}
+	t.processes[id] = p
+	t.newest[instanceOf(id)] = id.Epoch
+	t.reporting++
+	t.emit(Event{Kind: ProcessFound, Process: id, At: now})
+	return p
+}
+
+// heard notes a sign of life that is newer than all before. A process thought
+// lost is back with it.
+func (t *Table) heard(p *process, now time.Time) {
+	p.lastHeard = later(p.lastHeard, now)
+	if p.status != Lost || t.reporting >= t.limits.Processes {
+		return
+	}
+	for i, other := range t.gone {
+		if other == p {
+			t.gone = append(t.gone[:i], t.gone[i+1:]...)
+			break
+		}
+	}
+	p.status = Reporting
+	t.reporting++
+	t.emit(Event{Kind: ProcessFound, Process: p.id, At: now})
+}
+
+// endProcess ends a process and everything in it.
+func (t *Table) endProcess(p *process, status Status) {
+	state, reason := taskspan.Lost, ByLoss
+	switch status {
+	case Goodbye:
+		// They end with it, as its context ends.
+		state, reason = taskspan.Cancelled, ByGoodbye
+	case Replaced:
+		reason = ByReplacement
+	}
+	for id := range p.tasks {
+		task := t.tasks[id]
+		t.endTask(task, state, reason, task.LastSeen)
+	}
+	for name, told := range p.names {
+		delta := Delta{NameCounts: report.NameCounts{Running: -told.Running, Blocked: -told.Blocked}}
+		if open := told.Started - told.Completed - told.Failed - told.Cancelled; status != Goodbye && open > told.Lost {
+			delta.Lost = open - told.Lost
+		}
+		t.tell(p, name, delta)
+	}
+	p.running, p.blocked = 0, 0
+	t.reporting--
+	t.retire(p, status)
+	t.emit(Event{Kind: ProcessEnded, Process: p.id, Status: status, At: p.lastHeard})
+}
+
+// retire keeps the counts of an ended process and frees the rest. The oldest
+// record makes room: should that process come back, it is counted anew.
+func (t *Table) retire(p *process, status Status) {
+	p.status = status
+	if p.beat != nil {
+		// Its base still says what is old; its list has no more use.
+		t.listed -= len(p.beat.lists)
+		p.beat.lists = nil
+	}
+	for _, part := range p.pending {
+		t.listed -= len(part.lists)
+	}
+	p.pending = nil
+	p.closed = newTombstones[int64](maxClosed)
+	t.gone = append(t.gone, p)
+	if len(t.gone) <= t.limits.Processes {
+		return
+	}
+	oldest := t.gone[0]
+	t.gone = append(t.gone[:0], t.gone[1:]...)
+	t.counters.ProcessesGone++
+	delete(t.processes, oldest.id)
+	if t.newest[instanceOf(oldest.id)] == oldest.id.Epoch {
+		delete(t.newest, instanceOf(oldest.id))
+	}
+}
+
+// heartbeat merges a part of a heartbeat.
+func (t *Table) heartbeat(p *process, r *report.Report, now time.Time) {
+	h := r.Heartbeat
+	if h.Part == 1 {
+		t.count(p, r)
+	}
+	if p.status != Reporting {
+		return
+	}
+	if h.Final {
+		t.endProcess(p, Goodbye)
+		return
+	}
+	if h.Part == 1 {
+		lostBefore := p.sequences.lost
+		p.sequences.settle(min(p.marks[0], p.sequences.newest))
+		t.counters.LostSpans += p.sequences.lost - lostBefore
+		copy(p.marks[:], p.marks[1:])
+		p.marks[len(p.marks)-1] = p.sequences.newest
+	}
+	b := t.assemble(p, r)
+	if b == nil {
+		return
+	}
+	if p.beat != nil {
+		t.listed -= len(p.beat.lists)
+	}
+	p.beat = b
+	for _, w := range p.waits {
+		rev, listed := b.revision(w.ID)
+		switch {
+		case !listed && b.newer(w.Sequence):
+			p.closed.add(w.ID, now.Add(MissedHeartbeats*p.interval), maxClosed)
+			t.closeWait(p, w, ByHeartbeat, b.observed)
+		default:
+			t.reconfirm(p, w, rev, listed)
+		}
+	}
+}
+
+// reconfirm moves the evidence for a wait to the newest heartbeat.
+func (t *Table) reconfirm(p *process, w *Wait, rev int64, listed bool) {
+	next := *w
+	next.confirm(p.beat, rev, listed)
+	if next.Confirmed.Equal(w.Confirmed) {
+		return
+	}
+	t.putWait(p, &next)
+}
+
+// count advances the totals to what a heartbeat says. Every counter is a maximum,
+// so order and repetition do not matter; what is told on is what it grew by.
+func (t *Table) count(p *process, r *report.Report) {
+	h := r.Heartbeat
+	newest := r.Sequence > p.gaugesFrom
+	byName := h.ByName
+	if byName == nil {
+		byName = map[string]report.NameCounts{taskspan.OtherNames: {Counts: h.Counts, Running: h.Running, Blocked: h.Blocked}}
+	}
+	merged := make(map[string]report.NameCounts, len(byName))
+	names := len(p.names)
+	for name, n := range byName {
+		if _, known := p.names[name]; !known && name != taskspan.OtherNames {
+			if names >= maxNames {
+				t.counters.NamesMerged++
+				name = taskspan.OtherNames
+			} else {
+				names++
+			}
+		}
+		sum := merged[name]
+		sum.Started += n.Started
+		sum.Completed += n.Completed
+		sum.Failed += n.Failed
+		sum.Cancelled += n.Cancelled
+		sum.Running += n.Running
+		sum.Blocked += n.Blocked
+		merged[name] = sum
+	}
+	live := newest && p.status == Reporting
+	for name, n := range merged {
+		told := p.names[name]
+		d := Delta{NameCounts: report.NameCounts{Counts: report.Counts{
+			Started:   max(0, n.Started-told.Started),
+			Completed: max(0, n.Completed-told.Completed),
+			Failed:    max(0, n.Failed-told.Failed),
+			Cancelled: max(0, n.Cancelled-told.Cancelled),
+		}}}
+		if live {
+			d.Running, d.Blocked = n.Running-told.Running, n.Blocked-told.Blocked
+		}
+		t.tell(p, name, d)
+	}
+	if live {
+		for name, told := range p.names {
+			if _, still := merged[name]; !still {
+				t.tell(p, name, Delta{NameCounts: report.NameCounts{Running: -told.Running, Blocked: -told.Blocked}})
+			}
+		}
+	}
+	p.counts = report.Counts{
+		Started:   max(p.counts.Started, h.Counts.Started),
+		Completed: max(p.counts.Completed, h.Counts.Completed),
+		Failed:    max(p.counts.Failed, h.Counts.Failed),
+		Cancelled: max(p.counts.Cancelled, h.Counts.Cancelled),
+	}
+	p.events = max(p.events, h.Events)
+	if newest {
+		p.gaugesFrom = r.Sequence
+		p.interval = h.Interval
+		if live {
+			p.running, p.blocked = h.Running, h.Blocked
+		}
+		p.dropped, p.overhead, p.rate, p.memory = maps.Clone(h.Dropped), h.Overhead, h.Rate, h.Memory
+	}
+}
+
+// tell adds a delta to what has been told of a name, and tells it.
+func (t *Table) tell(p *process, name string, d Delta) {
+	if d == (Delta{}) {
+		return
+	}
+	told := p.names[name]
+	told.Started += d.Started
+	told.Completed += d.Completed
+	told.Failed += d.Failed
+	told.Cancelled += d.Cancelled
+	told.Running += d.Running
+	told.Blocked += d.Blocked
+	told.Lost += d.Lost
+	p.names[name] = told
+	t.emit(Event{Kind: CountsAdvanced, Process: p.id, Name: name, Delta: d})
+}

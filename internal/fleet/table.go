@@ -1,0 +1,255 @@
+package fleet
+
+import (
+	"slices"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// Table merges reports. It is not safe for concurrent use.
+type Table struct {
+	limits   Limits
+	counters Counters
+	// emit is called for every change, in order. It must not call the table.
+	emit func(Event)
+
+	processes map[report.Process]*process
+	newest    map[instance]int64 // the newest epoch of each instance that has a record
+	reporting int
+	gone      []*process // records of ended processes, in the order of their end
+
+	tasks map[report.TaskID]*Task
+	// ended remembers tasks that a span or a report has ended.
+	ended *tombstones[report.TaskID]
+
+	waits  int // open ones
+	listed int // wait ids in all kept heartbeats
+	// largest is a process that had more than its fair share of the waits when
+	// last looked at, or nil.
+	largest *process
+}
+
+// instance is a process without the epoch.
+type instance struct{ service, name string }
+
+func instanceOf(p report.Process) instance { return instance{p.Service, p.Instance} }
+
+// NewTable returns an empty table that tells its changes to emit.
+func NewTable(limits Limits, emit func(Event)) *Table {
+	return &Table{
+		limits: limits, emit: emit,
+		processes: make(map[report.Process]*process), newest: make(map[instance]int64),
+		tasks: make(map[report.TaskID]*Task), ended: newTombstones[report.TaskID](limits.Tasks),
+	}
+}
+
+// Apply merges one report that came at now. It returns a reason other than
+// [report.Used] if there is no room for its process.
+func (t *Table) Apply(r *report.Report, now time.Time) report.Drop {
+	p := t.process(r.Process, now)
+	if p == nil {
+		return report.DropNewProcess
+	}
+	lostBefore := p.sequences.lost
+	newest, fresh := p.sequences.add(r.Sequence)
+	t.counters.LostSpans += p.sequences.lost - lostBefore
+	if !fresh {
+		t.counters.Duplicates++
+		return report.Used
+	}
+	p.ahead = max(p.ahead, r.Observed.Sub(now))
+	if newest {
+		t.heard(p, now)
+	}
+	switch {
+	case r.Heartbeat != nil:
+		t.heartbeat(p, r, now)
+	case p.status != Reporting:
+		// It is over: what comes late may be counted, but opens nothing.
+	case r.Wait != nil:
+		t.wait(p, r, now)
+	case r.Task != nil:
+		t.task(p, r, now)
+	}
+	return report.Used
+}
+
+// EndTask ends a task whose own span has come. Unknown tasks are remembered for
+// a while, for their reports may come later than their span.
+func (t *Table) EndTask(id report.TaskID, state taskspan.State, at, now time.Time) {
+	t.bury(id, now)
+	if task, ok := t.tasks[id]; ok {
+		t.endTask(task, state, ByTask, at)
+	}
+}
+
+// bury leaves a tombstone for a task, for three heartbeats of any process.
+func (t *Table) bury(id report.TaskID, now time.Time) {
+	t.ended.expire(now)
+	if t.ended.add(id, now.Add(MissedHeartbeats*defaultInterval), t.limits.Tasks) {
+		t.counters.TombstonesEarly++
+	}
+}
+
+// Advance does what time does: processes that missed their heartbeats are lost,
+// silent tasks are given up, tombstones crumble.
+func (t *Table) Advance(now time.Time) {
+	t.ended.expire(now)
+	for _, p := range t.processes {
+		if p.status != Reporting {
+			continue
+		}
+		p.closed.expire(now)
+		if now.Sub(p.lastHeard) > p.lease() {
+			t.endProcess(p, Lost)
+		}
+	}
+	for _, task := range t.tasks {
+		if len(task.Waits) == 0 && now.Sub(task.HeardAt) > task.patience() {
+			t.endTask(task, taskspan.Running, ByQuiet, task.LastSeen)
+		}
+	}
+}
+
+// patience is how long a task without open waits may say nothing.
+func (t *Task) patience() time.Duration {
+	if t.Long {
+		return quietAfter
+	}
+	return quietAfterWait
+}
+
+// task merges a task report.
+func (t *Table) task(p *process, r *report.Report, now time.Time) {
+	if r.Task.State.Ended() {
+		known, live := t.tasks[r.Task.ID]
+		t.bury(r.Task.ID, now)
+		if live {
+			t.endTask(known, r.Task.State, ByReport, r.Observed)
+		}
+		return
+	}
+	t.mergeTask(p, r, now)
+}
+
+// mergeTask merges what a report says about its task and returns the live task,
+// or nil if it has ended or finds no room.
+func (t *Table) mergeTask(p *process, r *report.Report, now time.Time) *Task {
+	if t.ended.has(r.Task.ID) {
+		return nil
+	}
+	old, known := t.tasks[r.Task.ID]
+	if !known {
+		if len(t.tasks) >= t.limits.Tasks {
+			t.counters.TasksRefused++
+			return nil
+		}
+		task := &Task{
+			Task: *r.Task, Process: p.id, Sequence: r.Sequence,
+			FirstSeen: r.Observed, LastSeen: r.Observed, HeardAt: now, StateSince: r.Task.Start,
+			Long: r.Wait == nil,
+		}
+		t.put(p, task)
+		t.emit(Event{Kind: TaskFound, Process: p.id, Task: task, At: r.Observed})
+		return task
+	}
+	if old.Process != p.id {
+		// Two processes claim one span: the first keeps it.
+		return nil
+	}
+	task := *old
+	if r.Sequence > old.Sequence {
+		task.Task, task.Sequence = *r.Task, r.Sequence
+		if task.Place.IsZero() {
+			task.Place = old.Place
+		}
+	}
+	task.HeardAt = now
+	task.Long = task.Long || r.Wait == nil
+	task.FirstSeen = earlier(task.FirstSeen, r.Observed)
+	task.LastSeen = later(task.LastSeen, r.Observed)
+	t.change(p, old, &task, r.Observed)
+	return &task
+}
+
+func (t *Table) put(p *process, task *Task) {
+	t.tasks[task.ID] = task
+	p.tasks[task.ID] = struct{}{}
+}
+
+// change replaces a task and tells it if its state changed.
+func (t *Table) change(p *process, old, task *Task, at time.Time) {
+	was, is := old.Live(), task.Live()
+	if was != is {
+		task.StateSince = at
+		if is == taskspan.Blocked && len(task.Waits) > 0 {
+			task.StateSince = task.Waits[0].Since
+		}
+	}
+	t.put(p, task)
+	if was != is {
+		t.emit(Event{Kind: TaskChanged, Process: p.id, Task: task, State: is, At: task.StateSince})
+	}
+}
+
+// endTask closes a live task and its waits.
+func (t *Table) endTask(task *Task, state taskspan.State, reason Reason, at time.Time) {
+	p := t.processes[task.Process]
+	why := reason
+	if reason == ByReport {
+		why = ByTask
+	}
+	for _, w := range task.Waits {
+		t.closeWait(p, w, why, at)
+	}
+	task = t.tasks[task.ID]
+	delete(t.tasks, task.ID)
+	delete(p.tasks, task.ID)
+	t.emit(Event{Kind: TaskEnded, Process: p.id, Task: task, State: state, Reason: reason, At: at})
+}
+
+// Tasks appends the live tasks to dst, in no order. They are immutable.
+func (t *Table) Tasks(dst []*Task) []*Task {
+	dst = slices.Grow(dst, len(t.tasks))
+	for _, task := range t.tasks {
+		dst = append(dst, task)
+	}
+	return dst
+}
+
+// Task returns a live task, or nil.
+func (t *Table) Task(id report.TaskID) *Task { return t.tasks[id] }
+
+// Processes appends copies of the processes to dst, in no order.
+func (t *Table) Processes(dst []Process) []Process {
+	dst = slices.Grow(dst, len(t.processes))
+	for _, p := range t.processes {
+		dst = append(dst, p.copy())
+	}
+	return dst
+}
+
+// Sizes says how full the table is: processes that report, records of those that
+// are gone, live tasks, open waits.
+func (t *Table) Sizes() (reporting, gone, tasks, waits int) {
+	return t.reporting, len(t.gone), len(t.tasks), t.waits
+}
+
+// Counters returns what the table has seen and refused.
+func (t *Table) Counters() Counters { return t.counters }
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,178 @@
+package fleet
+
+import (
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// Limits bound a Table. All must be positive.
+type Limits struct {
+	Processes int // reporting ones, and separately the records of those that are gone
+	Tasks     int // live tasks
+	Waits     int // open waits
+}
+
+const (
+	// MissedHeartbeats is how many a process may miss before it is lost.
+	MissedHeartbeats = 3
+	// defaultInterval stands until the first heartbeat says the true one.
+	defaultInterval = 5 * time.Second
+	// quietAfter is how long a task without an open wait may say nothing. One that
+	// runs longer than long_task (30 s) tells it at least every 30 s, so if it is
+	// silent for longer it has ended and was not sampled. A task that has only told
+	// of waits is given up after three heartbeats: it is found again if it is long.
+	quietAfter     = 90 * time.Second
+	quietAfterWait = MissedHeartbeats * defaultInterval
+	// maxNames bounds the task names of one process over its life.
+	maxNames = taskspan.MaxNames + 1
+)
+
+// Task is a live task. It is immutable.
+type Task struct {
+	report.Task
+	Process    report.Process
+	Sequence   int64     // of the newest report about it
+	FirstSeen  time.Time // oldest and newest observation, in the process's clock
+	LastSeen   time.Time
+	HeardAt    time.Time // when its newest report came, in our clock
+	Long       bool      // it has sent a task report: it runs for long
+	Waits      []*Wait   // open ones, by id
+	StateSince time.Time // since when it is in its state, in the process's clock
+}
+
+// Wait is an open wait. It is immutable.
+type Wait struct {
+	report.Wait
+	Task     report.TaskID
+	Process  report.Process
+	Sequence int64 // of the newest report about it
+	// First and Last bound the observations of this revision: between them the
+	// same task waited, and the same holders held, all the time.
+	// Invariant: First <= Last <= Confirmed.
+	First time.Time
+	Last  time.Time
+	// Confirmed is Last, or the newest heartbeat if that lists this revision.
+	Confirmed time.Time
+}
+
+// Live is the state of a task that has not ended.
+func (t *Task) Live() taskspan.State {
+	switch {
+	case len(t.Waits) == 0:
+		return taskspan.Running
+	case t.State == taskspan.Deadlocked:
+		return taskspan.Deadlocked
+	default:
+		return taskspan.Blocked
+	}
+}
+
+// Status is what the table thinks of a process.
+type Status uint8
+
+// The statuses of a process.
+const (
+	Reporting Status = iota
+	Lost             // missed its heartbeats
+	Replaced         // the same instance started again
+	Goodbye          // said so
+)
+
+func (s Status) String() string {
+	return [...]string{"reporting", "lost", "replaced", "goodbye"}[s]
+}
+
+// Process is a copy of what the table knows about a process.
+type Process struct {
+	report.Process
+	Status     Status
+	FirstHeard time.Time // our clock
+	LastHeard  time.Time
+	Interval   time.Duration
+	// Ahead is how far its clock is ahead of ours at least: what it says has
+	// happened cannot have happened after we heard of it.
+	Ahead      time.Duration
+	Running    int64
+	Blocked    int64
+	OpenWaits  int
+	LiveTasks  int
+	Counts     report.Counts
+	Events     int64
+	Dropped    map[string]int64 // never changed once published
+	Overhead   float64
+	Rate       float64
+	Memory     string
+	LostSpans  int64 // sequence numbers that never came
+	Duplicates int64
+}
+
+// EventKind is what happened.
+type EventKind uint8
+
+// The kinds of events.
+const (
+	ProcessFound   EventKind = iota // first report, or the first after it was lost
+	ProcessEnded                    // Status says how
+	TaskFound                       // a live task became known
+	TaskChanged                     // its state, its waits or what is known about it changed
+	TaskEnded                       // State and Reason say how
+	WaitOpened                      // a stuck wait became known
+	WaitRevised                     // its holders changed
+	WaitClosed                      // Reason says how, At when
+	CountsAdvanced                  // Delta is to be added to the totals of Service and Name
+)
+
+// Reason says why a wait or a task ended.
+type Reason uint8
+
+// The reasons.
+const (
+	ByReport      Reason = iota // its process reported the end
+	ByHeartbeat                 // a newer heartbeat does not list it
+	ByTask                      // its task ended
+	ByGoodbye                   // its process said goodbye
+	ByLoss                      // its process was lost
+	ByReplacement               // its process was replaced by a new start
+	ByEviction                  // it was pushed out by a limit
+	ByQuiet                     // nothing was heard of it any more
+)
+
+func (r Reason) String() string {
+	return [...]string{"reported", "heartbeat", "task_ended", "goodbye", "process_lost", "process_replaced", "evicted", "quiet"}[r]
+}
+
+// Delta is what a heartbeat adds to the totals of one task name. Counts never
+// decrease; Running and Blocked may.
+type Delta struct {
+	report.NameCounts
+	Lost int64
+}
+
+// Event says what changed. Task and Wait are set as the kind asks for.
+type Event struct {
+	Kind    EventKind
+	Process report.Process
+	Status  Status
+	Task    *Task
+	Wait    *Wait
+	State   taskspan.State // of an ended task
+	Reason  Reason
+	At      time.Time // in the process's clock
+	Name    string
+	Delta   Delta
+}
+
+// Counters are what a table has seen, done and refused since its start.
+type Counters struct {
+	Duplicates      int64 // reports that came again
+	LostSpans       int64 // sequence numbers that never came
+	ProcessesGone   int64 // records of ended processes forgotten to make room
+	TasksRefused    int64 // live tasks that found no room
+	WaitsRefused    int64 // waits of the process that has most, refused at the limit
+	WaitsEvicted    int64 // waits that made room for those of smaller processes
+	NamesMerged     int64 // task names of one process counted as other
+	PartsGivenUp    int64 // heartbeats that never became whole
+	TombstonesEarly int64 // tombstones dropped before their time
+}

@@ -1,0 +1,146 @@
+package fleet
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/internal/report"
+)
+
+// maxClosed bounds the tombstones of the waits of one process. Beyond it the
+// next whole heartbeat does their work.
+const maxClosed = 4096
+
+// wait merges a wait report: newer revision wins, closed wins.
+func (t *Table) wait(p *process, r *report.Report, now time.Time) {
+	task := t.mergeTask(p, r, now)
+	old, known := p.waits[r.Wait.ID]
+	if !r.Wait.Open {
+		if p.closed.add(r.Wait.ID, now.Add(MissedHeartbeats*p.interval), maxClosed) {
+			t.counters.TombstonesEarly++
+		}
+		if known {
+			t.closeWait(p, old, ByReport, r.Observed)
+		}
+		return
+	}
+	if task == nil || p.closed.has(r.Wait.ID) {
+		return
+	}
+	rev, listed := p.beat.revision(r.Wait.ID)
+	if !known {
+		if p.beat.newer(r.Sequence) && !listed {
+			return // that heartbeat has closed it
+		}
+		if !t.room(p) {
+			return
+		}
+		w := &Wait{
+			Wait: *r.Wait, Task: r.Task.ID, Process: p.id, Sequence: r.Sequence,
+			First: r.Observed, Last: r.Observed,
+		}
+		w.confirm(p.beat, rev, listed)
+		t.putWait(p, w)
+		t.emit(Event{Kind: WaitOpened, Process: p.id, Task: t.tasks[w.Task], Wait: w, At: r.Observed})
+		return
+	}
+	if old.Task != r.Task.ID || r.Wait.Revision < old.Revision {
+		return
+	}
+	w := *old
+	if r.Wait.Revision > old.Revision {
+		w = Wait{Task: old.Task, Process: p.id, First: r.Observed, Last: r.Observed, Sequence: r.Sequence, Wait: *r.Wait}
+	} else if r.Sequence > old.Sequence {
+		w.Wait, w.Sequence = *r.Wait, r.Sequence
+	}
+	w.First = earlier(w.First, r.Observed)
+	w.Last = later(w.Last, r.Observed)
+	w.confirm(p.beat, rev, listed)
+	t.putWait(p, &w)
+	if w.Revision > old.Revision {
+		t.emit(Event{Kind: WaitRevised, Process: p.id, Task: t.tasks[w.Task], Wait: &w, At: r.Observed})
+	}
+}
+
+// confirm makes the newest heartbeat's word count if it is about this revision.
+func (w *Wait) confirm(b *beat, rev int64, listed bool) {
+	w.Confirmed = w.Last
+	if listed && rev == w.Revision {
+		w.Confirmed = later(w.Last, b.observed)
+	}
+}
+
+// putWait makes a new or changed wait known, and its task with it.
+func (t *Table) putWait(p *process, w *Wait) {
+	if _, known := p.waits[w.ID]; !known {
+		t.waits++
+	}
+	p.waits[w.ID] = w
+	old := t.tasks[w.Task]
+	task := *old
+	task.Waits = slices.Clone(old.Waits)
+	at, found := slices.BinarySearchFunc(task.Waits, w.ID, byWaitID)
+	if found {
+		task.Waits[at] = w
+	} else {
+		task.Waits = slices.Insert(task.Waits, at, w)
+	}
+	t.change(p, old, &task, w.Last)
+}
+
+// closeWait ends an open wait. Its task goes on.
+func (t *Table) closeWait(p *process, w *Wait, reason Reason, at time.Time) {
+	delete(p.waits, w.ID)
+	t.waits--
+	if old := t.tasks[w.Task]; old != nil {
+		task := *old
+		task.Waits = slices.DeleteFunc(slices.Clone(old.Waits), func(o *Wait) bool { return o.ID == w.ID })
+		t.change(p, old, &task, at)
+	}
+	t.emit(Event{Kind: WaitClosed, Process: p.id, Task: t.tasks[w.Task], Wait: w, Reason: reason, At: at})
+}
+
+func byWaitID(w *Wait, id int64) int { return cmp.Compare(w.ID, id) }
+
+// room makes sure that p may open one more wait. At the limit a process below
+// its fair share takes the place of a young wait of one above it; a process
+// above its share gets nothing, so a noisy one never pushes out the others.
+func (t *Table) room(p *process) bool {
+	if t.waits < t.limits.Waits {
+		return true
+	}
+	share := t.limits.Waits / max(1, t.reporting)
+	if t.largest == nil || t.largest.status != Reporting || len(t.largest.waits) <= share {
+		t.largest = nil
+		for _, q := range t.processes {
+			if q.status == Reporting && (t.largest == nil || len(q.waits) > len(t.largest.waits)) {
+				t.largest = q
+			}
+		}
+	}
+	victim := t.largest
+	if victim == nil || victim == p || len(p.waits) >= share || len(victim.waits) <= share {
+		t.counters.WaitsRefused++
+		return false
+	}
+	t.counters.WaitsEvicted++
+	w := victim.young()
+	t.closeWait(victim, w, ByEviction, w.Last)
+	return true
+}
+
+// young returns a wait of p that is younger than most: ids grow with time.
+func (p *process) young() *Wait {
+	var youngest *Wait
+	looked := 0
+	for _, w := range p.waits {
+		if youngest == nil || w.ID > youngest.ID {
+			youngest = w
+		}
+		if looked++; looked == 16 {
+			break
+		}
+	}
+	return youngest
+}

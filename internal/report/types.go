@@ -1,0 +1,168 @@
+package report
+
+import (
+	"encoding/hex"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// Limits of the decoder, beside those in taskspan that both sides know.
+const (
+	// MaxClockError is how far the time of an observation may be from ours.
+	MaxClockError = 24 * time.Hour
+	// MaxParts bounds the parts of one heartbeat: 65,536 waits.
+	MaxParts = 16
+	// MaxHolds bounds the external resources that one task is said to hold.
+	MaxHolds = 64
+	// MaxDropReasons bounds the reasons in async_inspect.dropped.
+	MaxDropReasons = 64
+	// maxCount is above any honest counter, and sums of it do not overflow.
+	maxCount = 1 << 50
+	// maxJSONBytes bounds one element of tasks.by_name and the memory statistics.
+	maxJSONBytes = 4096
+)
+
+// Process names one start of one process. It is comparable.
+type Process struct {
+	Service  string
+	Instance string
+	Epoch    int64 // start in unix nanoseconds, as the process says
+}
+
+// TaskID is the span context of a task's span. The zero value is no task.
+type TaskID struct {
+	Trace [16]byte
+	Span  [8]byte
+}
+
+// IsZero reports whether id names no task.
+func (id TaskID) IsZero() bool { return id == TaskID{} }
+
+// String is "<trace>/<span>" in hex, as remote_parent is written.
+func (id TaskID) String() string {
+	return hex.EncodeToString(id.Trace[:]) + "/" + hex.EncodeToString(id.Span[:])
+}
+
+// Place is a place in the source of a process.
+type Place struct {
+	Function string
+	File     string
+	Line     int
+	Stack    string // only if the process takes backtraces
+}
+
+// IsZero reports whether the place is unknown.
+func (p Place) IsZero() bool { return p == Place{} }
+
+// Report is one decoded report span. A wait report sets Task and Wait, every
+// other kind exactly one of the pointers.
+type Report struct {
+	Process  Process
+	Sequence int64 // of this span among all report spans of the process
+	// Observed is when the process saw this, in its own clock.
+	Observed time.Time
+	// Shortened says that something was cut to its limit.
+	Shortened bool
+
+	Task      *Task
+	Wait      *Wait
+	Heartbeat *Heartbeat
+	LockOrder *LockOrder
+}
+
+// Kind returns the kind of the report.
+func (r *Report) Kind() taskspan.ReportKind {
+	switch {
+	case r.Wait != nil:
+		return taskspan.ReportWait
+	case r.Task != nil:
+		return taskspan.ReportTask
+	case r.Heartbeat != nil:
+		return taskspan.ReportHeartbeat
+	default:
+		return taskspan.ReportLockOrder
+	}
+}
+
+// Task is what a wait or task report says about its task.
+type Task struct {
+	ID           TaskID
+	Name         string
+	State        taskspan.State
+	Start        time.Time
+	ParentSpan   [8]byte
+	RemoteParent TaskID   // zero: no remote ancestor known
+	Holds        []string // external resources
+	Thread       int64
+	Place        Place // where it was started; only task reports say it
+}
+
+// Wait is one stuck wait, whole in itself.
+type Wait struct {
+	ID           int64
+	Revision     int64
+	Open         bool
+	Kind         taskspan.Kind
+	ResourceID   string
+	ResourceName string
+	Since        time.Time
+	Need         int64 // weight of the holders that must let go; 0: all
+	// Complete says that nobody but Holders can end the wait. It is false when
+	// anything about the holders is in doubt.
+	Complete bool
+	Deadline time.Time // zero: none
+	Inferred bool
+	Holders  []Holder
+	Place    Place // where it waits
+}
+
+// Holder is a task that holds what is waited for.
+type Holder struct {
+	Task       TaskID
+	Generation int64
+	Since      time.Time // zero: unknown
+	Weight     int64
+	Place      Place
+}
+
+// Counts are tasks by what became of them, since the start of the process.
+type Counts struct {
+	Started, Completed, Failed, Cancelled int64
+}
+
+// NameCounts are the counts of the tasks of one name, and how many are live now.
+type NameCounts struct {
+	Counts
+	Running, Blocked int64
+}
+
+// Heartbeat is one part of a heartbeat: a lease on the waits that it lists, and
+// the counters of the process.
+type Heartbeat struct {
+	Interval  time.Duration
+	Final     bool
+	Part      int // 1-based
+	Parts     int
+	WaitIDs   []int64
+	Revisions []int64 // as long as WaitIDs
+	Running   int64
+	Blocked   int64
+	Counts    Counts
+	ByName    map[string]NameCounts // nil: the process does not tell names apart
+	Events    int64
+	Dropped   map[string]int64 // by reason
+	Overhead  float64
+	Rate      float64 // sampling rate in force
+	Memory    string  // JSON
+}
+
+// LockOrder says that one class of lock was held while another was taken.
+type LockOrder struct {
+	Task   TaskID
+	Held   string
+	Taken  string
+	Guards []string
+	Mode   string
+	Place  Place
+}

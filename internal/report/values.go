@@ -1,0 +1,222 @@
+package report
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+func (f *fields) str(v pcommon.Value, mark uint32) string {
+	if v.Type() != pcommon.ValueTypeStr {
+		f.refuse(DropType)
+		return ""
+	}
+	f.seen |= mark
+	return f.cut(v.Str(), taskspan.MaxStringBytes)
+}
+
+func (f *fields) boolean(v pcommon.Value, mark uint32) bool {
+	if v.Type() != pcommon.ValueTypeBool {
+		f.refuse(DropType)
+		return false
+	}
+	f.seen |= mark
+	return v.Bool()
+}
+
+func (f *fields) integer(v pcommon.Value) int64 {
+	if v.Type() != pcommon.ValueTypeInt {
+		f.refuse(DropType)
+		return 0
+	}
+	return v.Int()
+}
+
+// count reads an integer that is never negative.
+func (f *fields) count(v pcommon.Value, mark uint32) int64 {
+	n := f.integer(v)
+	if n < 0 {
+		f.refuse(DropValue)
+		return 0
+	}
+	f.seen |= mark
+	return n
+}
+
+// tally reads a count that others are added to or subtracted from; the bound
+// keeps the sums of hostile ones from overflowing.
+func (f *fields) tally(v pcommon.Value) int64 {
+	n := f.count(v, 0)
+	if n > maxCount {
+		f.refuse(DropValue)
+		return 0
+	}
+	return n
+}
+
+func (f *fields) time(v pcommon.Value, mark uint32) int64 {
+	n := f.count(v, mark)
+	if n == 0 {
+		f.refuse(DropTime)
+	}
+	return n
+}
+
+func (f *fields) partNumber(v pcommon.Value) int64 {
+	n := f.count(v, 0)
+	if n < 1 || n > MaxParts {
+		f.refuse(DropValue)
+	}
+	return n
+}
+
+func (f *fields) number(v pcommon.Value, upTo float64) float64 {
+	if v.Type() != pcommon.ValueTypeDouble {
+		f.refuse(DropType)
+		return 0
+	}
+	x := v.Double()
+	if math.IsNaN(x) || x < 0 || x > upTo {
+		f.refuse(DropValue)
+		return 0
+	}
+	return x
+}
+
+// document reads a JSON text that is only ever shown. One that is too long is
+// left out, for half of it would be worth nothing.
+func (f *fields) document(v pcommon.Value) string {
+	if v.Type() != pcommon.ValueTypeStr {
+		f.refuse(DropType)
+		return ""
+	}
+	if len(v.Str()) > maxJSONBytes {
+		f.shortened = true
+		return ""
+	}
+	return v.Str()
+}
+
+func (f *fields) slice(v pcommon.Value) pcommon.Slice {
+	if v.Type() != pcommon.ValueTypeSlice {
+		f.refuse(DropType)
+		return pcommon.NewSlice()
+	}
+	return v.Slice()
+}
+
+// strs reads names that say who holds something. One that is too long is left
+// out: a cut name could be somebody else's.
+func (f *fields) strs(v pcommon.Value, limit int) []string {
+	s := f.slice(v)
+	if s.Len() > limit {
+		f.shortened = true
+	}
+	var out []string
+	for i := range min(s.Len(), limit) {
+		e := s.At(i)
+		if e.Type() != pcommon.ValueTypeStr {
+			f.refuse(DropType)
+			return nil
+		}
+		if len(e.Str()) > taskspan.MaxStringBytes {
+			f.shortened = true
+			continue
+		}
+		out = append(out, e.Str())
+	}
+	return out
+}
+
+// ints reads the list of a heartbeat. It is never cut: a wait that is not
+// listed would be taken for closed.
+func (f *fields) ints(v pcommon.Value) []int64 {
+	s := f.slice(v)
+	if s.Len() > taskspan.MaxHeartbeatWaits {
+		f.refuse(DropTooLong)
+		return nil
+	}
+	out := make([]int64, 0, s.Len())
+	for i := range s.Len() {
+		out = append(out, f.count(s.At(i), 0))
+		if f.drop != Used {
+			return nil
+		}
+	}
+	return out
+}
+
+// names reads the counts by task name; names past the limit are summed as other.
+func (f *fields) names(v pcommon.Value) map[string]NameCounts {
+	s := f.slice(v)
+	if s.Len() > 4*taskspan.MaxNames {
+		f.refuse(DropTooLong)
+		return nil
+	}
+	out := make(map[string]NameCounts, min(s.Len(), taskspan.MaxNames)+1)
+	for i := range s.Len() {
+		e := s.At(i)
+		if e.Type() != pcommon.ValueTypeStr {
+			f.refuse(DropType)
+			return nil
+		}
+		var n taskspan.NameCounts
+		if len(e.Str()) > maxJSONBytes || json.Unmarshal([]byte(e.Str()), &n) != nil || !plausible(n) {
+			f.refuse(DropValue)
+			return nil
+		}
+		name := f.cut(n.Name, taskspan.MaxStringBytes)
+		if _, known := out[name]; !known && len(out) >= taskspan.MaxNames {
+			f.shortened = true
+			name = taskspan.OtherNames
+		}
+		sum := out[name]
+		sum.Started += n.Started
+		sum.Completed += n.Completed
+		sum.Failed += n.Failed
+		sum.Cancelled += n.Cancelled
+		sum.Running += n.Running
+		sum.Blocked += n.Blocked
+		out[name] = sum
+	}
+	return out
+}
+
+func plausible(n taskspan.NameCounts) bool {
+	for _, c := range []int64{n.Started, n.Completed, n.Failed, n.Cancelled, n.Running, n.Blocked} {
+		if c < 0 || c > maxCount {
+			return false
+		}
+	}
+	return n.Name != ""
+}
+
+// reasons reads "reason=count" texts.
+func (f *fields) reasons(v pcommon.Value) map[string]int64 {
+	s := f.slice(v)
+	if s.Len() > MaxDropReasons {
+		f.refuse(DropTooLong)
+		return nil
+	}
+	out := make(map[string]int64, s.Len())
+	for i := range s.Len() {
+		e := s.At(i)
+		if e.Type() != pcommon.ValueTypeStr {
+			f.refuse(DropType)
+			return nil
+		}
+		reason, count, ok := strings.Cut(e.Str(), "=")
+		n, err := strconv.ParseInt(count, 10, 64)
+		if !ok || err != nil || n < 0 || len(reason) > taskspan.MaxStringBytes {
+			f.refuse(DropValue)
+			return nil
+		}
+		out[reason] = n
+	}
+	return out
+}
