@@ -121,7 +121,7 @@ func (t *Table) endProcess(p *process, status Status) {
 	}
 	for id := range p.tasks {
 		task := t.tasks[id]
-		t.endTask(task, state, reason, task.LastSeen)
+		t.endTask(task, state, reason, task.Seen())
 	}
 	for name, told := range p.names {
 		delta := Delta{NameCounts: report.NameCounts{Running: -told.Running, Blocked: -told.Blocked}}

@@ -149,7 +149,7 @@ func (t *Table) mergeTask(p *process, r *report.Report, now time.Time) *Task {
 		task := &Task{
 			Task: *r.Task, Process: p.id, Sequence: r.Sequence,
 			FirstSeen: r.Observed, LastSeen: r.Observed, HeardAt: now, StateSince: r.Task.Start,
-			Long: r.Wait == nil,
+			Long: r.Wait == nil, Ahead: p.ahead,
 		}
 		t.put(p, task)
 		t.emit(Event{Kind: TaskFound, Process: p.id, Task: task, At: r.Observed})
@@ -166,7 +166,7 @@ func (t *Table) mergeTask(p *process, r *report.Report, now time.Time) *Task {
 			task.Place = old.Place
 		}
 	}
-	task.HeardAt = now
+	task.HeardAt, task.Ahead = now, p.ahead
 	task.Long = task.Long || r.Wait == nil
 	task.FirstSeen = earlier(task.FirstSeen, r.Observed)
 	task.LastSeen = later(task.LastSeen, r.Observed)
@@ -194,19 +194,18 @@ func (t *Table) change(p *process, old, task *Task, at time.Time) {
 	}
 }
 
-// endTask closes a live task and its waits.
+// endTask closes a live task and its waits. The event shows it as it was.
 func (t *Table) endTask(task *Task, state taskspan.State, reason Reason, at time.Time) {
 	p := t.processes[task.Process]
 	why := reason
 	if reason == ByReport {
 		why = ByTask
 	}
+	delete(t.tasks, task.ID)
+	delete(p.tasks, task.ID)
 	for _, w := range task.Waits {
 		t.closeWait(p, w, why, at)
 	}
-	task = t.tasks[task.ID]
-	delete(t.tasks, task.ID)
-	delete(p.tasks, task.ID)
 	t.emit(Event{Kind: TaskEnded, Process: p.id, Task: task, State: state, Reason: reason, At: at})
 }
 

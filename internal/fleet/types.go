@@ -40,6 +40,8 @@ type Task struct {
 	Long       bool      // it has sent a task report: it runs for long
 	Waits      []*Wait   // open ones, by id
 	StateSince time.Time // since when it is in its state, in the process's clock
+	// Ahead is how far that clock is ahead of ours at least.
+	Ahead time.Duration
 }
 
 // Wait is an open wait. It is immutable.
@@ -55,6 +57,15 @@ type Wait struct {
 	Last  time.Time
 	// Confirmed is Last, or the newest heartbeat if that lists this revision.
 	Confirmed time.Time
+}
+
+// Seen is when the task was last known to live, in its process's clock.
+func (t *Task) Seen() time.Time {
+	seen := t.LastSeen
+	for _, w := range t.Waits {
+		seen = later(seen, w.Confirmed)
+	}
+	return seen
 }
 
 // Live is the state of a task that has not ended.

@@ -89,7 +89,7 @@ func (t *Table) putWait(p *process, w *Wait) {
 	t.change(p, old, &task, w.Last)
 }
 
-// closeWait ends an open wait. Its task goes on.
+// closeWait ends an open wait. Its task, if it has not ended, goes on.
 func (t *Table) closeWait(p *process, w *Wait, reason Reason, at time.Time) {
 	delete(p.waits, w.ID)
 	t.waits--

@@ -1,0 +1,90 @@
+// Package histogram counts durations in the buckets that async-inspect shows:
+// fixed ones for classic histograms, with an exemplar each, and exponential ones
+// for native histograms.
+package histogram
+
+import (
+	"math"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/internal/report"
+)
+
+// Bounds are the upper bounds of the fixed buckets in seconds. They go well past
+// ten seconds, or an alert on a p99 above that could never fire.
+var Bounds = [...]float64{0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300}
+
+const (
+	// Schema is the schema of the exponential buckets: bucket i counts what is
+	// above 2^((i-1)/4) seconds and at most 2^(i/4).
+	Schema = 2
+	// nativeLow and nativeHigh bound the indexes that are told apart: about a
+	// microsecond and about 12 days. What is outside counts in the outermost.
+	nativeLow  = -20 << Schema
+	nativeHigh = 20 << Schema
+)
+
+// Exemplar is the newest task that fell into a bucket.
+type Exemplar struct {
+	Task  report.TaskID
+	Value time.Duration
+	At    time.Time
+}
+
+// Histogram counts durations with weights. The zero value is empty. It is a
+// value: copying it is taking a snapshot.
+type Histogram struct {
+	Count     float64
+	Sum       float64 // seconds
+	Fixed     [len(Bounds) + 1]float64
+	Exemplars [len(Bounds) + 1]Exemplar
+	// Zero counts durations that are not positive, which no exponential bucket
+	// can hold.
+	Zero   float64
+	native [nativeHigh - nativeLow + 1]float64
+}
+
+// Add counts a duration that stands for weight of them.
+func (h *Histogram) Add(d time.Duration, weight float64, exemplar report.TaskID, at time.Time) {
+	seconds := d.Seconds()
+	h.Count += weight
+	h.Sum += seconds * weight
+	i := 0
+	for i < len(Bounds) && seconds > Bounds[i] {
+		i++
+	}
+	h.Fixed[i] += weight
+	h.Exemplars[i] = Exemplar{Task: exemplar, Value: d, At: at}
+	if d <= 0 {
+		h.Zero += weight
+		return
+	}
+	h.native[min(max(nativeIndex(seconds), nativeLow), nativeHigh)-nativeLow] += weight
+}
+
+// nativeIndex is the index of the exponential bucket of a positive value.
+func nativeIndex(v float64) int {
+	frac, exp := math.Frexp(v) // v = frac * 2^exp, 0.5 <= frac < 1
+	i := (exp - 1) << Schema
+	switch {
+	case frac <= 0.5:
+		return i
+	case frac <= 0.5946035575013605: // 0.5 * 2^(1/4)
+		return i + 1
+	case frac <= math.Sqrt2/2:
+		return i + 2
+	case frac <= 0.8408964152537145: // 0.5 * 2^(3/4)
+		return i + 3
+	default:
+		return i + 4
+	}
+}
+
+// Native calls yield for every exponential bucket that is not empty, by index.
+func (h *Histogram) Native(yield func(index int, count float64)) {
+	for i, n := range h.native {
+		if n != 0 {
+			yield(i+nativeLow, n)
+		}
+	}
+}

@@ -1,0 +1,450 @@
+package report
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+var (
+	now     = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	process = Process{Service: "orders", Instance: "1", Epoch: now.Add(-time.Hour).UnixNano()}
+)
+
+func span(kind taskspan.ReportKind) ptrace.Span {
+	s := ptrace.NewSpan()
+	s.SetTraceID([16]byte{1})
+	s.SetSpanID([8]byte{2})
+	s.SetParentSpanID([8]byte{3})
+	s.SetStartTimestamp(pcommon.NewTimestampFromTime(now.Add(-2 * time.Second)))
+	s.SetEndTimestamp(pcommon.NewTimestampFromTime(now))
+	a := s.Attributes()
+	a.PutStr(taskspan.Report, string(kind))
+	a.PutInt(taskspan.ReportSequence, 5)
+	return s
+}
+
+func taskAttributes(a pcommon.Map) {
+	a.PutStr(taskspan.TaskName, "order")
+	a.PutStr(taskspan.TaskState, "blocked")
+	a.PutInt(taskspan.TaskStart, now.Add(-3*time.Second).UnixNano())
+	a.PutStr(taskspan.TaskParentSpanID, "0000000000000009")
+	a.PutStr(taskspan.TaskRemoteParent, "000102030405060708090a0b0c0d0e0f/0001020304050607")
+	a.PutEmptySlice(taskspan.Holds).AppendEmpty().SetStr("ext:redis/lock")
+	a.PutInt(taskspan.ThreadID, 18)
+	a.PutStr(taskspan.CodeFunctionName, "main.f")
+	a.PutStr(taskspan.CodeFilePath, "/src/main.go")
+	a.PutInt(taskspan.CodeLineNumber, 12)
+	a.PutStr(taskspan.CodeStacktrace, "main.f\n\tmain.go:12")
+}
+
+func waitSpan() ptrace.Span {
+	s := span(taskspan.ReportWait)
+	a := s.Attributes()
+	taskAttributes(a)
+	a.PutInt(taskspan.WaitID, 7)
+	a.PutInt(taskspan.WaitRevision, 2)
+	a.PutBool(taskspan.WaitOpen, true)
+	a.PutStr(taskspan.WaitKind, "semaphore")
+	a.PutStr(taskspan.WaitResourceID, "s1")
+	a.PutStr(taskspan.WaitResourceName, "slots")
+	a.PutInt(taskspan.WaitNeed, 2)
+	a.PutBool(taskspan.WaitHoldersComplete, true)
+	a.PutInt(taskspan.WaitDeadline, now.Add(time.Minute).UnixNano())
+	a.PutBool(taskspan.WaitInferred, true)
+	l := s.Links().AppendEmpty()
+	l.SetTraceID([16]byte{4})
+	l.SetSpanID([8]byte{5})
+	l.Attributes().PutInt(taskspan.HoldGeneration, 3)
+	l.Attributes().PutInt(taskspan.HoldSince, now.Add(-time.Minute).UnixNano())
+	l.Attributes().PutInt(taskspan.HoldWeight, 4)
+	l.Attributes().PutStr(taskspan.CodeFunctionName, "main.g")
+	return s
+}
+
+func heartbeatSpan() ptrace.Span {
+	s := span(taskspan.ReportHeartbeat)
+	s.SetParentSpanID([8]byte{})
+	a := s.Attributes()
+	a.PutInt(taskspan.HeartbeatIntervalMS, 5000)
+	a.PutBool(taskspan.HeartbeatFinal, true)
+	a.PutInt(taskspan.HeartbeatPart, 2)
+	a.PutInt(taskspan.HeartbeatParts, 3)
+	a.PutEmptySlice(taskspan.WaitsIDs).AppendEmpty().SetInt(7)
+	a.PutEmptySlice(taskspan.WaitsRevisions).AppendEmpty().SetInt(2)
+	for i, key := range []string{
+		taskspan.TasksRunning, taskspan.TasksBlocked, taskspan.TasksStarted, taskspan.TasksCompleted,
+		taskspan.TasksFailed, taskspan.TasksCancelled, taskspan.Events,
+	} {
+		a.PutInt(key, int64(i+1))
+	}
+	a.PutEmptySlice(taskspan.TasksByName).AppendEmpty().SetStr(
+		`{"name":"order","started":3,"completed":4,"failed":5,"cancelled":6,"running":1,"blocked":2}`)
+	a.PutEmptySlice(taskspan.Dropped).AppendEmpty().SetStr("queue_full=9")
+	a.PutDouble(taskspan.Overhead, 0.5)
+	a.PutDouble(taskspan.SamplingRate, 0.25)
+	a.PutStr(taskspan.Memory, `{"task_count":1}`)
+	return s
+}
+
+func lockOrderSpan() ptrace.Span {
+	s := span(taskspan.ReportLockOrder)
+	a := s.Attributes()
+	a.PutStr(taskspan.LockOrderHeld, "a")
+	a.PutStr(taskspan.LockOrderTaken, "b")
+	a.PutEmptySlice(taskspan.LockOrderGuards).AppendEmpty().SetStr("c")
+	a.PutStr(taskspan.LockOrderMode, "write,read")
+	return s
+}
+
+func TestEveryAttributeArrives(t *testing.T) {
+	s := waitSpan()
+	got, drop := Decode(process, s, now)
+	require.Equal(t, Used, drop)
+	require.Equal(t, Report{
+		Process: process, Sequence: 5, Observed: now,
+		Task: &Task{
+			ID: TaskID{Trace: [16]byte{1}, Span: [8]byte{3}}, Name: "order", State: taskspan.Blocked,
+			Start: now.Add(-3 * time.Second), ParentSpan: [8]byte{7: 9},
+			RemoteParent: TaskID{
+				Trace: [16]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
+				Span:  [8]byte{0, 1, 2, 3, 4, 5, 6, 7},
+			},
+			Holds: []string{"ext:redis/lock"}, Thread: 18,
+		},
+		Wait: &Wait{
+			ID: 7, Revision: 2, Open: true, Kind: taskspan.WaitSemaphore, ResourceID: "s1", ResourceName: "slots",
+			Since: now.Add(-2 * time.Second), Need: 2, Complete: true, Deadline: now.Add(time.Minute), Inferred: true,
+			Holders: []Holder{{
+				Task: TaskID{Trace: [16]byte{4}, Span: [8]byte{5}}, Generation: 3, Weight: 4,
+				Since: now.Add(-time.Minute), Place: Place{Function: "main.g"},
+			}},
+			Place: Place{Function: "main.f", File: "/src/main.go", Line: 12, Stack: "main.f\n\tmain.go:12"},
+		},
+	}, got)
+	require.Equal(t, taskspan.ReportWait, got.Kind())
+
+	got, drop = Decode(process, heartbeatSpan(), now)
+	require.Equal(t, Used, drop)
+	counts := Counts{Started: 3, Completed: 4, Failed: 5, Cancelled: 6}
+	require.Equal(t, &Heartbeat{
+		Interval: 5 * time.Second, Final: true, Part: 2, Parts: 3, WaitIDs: []int64{7}, Revisions: []int64{2},
+		Running: 1, Blocked: 2, Counts: counts, Events: 7,
+		ByName:  map[string]NameCounts{"order": {Counts: counts, Running: 1, Blocked: 2}},
+		Dropped: map[string]int64{"queue_full": 9}, Overhead: 0.5, Rate: 0.25, Memory: `{"task_count":1}`,
+	}, got.Heartbeat)
+	require.Equal(t, taskspan.ReportHeartbeat, got.Kind())
+
+	s = span(taskspan.ReportTask)
+	taskAttributes(s.Attributes())
+	got, drop = Decode(process, s, now)
+	require.Equal(t, Used, drop)
+	require.Equal(t, "main.f", got.Task.Place.Function)
+	require.Equal(t, taskspan.ReportTask, got.Kind())
+
+	got, drop = Decode(process, lockOrderSpan(), now)
+	require.Equal(t, Used, drop)
+	require.Equal(t, &LockOrder{
+		Task: TaskID{Trace: [16]byte{1}, Span: [8]byte{3}},
+		Held: "a", Taken: "b", Guards: []string{"c"}, Mode: "write,read",
+	}, got.LockOrder)
+	require.Equal(t, taskspan.ReportLockOrder, got.Kind())
+}
+
+// TestEveryAttributeIsTyped gives each attribute of each report a wrong type.
+func TestEveryAttributeIsTyped(t *testing.T) {
+	taskSpan := span(taskspan.ReportTask)
+	taskAttributes(taskSpan.Attributes())
+	for _, make := range []func() ptrace.Span{waitSpan, heartbeatSpan, lockOrderSpan} {
+		for key := range make().Attributes().All() {
+			s := make()
+			s.Attributes().PutEmptyBytes(key)
+			_, drop := Decode(process, s, now)
+			want := DropType
+			if key == taskspan.Report {
+				want = DropType
+			}
+			require.Equal(t, want, drop, key)
+		}
+	}
+	for key := range waitSpan().Links().At(0).Attributes().All() {
+		s := waitSpan()
+		s.Links().At(0).Attributes().PutEmptyBytes(key)
+		_, drop := Decode(process, s, now)
+		require.Equal(t, DropType, drop, "link attribute %s", key)
+	}
+}
+
+func TestWhatIsRefused(t *testing.T) {
+	later := func(d time.Duration) pcommon.Timestamp { return pcommon.NewTimestampFromTime(now.Add(d)) }
+	fill := func(s pcommon.Slice, n int) {
+		for range n {
+			s.AppendEmpty().SetInt(1)
+		}
+	}
+	for name, c := range map[string]struct {
+		span func() ptrace.Span
+		edit func(ptrace.Span, pcommon.Map)
+		want Drop
+	}{
+		"no kind":               {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.Remove(taskspan.Report) }, DropKind},
+		"unknown kind":          {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutStr(taskspan.Report, "x") }, DropKind},
+		"no sequence":           {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.Remove(taskspan.ReportSequence) }, DropMissing},
+		"no trace id":           {waitSpan, func(s ptrace.Span, _ pcommon.Map) { s.SetTraceID([16]byte{}) }, DropSpanID},
+		"no span id":            {waitSpan, func(s ptrace.Span, _ pcommon.Map) { s.SetSpanID([8]byte{}) }, DropSpanID},
+		"no task":               {waitSpan, func(s ptrace.Span, _ pcommon.Map) { s.SetParentSpanID([8]byte{}) }, DropSpanID},
+		"no task of the order":  {lockOrderSpan, func(s ptrace.Span, _ pcommon.Map) { s.SetParentSpanID([8]byte{}) }, DropSpanID},
+		"no start":              {waitSpan, func(s ptrace.Span, _ pcommon.Map) { s.SetStartTimestamp(0) }, DropTime},
+		"ends before it starts": {waitSpan, func(s ptrace.Span, _ pcommon.Map) { s.SetStartTimestamp(later(time.Second)) }, DropTime},
+		"a day and more ahead":  {waitSpan, func(s ptrace.Span, _ pcommon.Map) { s.SetEndTimestamp(later(MaxClockError + 1)) }, DropTime},
+		"a day and more behind": {waitSpan, func(s ptrace.Span, _ pcommon.Map) {
+			s.SetStartTimestamp(later(-50 * time.Hour))
+			s.SetEndTimestamp(later(-MaxClockError - 1))
+		}, DropTime},
+		"beyond int64":           {waitSpan, func(s ptrace.Span, _ pcommon.Map) { s.SetEndTimestamp(math.MaxUint64) }, DropTime},
+		"task of the future":     {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutInt(taskspan.TaskStart, now.UnixNano()+1) }, DropTime},
+		"task of no time":        {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutInt(taskspan.TaskStart, 0) }, DropTime},
+		"negative wait id":       {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutInt(taskspan.WaitID, -1) }, DropValue},
+		"negative weight":        {waitSpan, func(s ptrace.Span, _ pcommon.Map) { s.Links().At(0).Attributes().PutInt(taskspan.HoldWeight, -1) }, DropValue},
+		"unknown wait kind":      {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutStr(taskspan.WaitKind, "nap") }, DropValue},
+		"unknown state":          {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutStr(taskspan.TaskState, "asleep") }, DropValue},
+		"lost by its own word":   {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutStr(taskspan.TaskState, "lost") }, DropValue},
+		"short parent id":        {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutStr(taskspan.TaskParentSpanID, "12") }, DropValue},
+		"parent id is not hex":   {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutStr(taskspan.TaskParentSpanID, "zz00000000000000") }, DropValue},
+		"remote parent has none": {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutStr(taskspan.TaskRemoteParent, "12") }, DropValue},
+		"line of a giant":        {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutInt(taskspan.CodeLineNumber, math.MaxInt64) }, DropValue},
+		"no wait id":             {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.Remove(taskspan.WaitID) }, DropMissing},
+		"no revision":            {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.Remove(taskspan.WaitRevision) }, DropMissing},
+		"no open":                {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.Remove(taskspan.WaitOpen) }, DropMissing},
+		"no resource":            {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.Remove(taskspan.WaitResourceID) }, DropMissing},
+		"no task name":           {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.Remove(taskspan.TaskName) }, DropMissing},
+		"no task start":          {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.Remove(taskspan.TaskStart) }, DropMissing},
+		"no held class":          {lockOrderSpan, func(_ ptrace.Span, a pcommon.Map) { a.Remove(taskspan.LockOrderHeld) }, DropMissing},
+		"no interval":            {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.Remove(taskspan.HeartbeatIntervalMS) }, DropMissing},
+		"interval of a day":      {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutInt(taskspan.HeartbeatIntervalMS, 86_400_000) }, DropValue},
+		"part 0":                 {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutInt(taskspan.HeartbeatPart, 0) }, DropValue},
+		"part 4 of 3":            {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutInt(taskspan.HeartbeatPart, 4) }, DropValue},
+		"17 parts":               {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutInt(taskspan.HeartbeatParts, MaxParts+1) }, DropValue},
+		"ids without revisions":  {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.Remove(taskspan.WaitsRevisions) }, DropValue},
+		"more ids than a part": {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) {
+			fill(a.PutEmptySlice(taskspan.WaitsIDs), taskspan.MaxHeartbeatWaits+1)
+		}, DropTooLong},
+		"more names than honest": {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) {
+			fill(a.PutEmptySlice(taskspan.TasksByName), 4*taskspan.MaxNames+1)
+		}, DropTooLong},
+		"more drop reasons": {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) {
+			fill(a.PutEmptySlice(taskspan.Dropped), MaxDropReasons+1)
+		}, DropTooLong},
+		"counts that overflow": {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutInt(taskspan.TasksStarted, math.MaxInt64) }, DropValue},
+		"names that are not JSON": {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) {
+			a.PutEmptySlice(taskspan.TasksByName).AppendEmpty().SetStr("{")
+		}, DropValue},
+		"a name without a name": {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) {
+			a.PutEmptySlice(taskspan.TasksByName).AppendEmpty().SetStr(`{"started":1}`)
+		}, DropValue},
+		"a rate above 1":   {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutDouble(taskspan.SamplingRate, 1.1) }, DropValue},
+		"overhead of NaN":  {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutDouble(taskspan.Overhead, math.NaN()) }, DropValue},
+		"drops of no kind": {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutEmptySlice(taskspan.Dropped).AppendEmpty().SetStr("x") }, DropValue},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := c.span()
+			c.edit(s, s.Attributes())
+			got, drop := Decode(process, s, now)
+			require.Equal(t, c.want, drop, "dropped as %s", drop)
+			require.Zero(t, got)
+		})
+	}
+	future := process
+	future.Epoch = now.Add(MaxClockError + 1).UnixNano()
+	_, drop := Decode(future, waitSpan(), now)
+	require.Equal(t, DropTime, drop, "an epoch of the future would end every honest start of the instance")
+}
+
+func TestWhatIsCutOnlyHides(t *testing.T) {
+	s := waitSpan()
+	link := s.Links().At(0)
+	for range taskspan.MaxHolders {
+		link.CopyTo(s.Links().AppendEmpty())
+	}
+	got, drop := Decode(process, s, now)
+	require.Equal(t, Used, drop)
+	require.Len(t, got.Wait.Holders, taskspan.MaxHolders)
+	require.False(t, got.Wait.Complete, "holders that were cut may let go")
+	require.True(t, got.Shortened)
+
+	s = waitSpan()
+	s.Links().At(0).SetSpanID([8]byte{})
+	got, _ = Decode(process, s, now)
+	require.Empty(t, got.Wait.Holders)
+	require.False(t, got.Wait.Complete, "a link to nobody is a holder that is not known")
+
+	long := strings.Repeat("é", taskspan.MaxStringBytes)
+	s = waitSpan()
+	s.Attributes().PutStr(taskspan.WaitResourceID, long)
+	got, _ = Decode(process, s, now)
+	require.False(t, got.Wait.Complete, "two long ids may have become one")
+	require.Len(t, got.Wait.ResourceID, taskspan.MaxStringBytes)
+
+	s = waitSpan()
+	s.Attributes().PutStr(taskspan.TaskName, "x"+long)
+	s.Attributes().PutEmptySlice(taskspan.Holds).AppendEmpty().SetStr(long)
+	s.Attributes().PutStr(taskspan.CodeStacktrace, strings.Repeat("x", taskspan.MaxStackBytes+1))
+	got, _ = Decode(process, s, now)
+	require.Equal(t, "x"+strings.Repeat("é", 127), got.Task.Name, "no character is split")
+	require.Empty(t, got.Task.Holds, "a cut name could be that of something else")
+	require.Len(t, got.Wait.Place.Stack, taskspan.MaxStackBytes)
+	require.True(t, got.Wait.Complete)
+}
+
+func TestNamesBeyondTheLimitAreSummed(t *testing.T) {
+	s := heartbeatSpan()
+	names := s.Attributes().PutEmptySlice(taskspan.TasksByName)
+	for i := range taskspan.MaxNames + 50 {
+		names.AppendEmpty().SetStr(`{"name":"n` + strings.Repeat("x", i%200) + string(rune('a'+i/200)) + `","started":1}`)
+	}
+	got, drop := Decode(process, s, now)
+	require.Equal(t, Used, drop)
+	require.Len(t, got.Heartbeat.ByName, taskspan.MaxNames+1)
+	require.EqualValues(t, 50, got.Heartbeat.ByName[taskspan.OtherNames].Started)
+}
+
+func TestAWaitMayHaveBegunDaysAgo(t *testing.T) {
+	s := waitSpan()
+	s.SetStartTimestamp(pcommon.NewTimestampFromTime(now.Add(-10 * 24 * time.Hour)))
+	_, drop := Decode(process, s, now)
+	require.Equal(t, Used, drop)
+}
+
+func TestAProcessIsNamedWhole(t *testing.T) {
+	resource := func() pcommon.Map {
+		m := pcommon.NewMap()
+		m.PutStr(taskspan.ServiceName, process.Service)
+		m.PutStr(taskspan.ServiceInstanceID, process.Instance)
+		m.PutInt(taskspan.ProcessEpoch, process.Epoch)
+		return m
+	}
+	got, drop := DecodeProcess(resource())
+	require.Equal(t, Used, drop)
+	require.Equal(t, process, got)
+	for _, key := range []string{taskspan.ServiceName, taskspan.ServiceInstanceID, taskspan.ProcessEpoch} {
+		m := resource()
+		m.Remove(key)
+		_, drop = DecodeProcess(m)
+		require.Equal(t, DropIdentity, drop, "without %s", key)
+		m.PutBool(key, true)
+		_, drop = DecodeProcess(m)
+		require.Equal(t, DropIdentity, drop, "%s of the wrong type", key)
+		if key != taskspan.ProcessEpoch {
+			m.PutStr(key, strings.Repeat("x", taskspan.MaxStringBytes+1))
+			_, drop = DecodeProcess(m)
+			require.Equal(t, DropIdentity, drop, "%s too long", key)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	marshal := &ptrace.ProtoMarshaler{}
+	files, err := filepath.Glob("../../testdata/protocol/*.json")
+	require.NoError(f, err)
+	require.NotEmpty(f, files)
+	for _, file := range files {
+		if strings.HasSuffix(file, ".want.json") {
+			continue
+		}
+		raw, err := os.ReadFile(file)
+		require.NoError(f, err)
+		td, err := (&ptrace.JSONUnmarshaler{}).UnmarshalTraces(raw)
+		require.NoError(f, err)
+		raw, err = marshal.MarshalTraces(td)
+		require.NoError(f, err)
+		f.Add(raw)
+	}
+	vectorNow := time.Unix(1767225650, 0)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		td, err := (&ptrace.ProtoUnmarshaler{}).UnmarshalTraces(raw)
+		if err != nil {
+			return
+		}
+		for _, rs := range td.ResourceSpans().All() {
+			process, drop := DecodeProcess(rs.Resource().Attributes())
+			if drop != Used {
+				require.Zero(t, process)
+			}
+			for _, scope := range rs.ScopeSpans().All() {
+				for _, span := range scope.Spans().All() {
+					r, drop := Decode(process, span, vectorNow)
+					if drop != Used {
+						require.Zero(t, r)
+						continue
+					}
+					checkBounds(t, &r)
+				}
+			}
+		}
+	})
+}
+
+// checkBounds fails if something got through that the types promise not to hold.
+func checkBounds(t *testing.T, r *Report) {
+	short := func(texts ...string) {
+		for _, s := range texts {
+			require.LessOrEqual(t, len(s), taskspan.MaxStringBytes)
+		}
+	}
+	require.False(t, r.Sequence < 0 || r.Observed.IsZero())
+	if task := r.Task; task != nil {
+		short(append(task.Holds, task.Name, string(task.State), task.Place.Function, task.Place.File)...)
+		require.LessOrEqual(t, len(task.Holds), MaxHolds)
+		require.NotZero(t, task.ID.Trace)
+		require.NotZero(t, task.ID.Span)
+		require.False(t, task.Start.After(r.Observed))
+	}
+	if w := r.Wait; w != nil {
+		require.NotNil(t, r.Task)
+		short(w.ResourceID, w.ResourceName, w.Place.Function, w.Place.File)
+		require.LessOrEqual(t, len(w.Holders), taskspan.MaxHolders)
+		require.LessOrEqual(t, len(w.Place.Stack), taskspan.MaxStackBytes)
+		require.False(t, w.ID < 0 || w.Revision < 0 || w.Need < 0 || w.Since.After(r.Observed))
+		for _, h := range w.Holders {
+			require.False(t, h.Task.IsZero() || h.Weight < 0 || h.Generation < 0)
+		}
+	}
+	if h := r.Heartbeat; h != nil {
+		require.Len(t, h.Revisions, len(h.WaitIDs))
+		require.LessOrEqual(t, len(h.WaitIDs), taskspan.MaxHeartbeatWaits)
+		require.LessOrEqual(t, len(h.ByName), taskspan.MaxNames+1)
+		require.True(t, 1 <= h.Part && h.Part <= h.Parts && h.Parts <= MaxParts && h.Interval > 0)
+	}
+	if o := r.LockOrder; o != nil {
+		short(append(o.Guards, o.Held, o.Taken, o.Mode)...)
+	}
+}
+
+func BenchmarkDecodeWait(b *testing.B) {
+	s := waitSpan()
+	b.ReportAllocs()
+	for range b.N {
+		if _, drop := Decode(process, s, now); drop != Used {
+			b.Fatal(drop)
+		}
+	}
+}
+
+func BenchmarkDecodeHeartbeat(b *testing.B) {
+	s := heartbeatSpan()
+	b.ReportAllocs()
+	for range b.N {
+		if _, drop := Decode(process, s, now); drop != Used {
+			b.Fatal(drop)
+		}
+	}
+}

@@ -1,0 +1,145 @@
+// Package view is what components of async-inspect show of their state to the
+// inspector: own types, and an interface whose methods copy under short locks, so
+// that a reader never holds up the pipeline. Nothing in here is shared with the
+// component that filled it.
+package view
+
+import (
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/internal/fleet"
+	"github.com/asyncinspect/asyncinspect/internal/histogram"
+	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// Reader reads the state of one task_state processor. Each answer is consistent
+// in itself: it was all true at one instant.
+type Reader interface {
+	// Summary returns totals and how full the tables are.
+	Summary() Summary
+	// Processes returns the processes that match, sorted by service, instance and
+	// epoch.
+	Processes(ProcessQuery) ([]Process, int)
+	// Tasks returns one page of the tasks that match, without their events, and how
+	// many match: those that are stuck for longest first, then the running ones,
+	// then the ended ones, the newest of them first.
+	Tasks(TaskQuery) ([]Task, int)
+	// Task returns a task with its waits and events.
+	Task(report.TaskID) (Task, bool)
+	// Statistics returns the statistics, sorted by service and name, or service,
+	// kind and resource.
+	Statistics() Statistics
+}
+
+// Registrar is implemented by the extension that shows the state. A component
+// looks for it among the host's extensions when it starts, and calls remove when
+// it stops.
+type Registrar interface {
+	RegisterTaskState(id string, r Reader) (remove func())
+}
+
+// Summary is the state in numbers.
+type Summary struct {
+	Live      map[taskspan.State]int64   // now
+	Started   float64                    // since the start of the collector
+	Ended     map[taskspan.State]float64 // since the start of the collector
+	Processes map[fleet.Status]int
+	Tables    []Table
+	Reports   map[taskspan.ReportKind]int64
+	Dropped   map[report.Drop]int64
+	Fleet     fleet.Counters
+}
+
+// Table says how full a bounded table is.
+type Table struct {
+	Name  string
+	Size  int
+	Limit int
+}
+
+// ProcessQuery selects processes; zero fields select all.
+type ProcessQuery struct {
+	Service string
+	Gone    bool // also those that have ended
+	Offset  int
+	Limit   int // 0: no limit
+}
+
+// Process is a process as the fleet knows it.
+type Process = fleet.Process
+
+// TaskQuery selects tasks; zero fields select all.
+type TaskQuery struct {
+	Service string
+	Name    string
+	States  []taskspan.State
+	Trace   [16]byte
+	Offset  int
+	Limit   int // 0: no limit
+}
+
+// Task is a live or ended task.
+type Task struct {
+	ID           report.TaskID
+	Service      string
+	Instance     string // empty if its process is not known
+	Epoch        int64
+	Name         string
+	State        taskspan.State
+	Reason       string // why it ended, if that is known from more than its span
+	Start        time.Time
+	StateSince   time.Time
+	End          time.Time // zero while it lives
+	LastSeen     time.Time
+	ClockAhead   time.Duration // of its process: to be taken off its times
+	ParentSpan   [8]byte
+	RemoteParent report.TaskID
+	Holds        []string
+	Thread       int64
+	Place        report.Place
+	Blocked      time.Duration // in all its waits; only of ended tasks
+	Waits        []*fleet.Wait // open ones
+	Events       []Event       // in the order of their times
+	EventsCut    int           // events that found no room
+}
+
+// Live reports whether the task has not ended.
+func (t *Task) Live() bool { return t.End.IsZero() }
+
+// Event is one entry in the history of a task.
+type Event struct {
+	At     time.Time
+	Name   string // a state, or the name of an inspection point
+	Detail string
+}
+
+// Statistics are totals since the start of the collector. Counts of processes
+// that send heartbeats are exact and those of others adjusted by their sampling
+// threshold.
+type Statistics struct {
+	Tasks []TaskStatistics
+	Waits []WaitStatistics
+}
+
+// TaskStatistics are about the tasks of one name in one service.
+type TaskStatistics struct {
+	Service   string
+	Name      string
+	Started   float64
+	Ended     map[taskspan.State]float64
+	Running   int64
+	Blocked   int64
+	Durations histogram.Histogram // of tasks whose spans came, weighted
+	BlockedIn float64             // seconds that they spent in waits, weighted
+}
+
+// WaitStatistics are about the waits of one kind for one resource in one service.
+type WaitStatistics struct {
+	Service  string
+	Kind     taskspan.Kind
+	Resource string
+	Open     int64               // stuck waits now
+	Stuck    histogram.Histogram // ended waits that had been reported: exact
+	Sampled  histogram.Histogram // wait spans of sampled tasks, weighted
+}

@@ -1,0 +1,268 @@
+package taskstate
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/internal/fleet"
+	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+const (
+	// pictureGroups bounds the blocked places that one picture shows.
+	pictureGroups = 20
+	// pictureHolders bounds the holders that it shows for each.
+	pictureHolders = 3
+	// goneShown is how long a lost process is shown.
+	goneShown = 5 * time.Minute
+)
+
+// shownPicture is what was logged last.
+type shownPicture struct{ text string }
+
+// logPicture logs the live tasks if anything is blocked or has changed.
+func (p *taskState) logPicture(shown *shownPicture, now time.Time) {
+	tasks, _ := p.fleetTasks()
+	text, blocked := picture{tasks: tasks, processes: p.fleetProcesses(), series: p.stats.series()}.render(now)
+	if !blocked && text == shown.text {
+		return
+	}
+	shown.text = text
+	p.logger.Info(text)
+}
+
+// picture is what is shown to a person at a terminal.
+type picture struct {
+	tasks     []*fleet.Task
+	processes []fleet.Process
+	series    []taskTotals
+}
+
+// render draws the picture, and says whether anything in it is blocked.
+func (p picture) render(now time.Time) (text string, blocked bool) {
+	slices.SortFunc(p.tasks, stuckLongestFirst)
+	byID := make(map[report.TaskID]*fleet.Task, len(p.tasks))
+	var sum totals
+	for _, t := range p.tasks {
+		byID[t.ID] = t
+	}
+	for _, s := range p.series {
+		sum.add(s.totals)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "live tasks: %s running, %s blocked", number(sum.running), number(sum.blocked))
+	p.services(&b)
+	groups := groupBlocked(p.tasks)
+	for i, g := range groups {
+		if i == pictureGroups {
+			fmt.Fprintf(&b, "\n\n  ... and %d more places where tasks are blocked", len(groups)-i)
+			break
+		}
+		g.render(&b, byID, now)
+	}
+	p.gone(&b, now)
+	return b.String(), len(groups) > 0
+}
+
+// services draws a table with a line for each service.
+func (p picture) services(b *strings.Builder) {
+	if len(p.series) == 0 && len(p.processes) == 0 {
+		b.WriteString("\n\n  nothing has been seen yet")
+		return
+	}
+	processes := make(map[string]int64)
+	sums := make(map[string]*totals)
+	for _, x := range p.processes {
+		if x.Status == fleet.Reporting {
+			processes[x.Service]++
+			sums[x.Service] = &totals{}
+		}
+	}
+	for _, s := range p.series {
+		if sums[s.service] == nil {
+			sums[s.service] = &totals{}
+		}
+		sums[s.service].add(s.totals)
+	}
+	services := make([]string, 0, len(sums))
+	for name := range sums {
+		services = append(services, name)
+	}
+	slices.Sort(services)
+	b.WriteString("\n\n")
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(w, "processes\trunning\tblocked\tcompleted\tfailed\tcancelled\tlost\t  service\n")
+	for i, name := range services {
+		s := sums[name]
+		fmt.Fprintf(w, "%s\t%s\t%s\t", orDash(processes[name]), number(s.running), number(s.blocked))
+		for _, n := range s.ended {
+			fmt.Fprintf(w, "%s\t", number(int64(n+0.5)))
+		}
+		fmt.Fprintf(w, "  %s", name)
+		if i < len(services)-1 {
+			fmt.Fprint(w, "\n")
+		}
+	}
+	w.Flush()
+}
+
+// gone draws the processes that were lost lately.
+func (p picture) gone(b *strings.Builder, now time.Time) {
+	var lost []fleet.Process
+	for _, x := range p.processes {
+		if x.Status == fleet.Lost && now.Sub(x.LastHeard) < goneShown {
+			lost = append(lost, x)
+		}
+	}
+	slices.SortFunc(lost, func(a, b fleet.Process) int { return b.LastHeard.Compare(a.LastHeard) })
+	for i, x := range lost {
+		if i == pictureGroups {
+			fmt.Fprintf(b, "\n  ... and %d more lost processes", len(lost)-i)
+			return
+		}
+		if i == 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(b, "\n  LOST process %s (instance %s), last heard of at %s", x.Service, x.Instance, x.LastHeard.UTC().Format(time.TimeOnly))
+	}
+}
+
+// blockedGroup is the tasks of one name that are blocked at one place on one
+// resource, the longest first.
+type blockedGroup struct {
+	first *fleet.Task
+	wait  *fleet.Wait
+	count int
+}
+
+// groupBlocked expects the tasks sorted, those that wait for longest first.
+func groupBlocked(tasks []*fleet.Task) []*blockedGroup {
+	type key struct {
+		service, instance, task, resource string
+		kind                              taskspan.Kind
+		file                              string
+		line                              int
+		state                             taskspan.State
+	}
+	var groups []*blockedGroup
+	known := make(map[key]*blockedGroup)
+	for _, t := range tasks {
+		for _, w := range t.Waits {
+			k := key{t.Process.Service, t.Process.Instance, t.Name, w.ResourceID, w.Kind, w.Place.File, w.Place.Line, t.Live()}
+			if g := known[k]; g != nil {
+				g.count++
+				continue
+			}
+			g := &blockedGroup{first: t, wait: w, count: 1}
+			known[k] = g
+			groups = append(groups, g)
+		}
+	}
+	return groups
+}
+
+func (g *blockedGroup) render(b *strings.Builder, byID map[report.TaskID]*fleet.Task, now time.Time) {
+	t, w := g.first, g.wait
+	fmt.Fprintf(b, "\n\n  %s  %s: %s", strings.ToUpper(string(t.Live())), t.Process.Service, t.Name)
+	if g.count > 1 {
+		fmt.Fprintf(b, "  (%d tasks here, the longest shown)", g.count)
+	}
+	fmt.Fprintf(b, "\n    for       %s", age(now.Sub(w.Since.Add(-t.Ahead))))
+	if !w.Deadline.IsZero() {
+		fmt.Fprintf(b, ", ends by itself at %s", w.Deadline.UTC().Format(time.TimeOnly))
+	}
+	fmt.Fprintf(b, "\n    waits on  %s %q", w.Kind, w.ResourceName)
+	if !w.Place.IsZero() {
+		fmt.Fprintf(b, "\n    at        %s", place(w.Place))
+	}
+	if len(w.Holders) == 0 {
+		b.WriteString("\n    held by   nobody that is known")
+	}
+	for i, h := range w.Holders {
+		label := "and by "
+		if i == 0 {
+			label = "held by"
+		}
+		if i == pictureHolders {
+			fmt.Fprintf(b, "\n    and by    %d more", len(w.Holders)-i)
+			break
+		}
+		fmt.Fprintf(b, "\n    %s   %s", label, holder(h, t, byID, now))
+	}
+	if !w.Complete && len(w.Holders) > 0 {
+		b.WriteString("\n              and perhaps others")
+	}
+	fmt.Fprintf(b, "\n    trace     %x", t.ID.Trace)
+}
+
+// holder says who holds what is waited for, since when and from where.
+func holder(h report.Holder, waiter *fleet.Task, byID map[report.TaskID]*fleet.Task, now time.Time) string {
+	who := fmt.Sprintf("a task of trace %x", h.Task.Trace)
+	known := byID[h.Task]
+	switch {
+	case h.Task == waiter.ID:
+		who = "itself"
+	case known != nil:
+		who = known.Process.Service + ": " + known.Name
+	}
+	if !h.Since.IsZero() {
+		who += " for " + age(now.Sub(h.Since.Add(-waiter.Ahead)))
+	}
+	if !h.Place.IsZero() {
+		who += ", taken at " + place(h.Place)
+	}
+	if known != nil && known != waiter && len(known.Waits) > 0 {
+		who += fmt.Sprintf("\n              which is %s itself, on %s %q", known.Live(), known.Waits[0].Kind, known.Waits[0].ResourceName)
+	}
+	return who
+}
+
+// place is written so that a terminal or an editor finds the line.
+func place(p report.Place) string {
+	text := p.Function
+	if p.File != "" {
+		file := p.File
+		// The last two elements tell files apart; the rest is the build machine's.
+		if dir, name := path.Split(file); dir != "" {
+			file = path.Join(path.Base(dir), name)
+		}
+		text = strings.TrimSpace(text + " " + file + ":" + strconv.Itoa(p.Line))
+	}
+	return text
+}
+
+// age writes a duration to three digits or so.
+func age(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0s"
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	default:
+		return d.Round(time.Second).String()
+	}
+}
+
+// number writes n with commas between the thousands.
+func number(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func orDash(n int64) string {
+	if n == 0 {
+		return "-"
+	}
+	return number(n)
+}

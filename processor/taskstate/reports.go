@@ -1,0 +1,67 @@
+package taskstate
+
+import (
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// takeReports applies the reports and removes those that do not go on, and what
+// is empty without them.
+func (p *taskState) takeReports(resources ptrace.ResourceSpansSlice, now time.Time) {
+	resources.RemoveIf(func(rs ptrace.ResourceSpans) bool {
+		removed := false
+		rs.ScopeSpans().RemoveIf(func(scope ptrace.ScopeSpans) bool {
+			if scope.Scope().Name() != taskspan.ScopeReport {
+				return false
+			}
+			p.takeScope(rs, scope, now)
+			removed = removed || scope.Spans().Len() == 0
+			return scope.Spans().Len() == 0
+		})
+		return removed && rs.ScopeSpans().Len() == 0
+	})
+}
+
+func (p *taskState) takeScope(rs ptrace.ResourceSpans, scope ptrace.ScopeSpans, now time.Time) {
+	process, drop := report.DecodeProcess(rs.Resource().Attributes())
+	if scope.Scope().Version() != taskspan.Version {
+		drop = report.DropVersion
+	}
+	if drop != report.Used {
+		p.live.dropped[drop].Add(int64(scope.Spans().Len()))
+		scope.Spans().RemoveIf(func(ptrace.Span) bool { return true })
+		return
+	}
+	scope.Spans().RemoveIf(func(span ptrace.Span) bool {
+		r, drop := report.Decode(process, span, now)
+		news := false
+		if drop == report.Used {
+			news, drop = p.live.apply(&r, now)
+		}
+		if drop != report.Used {
+			p.live.dropped[drop].Add(1)
+			return true
+		}
+		return !p.forward(&r, news)
+	})
+}
+
+// forward decides whether a report goes on to the next component. The evidence of
+// a deadlock always does.
+func (p *taskState) forward(r *report.Report, news bool) bool {
+	if r.Task != nil && r.Task.State == taskspan.Deadlocked {
+		return true
+	}
+	switch p.cfg.ForwardReports {
+	case ForwardAll:
+		return true
+	case ForwardFirstAndLast:
+		return news && (r.Wait != nil || r.Task != nil)
+	default:
+		return false
+	}
+}

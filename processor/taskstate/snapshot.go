@@ -1,0 +1,236 @@
+package taskstate
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/asyncinspect/asyncinspect/internal/fleet"
+	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/internal/view"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// Summary implements view.Reader.
+func (p *taskState) Summary() view.Summary {
+	s := view.Summary{
+		Live: p.liveByState(), Ended: make(map[taskspan.State]float64, len(endStates)),
+		Processes: make(map[fleet.Status]int), Tables: p.tables(),
+		Reports: make(map[taskspan.ReportKind]int64, len(reportKinds)),
+		Dropped: make(map[report.Drop]int64),
+	}
+	sum := p.totals()
+	s.Started = sum.started
+	for i, state := range endStates {
+		s.Ended[state] = sum.ended[i]
+	}
+	for i, kind := range reportKinds {
+		s.Reports[kind] = p.live.reports[i].Load()
+	}
+	for d := report.Used + 1; d < report.Drops; d++ {
+		if n := p.live.dropped[d].Load(); n > 0 {
+			s.Dropped[d] = n
+		}
+	}
+	processes := p.fleetProcesses()
+	for i := range processes {
+		s.Processes[processes[i].Status]++
+	}
+	_, s.Fleet = p.fleetTasks()
+	return s
+}
+
+// fleetTasks copies the pointers to the live tasks under the fleet's lock.
+func (p *taskState) fleetTasks() ([]*fleet.Task, fleet.Counters) {
+	p.live.mu.Lock()
+	defer p.live.mu.Unlock()
+	return p.live.table.Tasks(nil), p.live.table.Counters()
+}
+
+func (p *taskState) fleetProcesses() []fleet.Process {
+	p.live.mu.Lock()
+	defer p.live.mu.Unlock()
+	return p.live.table.Processes(nil)
+}
+
+func (p *taskState) totals() totals {
+	var sum totals
+	for _, s := range p.stats.series() {
+		sum.add(s.totals)
+	}
+	return sum
+}
+
+// liveByState counts live tasks: those that run or are blocked as heartbeats say,
+// those that are deadlocked as their reports do.
+func (p *taskState) liveByState() map[taskspan.State]int64 {
+	sum := p.totals()
+	tasks, _ := p.fleetTasks()
+	deadlocked := int64(0)
+	for _, t := range tasks {
+		if t.Live() == taskspan.Deadlocked {
+			deadlocked++
+		}
+	}
+	return map[taskspan.State]int64{
+		taskspan.Running:    sum.running,
+		taskspan.Blocked:    max(0, sum.blocked-deadlocked),
+		taskspan.Deadlocked: deadlocked,
+	}
+}
+
+// Processes implements view.Reader.
+func (p *taskState) Processes(q view.ProcessQuery) ([]view.Process, int) {
+	all := p.fleetProcesses()
+	all = slices.DeleteFunc(all, func(x view.Process) bool {
+		return x.Status != fleet.Reporting && !q.Gone || q.Service != "" && x.Service != q.Service
+	})
+	slices.SortFunc(all, func(a, b view.Process) int {
+		return cmp.Or(strings.Compare(a.Service, b.Service), strings.Compare(a.Instance, b.Instance), cmp.Compare(a.Epoch, b.Epoch))
+	})
+	return page(all, q.Offset, q.Limit), len(all)
+}
+
+// Tasks implements view.Reader. Live tasks are immutable, so only pointers are
+// copied under the lock; of the ended ones only those on the page.
+func (p *taskState) Tasks(q view.TaskQuery) ([]view.Task, int) {
+	live, _ := p.fleetTasks()
+	live = slices.DeleteFunc(live, func(t *fleet.Task) bool {
+		return !matches(q, t.Process.Service, t.Name, t.Live(), t.ID)
+	})
+	slices.SortFunc(live, stuckLongestFirst)
+	var out []view.Task
+	for _, t := range page(live, q.Offset, q.Limit) {
+		out = append(out, liveView(t))
+	}
+	room := 0 // 0: no limit
+	if q.Limit > 0 {
+		if room = q.Limit - len(out); room == 0 {
+			room = -1
+		}
+	}
+	ended, matching := p.ended.page(q, max(0, q.Offset-len(live)), room)
+	return append(out, ended...), len(live) + matching
+}
+
+// stuckLongestFirst sorts blocked tasks before the others, and the oldest first.
+func stuckLongestFirst(a, b *fleet.Task) int {
+	if stuck := len(a.Waits) > 0; stuck != (len(b.Waits) > 0) {
+		if stuck {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(a.StateSince.Add(-a.Ahead).Compare(b.StateSince.Add(-b.Ahead)), bytes.Compare(a.ID.Trace[:], b.ID.Trace[:]), bytes.Compare(a.ID.Span[:], b.ID.Span[:]))
+}
+
+// Task implements view.Reader.
+func (p *taskState) Task(id report.TaskID) (view.Task, bool) {
+	p.live.mu.Lock()
+	defer p.live.mu.Unlock()
+	t := p.live.table.Task(id)
+	if t == nil {
+		return p.ended.find(id)
+	}
+	v := liveView(t)
+	h := p.live.histories[id]
+	v.Blocked, v.Events, v.EventsCut = h.blocked, slices.Clone(h.events), h.cut
+	return v, true
+}
+
+// Statistics implements view.Reader.
+func (p *taskState) Statistics() view.Statistics { return p.stats.snapshot() }
+
+func matches(q view.TaskQuery, service, name string, state taskspan.State, id report.TaskID) bool {
+	return (q.Service == "" || q.Service == service) && (q.Name == "" || q.Name == name) &&
+		(len(q.States) == 0 || slices.Contains(q.States, state)) &&
+		(q.Trace == [16]byte{} || q.Trace == id.Trace)
+}
+
+func page[T any](all []T, offset, limit int) []T {
+	offset = min(max(offset, 0), len(all))
+	all = all[offset:]
+	if limit > 0 && limit < len(all) {
+		all = all[:limit]
+	}
+	return all
+}
+
+func liveView(t *fleet.Task) view.Task {
+	place := t.Place
+	if len(t.Waits) > 0 {
+		place = t.Waits[0].Place
+	}
+	return view.Task{
+		ID: t.ID, Service: t.Process.Service, Instance: t.Process.Instance, Epoch: t.Process.Epoch,
+		Name: t.Name, State: t.Live(), Start: t.Start, StateSince: t.StateSince, LastSeen: t.Seen(),
+		ClockAhead: t.Ahead, ParentSpan: t.ParentSpan, RemoteParent: t.RemoteParent, Holds: t.Holds,
+		Thread: t.Thread, Place: place, Waits: t.Waits,
+	}
+}
+
+// page returns some of the ended tasks that match, the last recorded first, and
+// how many match. A limit of 0 is none, and below 0 nothing is wanted.
+func (e *endedTasks) page(q view.TaskQuery, offset, limit int) (out []view.Task, matching int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var at [interests]*endedTask
+	for i := range e.lists {
+		at[i] = e.lists[i].prev
+	}
+	for {
+		newest := -1
+		for i, rec := range at {
+			if rec != &e.lists[i] && (newest < 0 || rec.newerThan(at[newest])) {
+				newest = i
+			}
+		}
+		if newest < 0 {
+			return out, matching
+		}
+		rec := at[newest]
+		at[newest] = rec.prev
+		if !matches(q, rec.stats.service, rec.stats.name, rec.state, rec.id) {
+			continue
+		}
+		if matching >= offset && (limit == 0 || len(out) < limit) {
+			out = append(out, rec.view(false))
+		}
+		matching++
+	}
+}
+
+func (e *endedTasks) find(id report.TaskID) (view.Task, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := range e.lists {
+		list := &e.lists[i]
+		for rec := list.prev; rec != list; rec = rec.prev {
+			if rec.id == id {
+				return rec.view(true), true
+			}
+		}
+	}
+	return view.Task{}, false
+}
+
+func (rec *endedTask) newerThan(other *endedTask) bool {
+	return cmp.Or(rec.added.Compare(other.added), rec.end.Compare(other.end)) > 0
+}
+
+func (rec *endedTask) view(events bool) view.Task {
+	v := view.Task{
+		ID: rec.id, Service: rec.stats.service, Name: rec.stats.name, State: rec.state, Reason: rec.reason,
+		Start: rec.start, StateSince: rec.end, End: rec.end, LastSeen: rec.end, ParentSpan: rec.parent,
+		Blocked: rec.blocked, EventsCut: rec.cut,
+	}
+	if events {
+		v.Events = slices.Clone(rec.events)
+	}
+	if t := rec.task; t != nil {
+		v.Instance, v.Epoch = t.Process.Instance, t.Process.Epoch
+		v.RemoteParent, v.Holds, v.Thread, v.Place = t.RemoteParent, t.Holds, t.Thread, t.Place
+	}
+	return v
+}

@@ -1,0 +1,187 @@
+package taskstate
+
+import (
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/internal/threshold"
+	"github.com/asyncinspect/asyncinspect/internal/view"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// taskSpan is what is needed of the span of an ended task.
+type taskSpan struct {
+	id         report.TaskID
+	parent     [8]byte
+	name       string
+	state      taskspan.State
+	start, end time.Time
+	weight     float64 // how many tasks it stands for
+	blocked    time.Duration
+	// reported says that the process sends heartbeats: they count the task.
+	reported bool
+	events   []view.Event
+	cut      int
+	stats    *taskStatistics // set when it is counted
+}
+
+// waitSpan is what is needed of the span of an ended wait.
+type waitSpan struct {
+	task     report.TaskID
+	kind     taskspan.Kind
+	resource string
+	duration time.Duration
+	end      time.Time
+	weight   float64
+}
+
+// batch is what the spans of one resource come to. It is reused.
+type batch struct {
+	tasks []taskSpan
+	waits []waitSpan
+}
+
+func (b *batch) reset() {
+	// References to names and events must not outlive the batch.
+	clear(b.tasks)
+	clear(b.waits)
+	b.tasks, b.waits = b.tasks[:0], b.waits[:0]
+}
+
+// classifier knows which spans are tasks.
+type classifier struct {
+	kinds uint32 // bit i: spans of kind i
+	roots bool
+}
+
+func newClassifier(cfg TaskSpans) classifier {
+	c := classifier{roots: cfg.Roots}
+	for _, kind := range cfg.Kinds {
+		c.kinds |= 1 << spanKinds[kind]
+	}
+	return c
+}
+
+// read adds what the spans come to to b, and the state to those that are tasks.
+// reporting says that their process sends heartbeats.
+func (c classifier) read(spans ptrace.SpanSlice, reporting bool, b *batch) {
+	for i := range spans.Len() {
+		span := spans.At(i)
+		kind := span.Kind()
+		attrs := span.Attributes()
+		if state, ok := attrs.Get(taskspan.TaskState); ok {
+			b.task(span, attrs, endState(state, span), true)
+			continue
+		}
+		if uint32(kind) < 32 && c.kinds&(1<<uint32(kind)) != 0 || c.roots && span.ParentSpanID().IsEmpty() {
+			state := stateOf(span)
+			attrs.PutStr(taskspan.TaskState, string(state))
+			b.task(span, attrs, state, reporting)
+			continue
+		}
+		if strings.HasPrefix(span.Name(), taskspan.WaitSpanPrefix) {
+			b.wait(span, attrs)
+		}
+	}
+}
+
+// stateOf is the state of a task that does not tell it.
+func stateOf(span ptrace.Span) taskspan.State {
+	if span.Status().Code() == ptrace.StatusCodeError {
+		return taskspan.Failed
+	}
+	return taskspan.Completed
+}
+
+// endState is the state that a span tells, if it is one that a task can end in.
+func endState(v pcommon.Value, span ptrace.Span) taskspan.State {
+	if v.Type() == pcommon.ValueTypeStr {
+		if state := taskspan.State(v.Str()); state.Ended() {
+			return state
+		}
+	}
+	return stateOf(span)
+}
+
+func (b *batch) task(span ptrace.Span, attrs pcommon.Map, state taskspan.State, reported bool) {
+	t := taskSpan{
+		id:   report.TaskID{Trace: span.TraceID(), Span: span.SpanID()},
+		name: span.Name(), state: state, parent: span.ParentSpanID(),
+		start: span.StartTimestamp().AsTime(), end: span.EndTimestamp().AsTime(),
+		weight: threshold.AdjustedCount(span.TraceState().AsRaw()), reported: reported,
+	}
+	if reported {
+		if v, ok := attrs.Get(taskspan.TaskBlockedNS); ok && v.Type() == pcommon.ValueTypeInt && v.Int() > 0 {
+			t.blocked = time.Duration(v.Int())
+		}
+	}
+	if span.Events().Len() > 0 {
+		t.events, t.cut = spanEvents(span.Events())
+	}
+	b.tasks = append(b.tasks, t)
+}
+
+func (b *batch) wait(span ptrace.Span, attrs pcommon.Map) {
+	kind, ok := attrs.Get(taskspan.WaitKind)
+	if !ok || kind.Type() != pcommon.ValueTypeStr {
+		return
+	}
+	resource, ok := attrs.Get(taskspan.WaitResourceName)
+	if !ok || resource.Type() != pcommon.ValueTypeStr {
+		return
+	}
+	end := span.EndTimestamp().AsTime()
+	b.waits = append(b.waits, waitSpan{
+		task: report.TaskID{Trace: span.TraceID(), Span: span.ParentSpanID()},
+		kind: taskspan.Kind(kind.Str()), resource: resource.Str(),
+		duration: end.Sub(span.StartTimestamp().AsTime()), end: end,
+		weight: threshold.AdjustedCount(span.TraceState().AsRaw()),
+	})
+}
+
+// spanEvents copies the events of a span: inspection points, exceptions.
+func spanEvents(events ptrace.SpanEventSlice) (out []view.Event, cut int) {
+	n := min(events.Len(), maxTaskEvents)
+	out = make([]view.Event, 0, n)
+	for i := range n {
+		e := events.At(i)
+		out = append(out, view.Event{At: e.Timestamp().AsTime(), Name: shorten(e.Name()), Detail: attributesText(e.Attributes())})
+	}
+	return out, events.Len() - n
+}
+
+// attributesText writes attributes as key=value, as far as they fit.
+func attributesText(attrs pcommon.Map) string {
+	if attrs.Len() == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for key, v := range attrs.All() {
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(shorten(key))
+		b.WriteByte('=')
+		if v.Type() == pcommon.ValueTypeStr {
+			b.WriteString(shorten(v.Str()))
+		} else {
+			b.WriteString(shorten(v.AsString()))
+		}
+		if b.Len() >= taskspan.MaxStringBytes {
+			break
+		}
+	}
+	return shorten(b.String())
+}
+
+// shorten cuts a text that is only shown.
+func shorten(s string) string {
+	if len(s) <= taskspan.MaxStringBytes {
+		return s
+	}
+	return strings.ToValidUTF8(s[:taskspan.MaxStringBytes], "")
+}

@@ -1,0 +1,284 @@
+package taskstate
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/asyncinspect/asyncinspect/internal/fleet"
+	"github.com/asyncinspect/asyncinspect/internal/histogram"
+	"github.com/asyncinspect/asyncinspect/internal/view"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// unknownService is what OpenTelemetry calls a service without a name.
+const unknownService = "unknown_service"
+
+// statistics are totals by service, task name, wait kind and resource. Series are
+// never removed: a counter that went away and came back would count anew. So
+// their number is bounded, and what comes after has the name "other".
+type statistics struct {
+	maxNames, maxResources int64
+	names, resources       atomic.Int64
+	namesMerged            atomic.Int64 // tasks counted under other
+	resourcesMerged        atomic.Int64
+
+	mu       sync.RWMutex // guards services
+	services map[string]*serviceStatistics
+}
+
+// serviceStatistics are the series of one service; mu guards all of them.
+type serviceStatistics struct {
+	name  string
+	owner *statistics
+	mu    sync.Mutex
+	tasks map[string]*taskStatistics
+	waits map[waitKey]*waitStatistics
+}
+
+type waitKey struct {
+	kind     taskspan.Kind
+	resource string
+}
+
+// taskStatistics is one series. service and name never change.
+type taskStatistics struct {
+	service, name string
+	totals
+	durations histogram.Histogram
+	blockedIn float64
+}
+
+// totals are counts of tasks.
+type totals struct {
+	started          float64
+	ended            [len(endStates)]float64
+	running, blocked int64
+}
+
+func (t *totals) add(o totals) {
+	t.started += o.started
+	for i, n := range o.ended {
+		t.ended[i] += n
+	}
+	t.running += o.running
+	t.blocked += o.blocked
+}
+
+type waitStatistics struct {
+	open           int64
+	stuck, sampled histogram.Histogram
+}
+
+// endStates are the states that a task can end in, as ended is indexed.
+var endStates = [...]taskspan.State{taskspan.Completed, taskspan.Failed, taskspan.Cancelled, taskspan.Lost}
+
+func endIndex(s taskspan.State) int {
+	switch s {
+	case taskspan.Failed:
+		return 1
+	case taskspan.Cancelled:
+		return 2
+	case taskspan.Lost:
+		return 3
+	default:
+		return 0
+	}
+}
+
+func newStatistics(maxNames, maxResources int) *statistics {
+	return &statistics{
+		maxNames: int64(maxNames), maxResources: int64(maxResources),
+		services: make(map[string]*serviceStatistics),
+	}
+}
+
+// service finds or makes the series of a service. A service that would need a
+// name beyond the limit shares those of "other".
+func (s *statistics) service(name string) *serviceStatistics {
+	s.mu.RLock()
+	svc, ok := s.services[name]
+	s.mu.RUnlock()
+	if ok {
+		return svc
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if svc, ok := s.services[name]; ok {
+		return svc
+	}
+	if s.names.Load() >= s.maxNames || int64(len(s.services)) >= s.maxNames {
+		name = taskspan.OtherNames
+		if svc, ok := s.services[name]; ok {
+			return svc
+		}
+	}
+	name = strings.Clone(shorten(name))
+	svc = &serviceStatistics{
+		name: name, owner: s,
+		tasks: make(map[string]*taskStatistics), waits: make(map[waitKey]*waitStatistics),
+	}
+	s.services[name] = svc
+	return svc
+}
+
+// task finds or makes a series; mu is held.
+func (svc *serviceStatistics) task(name string) *taskStatistics {
+	if t, ok := svc.tasks[name]; ok {
+		return t
+	}
+	if len(name) > taskspan.MaxStringBytes {
+		return svc.task(shorten(name))
+	}
+	if name != taskspan.OtherNames && svc.owner.names.Add(1) > svc.owner.maxNames {
+		svc.owner.names.Add(-1)
+		svc.owner.namesMerged.Add(1)
+		return svc.task(taskspan.OtherNames)
+	}
+	t := &taskStatistics{service: svc.name, name: strings.Clone(name)}
+	svc.tasks[t.name] = t
+	return t
+}
+
+// wait finds or makes a series; mu is held.
+func (svc *serviceStatistics) wait(kind taskspan.Kind, resource string) *waitStatistics {
+	key := waitKey{kind, resource}
+	if w, ok := svc.waits[key]; ok {
+		return w
+	}
+	if len(resource) > taskspan.MaxStringBytes || len(kind) > taskspan.MaxStringBytes {
+		return svc.wait(taskspan.Kind(shorten(string(kind))), shorten(resource))
+	}
+	other := waitKey{taskspan.OtherNames, taskspan.OtherNames}
+	if key != other && svc.owner.resources.Add(1) > svc.owner.maxResources {
+		svc.owner.resources.Add(-1)
+		svc.owner.resourcesMerged.Add(1)
+		return svc.wait(other.kind, other.resource)
+	}
+	w := &waitStatistics{}
+	svc.waits[waitKey{taskspan.Kind(strings.Clone(string(kind))), strings.Clone(resource)}] = w
+	return w
+}
+
+// add applies the spans of one resource.
+func (svc *serviceStatistics) add(b *batch) {
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
+	for i := range b.tasks {
+		t := &b.tasks[i]
+		stats := svc.task(t.name)
+		t.stats = stats
+		if !t.reported {
+			stats.started += t.weight
+			stats.ended[endIndex(t.state)] += t.weight
+		}
+		stats.durations.Add(t.end.Sub(t.start), t.weight, t.id, t.end)
+		stats.blockedIn += t.blocked.Seconds() * t.weight
+	}
+	for i := range b.waits {
+		w := &b.waits[i]
+		svc.wait(w.kind, w.resource).sampled.Add(w.duration, w.weight, w.task, w.end)
+	}
+}
+
+// advance applies what a heartbeat adds.
+func (s *statistics) advance(service, name string, d fleet.Delta) {
+	svc := s.service(service)
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
+	t := svc.task(name)
+	t.started += float64(d.Started)
+	t.ended[0] += float64(d.Completed)
+	t.ended[1] += float64(d.Failed)
+	t.ended[2] += float64(d.Cancelled)
+	t.ended[3] += float64(d.Lost)
+	t.running += d.Running
+	t.blocked += d.Blocked
+}
+
+// stuck applies the begin and end of waits that were reported.
+func (s *statistics) stuck(e fleet.Event) {
+	svc := s.service(e.Process.Service)
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
+	w := svc.wait(e.Wait.Kind, e.Wait.ResourceName)
+	if e.Kind == fleet.WaitOpened {
+		w.open++
+		return
+	}
+	w.open--
+	w.stuck.Add(max(0, e.At.Sub(e.Wait.Since)), 1, e.Wait.Task, e.At)
+}
+
+// of finds or makes the series of a task's name.
+func (s *statistics) of(service, name string) *taskStatistics {
+	svc := s.service(service)
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
+	return svc.task(name)
+}
+
+// all returns the services, sorted. Each is then read under its own lock.
+func (s *statistics) all() []*serviceStatistics {
+	s.mu.RLock()
+	out := make([]*serviceStatistics, 0, len(s.services))
+	for _, svc := range s.services {
+		out = append(out, svc)
+	}
+	s.mu.RUnlock()
+	slices.SortFunc(out, func(a, b *serviceStatistics) int { return strings.Compare(a.name, b.name) })
+	return out
+}
+
+// taskTotals are the counts of one series.
+type taskTotals struct {
+	service, name string
+	totals
+}
+
+// series copies the counts of every series, sorted by service and name.
+func (s *statistics) series() []taskTotals {
+	var out []taskTotals
+	for _, svc := range s.all() {
+		from := len(out)
+		svc.mu.Lock()
+		for _, t := range svc.tasks {
+			out = append(out, taskTotals{t.service, t.name, t.totals})
+		}
+		svc.mu.Unlock()
+		slices.SortFunc(out[from:], func(a, b taskTotals) int { return strings.Compare(a.name, b.name) })
+	}
+	return out
+}
+
+func (s *statistics) snapshot() view.Statistics {
+	var out view.Statistics
+	for _, svc := range s.all() {
+		tasks, waits := len(out.Tasks), len(out.Waits)
+		svc.mu.Lock()
+		for _, t := range svc.tasks {
+			ended := make(map[taskspan.State]float64, len(endStates))
+			for i, state := range endStates {
+				ended[state] = t.ended[i]
+			}
+			out.Tasks = append(out.Tasks, view.TaskStatistics{
+				Service: t.service, Name: t.name, Started: t.started, Ended: ended,
+				Running: t.running, Blocked: t.blocked, Durations: t.durations, BlockedIn: t.blockedIn,
+			})
+		}
+		for key, w := range svc.waits {
+			out.Waits = append(out.Waits, view.WaitStatistics{
+				Service: svc.name, Kind: key.kind, Resource: key.resource,
+				Open: w.open, Stuck: w.stuck, Sampled: w.sampled,
+			})
+		}
+		svc.mu.Unlock()
+		slices.SortFunc(out.Tasks[tasks:], func(a, b view.TaskStatistics) int { return strings.Compare(a.Name, b.Name) })
+		slices.SortFunc(out.Waits[waits:], func(a, b view.WaitStatistics) int {
+			return cmp.Or(strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Resource, b.Resource))
+		})
+	}
+	return out
+}
