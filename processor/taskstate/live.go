@@ -93,9 +93,6 @@ func (l *liveTasks) endSpans(tasks []taskSpan, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.now = now
-	if reporting, gone, _, _ := l.table.Sizes(); reporting+gone == 0 {
-		return // spans with a state that another collector has given them
-	}
 	for i := range tasks {
 		t := &tasks[i]
 		if !t.reported {
