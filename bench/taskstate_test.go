@@ -99,7 +99,7 @@ func BenchmarkSpans(b *testing.B) {
 			b.Run(load.name+"/"+peer.name, func(b *testing.B) {
 				c := peer.make(b)
 				origin := batch(load.tasks)
-				copies := make([]ptrace.Traces, 64)
+				copies := make([]ptrace.Traces, 16)
 				fill := func() {
 					for i := range copies {
 						copies[i] = ptrace.NewTraces()
@@ -184,7 +184,9 @@ func BenchmarkReports(b *testing.B) {
 	b.ReportAllocs()
 	for range b.N {
 		b.StopTimer()
-		c := taskState(b)
+		f := taskstate.NewFactory()
+		c, err := f.CreateTraces(context.Background(), processortest.NewNopSettings(f.Type()), f.CreateDefaultConfig(), consumertest.NewNop())
+		require.NoError(b, err)
 		td := copied(liveBatch(1, tasks))
 		before := heap()
 		b.StartTimer()
@@ -194,7 +196,7 @@ func BenchmarkReports(b *testing.B) {
 		b.StopTimer()
 		td = ptrace.NewTraces()
 		grown = heap() - before
-		runtime.KeepAlive(c)
+		require.NoError(b, c.Shutdown(context.Background()))
 		b.StartTimer()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/tasks, "ns/report")

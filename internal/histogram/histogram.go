@@ -26,9 +26,9 @@ const (
 
 // Exemplar is the newest task that fell into a bucket.
 type Exemplar struct {
-	Task  report.TaskID
-	Value time.Duration
-	At    time.Time
+	Task       report.TaskID
+	Value      time.Duration
+	AtUnixNano int64
 }
 
 // Histogram counts durations with weights. The zero value is empty. It is a
@@ -45,7 +45,7 @@ type Histogram struct {
 }
 
 // Add counts a duration that stands for weight of them.
-func (h *Histogram) Add(d time.Duration, weight float64, exemplar report.TaskID, at time.Time) {
+func (h *Histogram) Add(d time.Duration, weight float64, exemplar report.TaskID, atUnixNano int64) {
 	seconds := d.Seconds()
 	h.Count += weight
 	h.Sum += seconds * weight
@@ -54,7 +54,7 @@ func (h *Histogram) Add(d time.Duration, weight float64, exemplar report.TaskID,
 		i++
 	}
 	h.Fixed[i] += weight
-	h.Exemplars[i] = Exemplar{Task: exemplar, Value: d, At: at}
+	h.Exemplars[i] = Exemplar{Task: exemplar, Value: d, AtUnixNano: atUnixNano}
 	if d <= 0 {
 		h.Zero += weight
 		return

@@ -30,18 +30,24 @@ type endedTask struct {
 	prev, next *endedTask
 	// older and newer link the records that have events; both are nil otherwise.
 	older, newer *endedTask
-	interest     interest
-	id           report.TaskID
-	parent       [8]byte
 	stats        *taskStatistics // says service and name
-	state        taskspan.State
-	start, end   time.Time
-	added        time.Time // our clock
-	blocked      time.Duration
-	task         *fleet.Task // what was reported of it, if anything
-	reason       string      // of the end, if reported
+	reported     *reportedEnd    // what was reported of it, if anything
 	events       []view.Event
 	cut          int
+	id           report.TaskID
+	parent       [8]byte
+	start, end   int64 // unix nanoseconds
+	added        int64 // the same, in our clock
+	blocked      time.Duration
+	interest     interest
+	state        endState
+}
+
+// reportedEnd is what is known of the end of a task that was live.
+type reportedEnd struct {
+	task   *fleet.Task
+	state  taskspan.State
+	reason fleet.Reason
 }
 
 // endedTasks keeps ended tasks in the room that live ones leave.
@@ -104,11 +110,10 @@ func (e *endedTasks) addSpans(tasks []taskSpan, now time.Time) {
 			continue
 		}
 		rec.id, rec.parent, rec.stats, rec.state = t.id, t.parent, t.stats, t.state
-		rec.start, rec.end, rec.added, rec.blocked = t.start, t.end, now, t.blocked
-		e.events.refused += int64(t.cut)
-		rec.cut = t.cut
+		rec.start, rec.end, rec.added, rec.blocked = t.start, t.end, now.UnixNano(), t.blocked
 		if t.events != nil {
-			rec.events, rec.cut = e.keep(nil, t.events, rec.cut)
+			e.events.refused += int64(t.events.cut)
+			rec.events, rec.cut = e.keep(nil, t.events.kept, t.events.cut)
 			e.linkEvents(rec)
 		}
 	}
@@ -128,21 +133,21 @@ func (e *endedTasks) addReported(ev fleet.Event, stats *taskStatistics, history 
 		e.events.kept -= len(history.events)
 		return
 	}
-	rec.id, rec.parent, rec.stats, rec.state = ev.Task.ID, ev.Task.ParentSpan, stats, ev.State
-	rec.start, rec.end, rec.added = ev.Task.Start, ev.At, now
-	rec.task, rec.reason = ev.Task, ev.Reason.String()
+	rec.id, rec.parent, rec.stats, rec.state = ev.Task.ID, ev.Task.ParentSpan, stats, endStateOf(ev.State)
+	rec.start, rec.end, rec.added = ev.Task.Start.UnixNano(), ev.At.UnixNano(), now.UnixNano()
+	rec.reported = &reportedEnd{ev.Task, ev.State, ev.Reason}
 	rec.blocked = history.blocked
 	rec.events, rec.cut = history.events, history.cut
 	e.linkEvents(rec)
 }
 
-func interestOf(s taskspan.State) interest {
+func interestOf(s endState) interest {
 	switch s {
-	case taskspan.Failed:
+	case failed:
 		return interestFailed
-	case taskspan.Cancelled:
+	case cancelled:
 		return interestCancelled
-	case taskspan.Lost:
+	case lost:
 		return interestLost
 	default:
 		return interestCompleted
@@ -204,7 +209,7 @@ func (e *endedTasks) expire(now time.Time, retention time.Duration) {
 	defer e.mu.Unlock()
 	for i := range e.lists {
 		list := &e.lists[i]
-		for list.next != list && now.Sub(list.next.added) >= retention {
+		for list.next != list && now.UnixNano()-list.next.added >= int64(retention) {
 			e.remove(list.next)
 		}
 	}

@@ -99,13 +99,15 @@ func (l *liveTasks) endSpans(tasks []taskSpan, now time.Time) {
 			continue
 		}
 		if h := l.histories[t.id]; h != nil {
-			for _, e := range t.events {
-				l.ended.note(h, e)
+			if t.events != nil {
+				for _, e := range t.events.kept {
+					l.ended.note(h, e)
+				}
 			}
 			h.blocked = max(h.blocked, t.blocked)
 			t.stats = nil
 		}
-		l.table.EndTask(t.id, t.state, t.end, now)
+		l.table.EndTask(t.id, endStates[t.state], time.Unix(0, t.end).UTC(), now)
 	}
 }
 

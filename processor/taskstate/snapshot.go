@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/report"
@@ -191,7 +192,7 @@ func (e *endedTasks) page(q view.TaskQuery, offset, limit int) (out []view.Task,
 		}
 		rec := at[newest]
 		at[newest] = rec.prev
-		if !matches(q, rec.stats.service, rec.stats.name, rec.state, rec.id) {
+		if !matches(q, rec.stats.service, rec.stats.name, rec.endedAs(), rec.id) {
 			continue
 		}
 		if matching >= offset && (limit == 0 || len(out) < limit) {
@@ -216,21 +217,32 @@ func (e *endedTasks) find(id report.TaskID) (view.Task, bool) {
 }
 
 func (rec *endedTask) newerThan(other *endedTask) bool {
-	return cmp.Or(rec.added.Compare(other.added), rec.end.Compare(other.end)) > 0
+	return cmp.Or(cmp.Compare(rec.added, other.added), cmp.Compare(rec.end, other.end)) > 0
 }
 
 func (rec *endedTask) view(events bool) view.Task {
+	end := time.Unix(0, rec.end).UTC()
 	v := view.Task{
-		ID: rec.id, Service: rec.stats.service, Name: rec.stats.name, State: rec.state, Reason: rec.reason,
-		Start: rec.start, StateSince: rec.end, End: rec.end, LastSeen: rec.end, ParentSpan: rec.parent,
-		Blocked: rec.blocked, EventsCut: rec.cut,
+		ID: rec.id, Service: rec.stats.service, Name: rec.stats.name, State: rec.endedAs(),
+		Start: time.Unix(0, rec.start).UTC(), StateSince: end, End: end, LastSeen: end,
+		ParentSpan: rec.parent, Blocked: rec.blocked, EventsCut: rec.cut,
 	}
 	if events {
 		v.Events = slices.Clone(rec.events)
 	}
-	if t := rec.task; t != nil {
-		v.Instance, v.Epoch = t.Process.Instance, t.Process.Epoch
+	if r := rec.reported; r != nil {
+		t := r.task
+		v.Instance, v.Epoch, v.Reason, v.ClockAhead = t.Process.Instance, t.Process.Epoch, r.reason.String(), t.Ahead
 		v.RemoteParent, v.Holds, v.Thread, v.Place = t.RemoteParent, t.Holds, t.Thread, t.Place
 	}
 	return v
+}
+
+// endedAs is the state it ended in. A task whose end nobody told was running
+// when it was last heard of.
+func (rec *endedTask) endedAs() taskspan.State {
+	if rec.reported != nil {
+		return rec.reported.state
+	}
+	return endStates[rec.state]
 }

@@ -18,15 +18,20 @@ type taskSpan struct {
 	id         report.TaskID
 	parent     [8]byte
 	name       string
-	state      taskspan.State
-	start, end time.Time
+	start, end int64   // unix nanoseconds
 	weight     float64 // how many tasks it stands for
 	blocked    time.Duration
+	events     *spanEvents     // nil: it has none
+	stats      *taskStatistics // set when it is counted
+	state      endState
 	// reported says that the process sends heartbeats: they count the task.
 	reported bool
-	events   []view.Event
-	cut      int
-	stats    *taskStatistics // set when it is counted
+}
+
+// spanEvents are the events of a span, as far as they are kept.
+type spanEvents struct {
+	kept []view.Event
+	cut  int
 }
 
 // waitSpan is what is needed of the span of an ended wait.
@@ -35,7 +40,7 @@ type waitSpan struct {
 	kind     taskspan.Kind
 	resource string
 	duration time.Duration
-	end      time.Time
+	end      int64
 	weight   float64
 }
 
@@ -74,12 +79,14 @@ func (c classifier) read(spans ptrace.SpanSlice, reporting bool, b *batch) {
 		kind := span.Kind()
 		attrs := span.Attributes()
 		if state, ok := attrs.Get(taskspan.TaskState); ok {
-			b.task(span, attrs, endState(state, span), true)
+			b.task(span, attrs, toldState(state, span), true)
 			continue
 		}
 		if uint32(kind) < 32 && c.kinds&(1<<uint32(kind)) != 0 || c.roots && span.ParentSpanID().IsEmpty() {
 			state := stateOf(span)
-			attrs.PutStr(taskspan.TaskState, string(state))
+			// Appending one would double the capacity.
+			attrs.EnsureCapacity(attrs.Len() + 1)
+			attrs.PutStr(taskspan.TaskState, string(endStates[state]))
 			b.task(span, attrs, state, reporting)
 			continue
 		}
@@ -90,28 +97,28 @@ func (c classifier) read(spans ptrace.SpanSlice, reporting bool, b *batch) {
 }
 
 // stateOf is the state of a task that does not tell it.
-func stateOf(span ptrace.Span) taskspan.State {
+func stateOf(span ptrace.Span) endState {
 	if span.Status().Code() == ptrace.StatusCodeError {
-		return taskspan.Failed
+		return failed
 	}
-	return taskspan.Completed
+	return completed
 }
 
-// endState is the state that a span tells, if it is one that a task can end in.
-func endState(v pcommon.Value, span ptrace.Span) taskspan.State {
+// toldState is the state that a span tells, if it is one that a task can end in.
+func toldState(v pcommon.Value, span ptrace.Span) endState {
 	if v.Type() == pcommon.ValueTypeStr {
 		if state := taskspan.State(v.Str()); state.Ended() {
-			return state
+			return endStateOf(state)
 		}
 	}
 	return stateOf(span)
 }
 
-func (b *batch) task(span ptrace.Span, attrs pcommon.Map, state taskspan.State, reported bool) {
+func (b *batch) task(span ptrace.Span, attrs pcommon.Map, state endState, reported bool) {
 	t := taskSpan{
 		id:   report.TaskID{Trace: span.TraceID(), Span: span.SpanID()},
 		name: span.Name(), state: state, parent: span.ParentSpanID(),
-		start: span.StartTimestamp().AsTime(), end: span.EndTimestamp().AsTime(),
+		start: int64(span.StartTimestamp()), end: int64(span.EndTimestamp()),
 		weight: threshold.AdjustedCount(span.TraceState().AsRaw()), reported: reported,
 	}
 	if reported {
@@ -120,7 +127,7 @@ func (b *batch) task(span ptrace.Span, attrs pcommon.Map, state taskspan.State, 
 		}
 	}
 	if span.Events().Len() > 0 {
-		t.events, t.cut = spanEvents(span.Events())
+		t.events = newSpanEvents(span.Events())
 	}
 	b.tasks = append(b.tasks, t)
 }
@@ -134,24 +141,24 @@ func (b *batch) wait(span ptrace.Span, attrs pcommon.Map) {
 	if !ok || resource.Type() != pcommon.ValueTypeStr {
 		return
 	}
-	end := span.EndTimestamp().AsTime()
+	end := int64(span.EndTimestamp())
 	b.waits = append(b.waits, waitSpan{
 		task: report.TaskID{Trace: span.TraceID(), Span: span.ParentSpanID()},
 		kind: taskspan.Kind(kind.Str()), resource: resource.Str(),
-		duration: end.Sub(span.StartTimestamp().AsTime()), end: end,
+		duration: time.Duration(end - int64(span.StartTimestamp())), end: end,
 		weight: threshold.AdjustedCount(span.TraceState().AsRaw()),
 	})
 }
 
-// spanEvents copies the events of a span: inspection points, exceptions.
-func spanEvents(events ptrace.SpanEventSlice) (out []view.Event, cut int) {
+// newSpanEvents copies the events of a span: inspection points, exceptions.
+func newSpanEvents(events ptrace.SpanEventSlice) *spanEvents {
 	n := min(events.Len(), maxTaskEvents)
-	out = make([]view.Event, 0, n)
+	out := &spanEvents{kept: make([]view.Event, 0, n), cut: events.Len() - n}
 	for i := range n {
 		e := events.At(i)
-		out = append(out, view.Event{At: e.Timestamp().AsTime(), Name: shorten(e.Name()), Detail: attributesText(e.Attributes())})
+		out.kept = append(out.kept, view.Event{At: e.Timestamp().AsTime(), Name: shorten(e.Name()), Detail: attributesText(e.Attributes())})
 	}
-	return out, events.Len() - n
+	return out
 }
 
 // attributesText writes attributes as key=value, as far as they fit.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/histogram"
@@ -72,19 +73,28 @@ type waitStatistics struct {
 	stuck, sampled histogram.Histogram
 }
 
-// endStates are the states that a task can end in, as ended is indexed.
+// endState is a state that a task can end in, as an index of endStates.
+type endState uint8
+
+const (
+	completed endState = iota
+	failed
+	cancelled
+	lost
+)
+
 var endStates = [...]taskspan.State{taskspan.Completed, taskspan.Failed, taskspan.Cancelled, taskspan.Lost}
 
-func endIndex(s taskspan.State) int {
+func endStateOf(s taskspan.State) endState {
 	switch s {
 	case taskspan.Failed:
-		return 1
+		return failed
 	case taskspan.Cancelled:
-		return 2
+		return cancelled
 	case taskspan.Lost:
-		return 3
+		return lost
 	default:
-		return 0
+		return completed
 	}
 }
 
@@ -172,9 +182,9 @@ func (svc *serviceStatistics) add(b *batch) {
 		t.stats = stats
 		if !t.reported {
 			stats.started += t.weight
-			stats.ended[endIndex(t.state)] += t.weight
+			stats.ended[t.state] += t.weight
 		}
-		stats.durations.Add(t.end.Sub(t.start), t.weight, t.id, t.end)
+		stats.durations.Add(time.Duration(t.end-t.start), t.weight, t.id, t.end)
 		stats.blockedIn += t.blocked.Seconds() * t.weight
 	}
 	for i := range b.waits {
@@ -190,10 +200,10 @@ func (s *statistics) advance(service, name string, d fleet.Delta) {
 	defer svc.mu.Unlock()
 	t := svc.task(name)
 	t.started += float64(d.Started)
-	t.ended[0] += float64(d.Completed)
-	t.ended[1] += float64(d.Failed)
-	t.ended[2] += float64(d.Cancelled)
-	t.ended[3] += float64(d.Lost)
+	t.ended[completed] += float64(d.Completed)
+	t.ended[failed] += float64(d.Failed)
+	t.ended[cancelled] += float64(d.Cancelled)
+	t.ended[lost] += float64(d.Lost)
 	t.running += d.Running
 	t.blocked += d.Blocked
 }
@@ -209,7 +219,7 @@ func (s *statistics) stuck(e fleet.Event) {
 		return
 	}
 	w.open--
-	w.stuck.Add(max(0, e.At.Sub(e.Wait.Since)), 1, e.Wait.Task, e.At)
+	w.stuck.Add(max(0, e.At.Sub(e.Wait.Since)), 1, e.Wait.Task, e.At.UnixNano())
 }
 
 // of finds or makes the series of a task's name.

@@ -217,7 +217,7 @@ func (t *Task) unbind() {
 		s := shardOf(goroutine)
 		s.mu.Lock()
 		remove(&s.tasks, t)
-		for outer = t.outer; outer != nil && outer.state.Load() == taskEnded; {
+		for outer = t.outer; outer != nil && outer.ended(); {
 			outer = outer.outer // ended before its inner task
 		}
 		if s.current[goroutine] == t {

@@ -21,6 +21,8 @@ type Inspector struct {
 	backtraces bool
 	labels     bool
 
+	stopped atomic.Bool
+
 	reporter *reporter // tells the collector what is stuck
 
 	_      [64]byte // what is written often stands apart from what is read often
@@ -33,3 +35,6 @@ var defaultInspector atomic.Pointer[Inspector]
 
 // Default returns the Inspector that the package's functions use, or nil.
 func Default() *Inspector { return defaultInspector.Load() }
+
+// running reports whether the Inspector makes tasks.
+func (ins *Inspector) running() bool { return ins != nil && !ins.stopped.Load() }

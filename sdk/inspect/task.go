@@ -39,16 +39,15 @@ type Task struct {
 	outer     *Task // the goroutine's task before this one; guarded by the shard
 	tracked   bool  // in the table; false above the limit
 
-	state    atomic.Int32 // taskOpen, then taskEnded
+	state    atomic.Int32 // 0 while the task is open, then an index into endStates
 	blockage blockage
 	points   points
-	done     chan struct{} // closed at the end; nil unless somebody can join
 }
 
-const (
-	taskOpen = iota
-	taskEnded
-)
+// endStates are how a task can end.
+var endStates = [...]taskspan.State{0: "", 1: taskspan.Completed, 2: taskspan.Failed, 3: taskspan.Cancelled}
+
+func (t *Task) ended() bool { return t.state.Load() != 0 }
 
 func (t *Task) at() *links[Task] { return &t.links }
 
@@ -157,31 +156,29 @@ type panicError struct{ value any }
 
 func (e *panicError) Error() string { return fmt.Sprint("panic: ", e.value) }
 
-// stateOf says how a task with this error ended.
-func stateOf(err error) taskspan.State {
+// outcome says how a task with this error ended, as an index into endStates.
+func outcome(err error) int32 {
 	switch {
 	case err == nil:
-		return taskspan.Completed
+		return 1
 	case errors.Is(err, context.Canceled):
-		return taskspan.Cancelled
+		return 3
 	default:
-		return taskspan.Failed
+		return 2
 	}
 }
 
 func (t *Task) end(err error) {
-	if !t.state.CompareAndSwap(taskOpen, taskEnded) {
+	how := outcome(err)
+	if !t.state.CompareAndSwap(0, how) {
 		return
 	}
-	state := stateOf(err)
+	state := endStates[how]
 	t.unbind()
 	t.name.counts.of(t.goroutine.Load()).ended(state)
 	t.ins.live.Add(-1)
 	if t.span != nil {
 		t.endSpan(state, err)
-	}
-	if t.done != nil {
-		close(t.done)
 	}
 }
 

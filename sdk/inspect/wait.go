@@ -93,6 +93,19 @@ func beginWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
 	return w
 }
 
+// endsBy notes that an open wait will end by itself.
+func (w *wait) endsBy(deadline nanos) {
+	if w == nil {
+		return
+	}
+	s := shardOf(w.goroutine)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w.deadline == 0 || deadline < w.deadline {
+		w.deadline = deadline
+	}
+}
+
 // endWait removes the wait from the table and books it on its task.
 func endWait(w *wait) {
 	if w == nil {

@@ -1,0 +1,102 @@
+package inspect
+
+import (
+	"context"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// A Handle is a task that runs on a goroutine of its own and can be joined.
+type Handle struct {
+	task *Task
+	done chan struct{}
+	err  error // written before done is closed
+	left bool  // it has left the group that it was started in, which guards this
+}
+
+// Go runs fn on a new goroutine as a task, a child of the span in ctx. The task
+// ends with the error of fn. A panic in fn is recorded on the task and passed on,
+// so it ends the program as it would without the SDK.
+//
+// While the SDK is off, Go runs fn without a task.
+//
+//go:noinline
+func Go(ctx context.Context, name string, fn func(context.Context) error, opts ...TaskOption) *Handle {
+	_, place := goid.GetWithPC()
+	return inspectorOf(ctx).spawn(ctx, name, place, fn, nil, opts)
+}
+
+// Go is the function Go with this Inspector.
+//
+//go:noinline
+func (ins *Inspector) Go(ctx context.Context, name string, fn func(context.Context) error, opts ...TaskOption) *Handle {
+	_, place := goid.GetWithPC()
+	return ins.spawn(ctx, name, place, fn, nil, opts)
+}
+
+// spawn starts the goroutine. ended, if not nil, is called after the task has
+// ended and before the handle says so.
+func (ins *Inspector) spawn(ctx context.Context, name string, place uintptr,
+	fn func(context.Context) error, ended func(*Handle), opts []TaskOption,
+) *Handle {
+	h := &Handle{done: make(chan struct{})}
+	if ins.running() {
+		h.task = ins.newTask(ctx, name, goid.Get(), place, opts)
+		ctx = &h.task.ctx
+	}
+	go h.run(ctx, fn, ended)
+	return h
+}
+
+func (h *Handle) run(ctx context.Context, fn func(context.Context) error, ended func(*Handle)) {
+	defer close(h.done)
+	if ended != nil {
+		defer ended(h)
+	}
+	if h.task != nil {
+		h.task.bind(goid.Get())
+	}
+	defer h.task.EndWith(&h.err)
+	h.err = fn(ctx)
+}
+
+// Wait waits until the task has ended and returns its error, or that of ctx if
+// ctx is done first; the task then goes on. The wait shows as a join on the task.
+func (h *Handle) Wait(ctx context.Context) error {
+	select {
+	case <-h.done:
+		return h.err
+	default:
+	}
+	w := beginWait(ctx, taskspan.WaitJoin, h)
+	defer endWait(w)
+	select {
+	case <-h.done:
+		return h.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Done is closed when the task has ended.
+func (h *Handle) Done() <-chan struct{} { return h.done }
+
+// Task returns the task, or nil while the SDK is off.
+func (h *Handle) Task() *Task { return h.task }
+
+func (h *Handle) identify(taskspan.Kind, []uintptr) {}
+
+// identity of a joined task is the task.
+func (h *Handle) identity() (id, name string) {
+	return "task:" + h.task.SpanContext().SpanID().String(), h.task.Name()
+}
+
+// holders is the task, as long as it runs.
+func (h *Handle) holders(_ *waitView, s *holderSet) {
+	if h.task == nil || h.task.ended() {
+		return
+	}
+	s.add(holder{task: h.task})
+	s.complete = true
+}

@@ -1,0 +1,125 @@
+package inspect
+
+import (
+	"context"
+	"sync"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// A WaitGroup waits for tasks to end, as [sync.WaitGroup] does. Those that are
+// started with its Go are known: a wait names those that still run. Units added
+// with Add are counted and nobody's, so a wait for them is never proof of a
+// deadlock. The zero value is ready; a WaitGroup must not be copied.
+type WaitGroup struct {
+	named
+	mu      sync.Mutex // guards all below
+	count   int
+	running map[*Handle]struct{}
+	done    chan struct{} // closed when count reaches 0; nil if nobody waits
+}
+
+// SetName names the group. It has no effect if it has a name already.
+func (g *WaitGroup) SetName(name string) { g.setName(name) }
+
+// Add adds delta, which may be negative, to the units that Wait waits for. It
+// panics if there are fewer than none.
+func (g *WaitGroup) Add(delta int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.add(delta)
+}
+
+func (g *WaitGroup) add(delta int) {
+	g.count += delta
+	if g.count < 0 {
+		panic("inspect: negative WaitGroup counter")
+	}
+	if g.count == 0 && g.done != nil {
+		close(g.done)
+		g.done = nil
+	}
+}
+
+// Done takes one unit off.
+func (g *WaitGroup) Done() { g.Add(-1) }
+
+// Go runs fn on a new goroutine as a task and waits for it in Wait.
+//
+//go:noinline
+func (g *WaitGroup) Go(ctx context.Context, name string, fn func(context.Context) error) *Handle {
+	_, place := goid.GetWithPC()
+	g.Add(1)
+	h := inspectorOf(ctx).spawn(ctx, name, place, fn, g.ended, nil)
+	g.joins(h)
+	return h
+}
+
+// joins notes that a unit is this task, unless it has ended by now.
+func (g *WaitGroup) joins(h *Handle) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if h.left {
+		return
+	}
+	if g.running == nil {
+		g.running = make(map[*Handle]struct{})
+	}
+	g.running[h] = struct{}{}
+}
+
+// ended is called on the goroutine of the task.
+func (g *WaitGroup) ended(h *Handle) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	h.left = true
+	delete(g.running, h)
+	g.add(-1)
+}
+
+// Wait waits until all units are done.
+func (g *WaitGroup) Wait() { _ = g.wait(nil) }
+
+// WaitContext is Wait until ctx is done; it then returns the context's error.
+func (g *WaitGroup) WaitContext(ctx context.Context) error { return g.wait(ctx) }
+
+func (g *WaitGroup) wait(ctx context.Context) error {
+	g.mu.Lock()
+	if g.count == 0 {
+		g.mu.Unlock()
+		return nil
+	}
+	if g.done == nil {
+		g.done = make(chan struct{})
+	}
+	done := g.done
+	g.mu.Unlock()
+
+	w := beginWait(ctx, taskspan.WaitJoin, g)
+	defer endWait(w)
+	if ctx == nil {
+		<-done
+		return nil
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// holders are all tasks that still run, if there is nothing else to wait for.
+func (g *WaitGroup) holders(_ *waitView, s *holderSet) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	tasks := 0
+	for h := range g.running {
+		if h.task != nil {
+			s.add(holder{task: h.task})
+			tasks++
+		}
+	}
+	s.complete = tasks > 0 && tasks == g.count
+}
