@@ -187,8 +187,8 @@ func BenchmarkReports(b *testing.B) {
 		f := taskstate.NewFactory()
 		c, err := f.CreateTraces(context.Background(), processortest.NewNopSettings(f.Type()), f.CreateDefaultConfig(), consumertest.NewNop())
 		require.NoError(b, err)
-		td := copied(liveBatch(1, tasks))
 		before := heap()
+		td := copied(liveBatch(1, tasks))
 		b.StartTimer()
 		if err := c.ConsumeTraces(context.Background(), td); err != nil {
 			b.Fatal(err)

@@ -107,6 +107,7 @@ func (ins *Inspector) newTask(ctx context.Context, name string, goroutine uint64
 		t.parent, t.remote = trace.SpanID{}, remoteParent{}
 	}
 	ins.startSpan(t, parent, &config)
+	t.measure = t.SpanContext().SpanID()[0]%measuredTasks == 0
 	t.name.counts.of(goroutine).started.Add(1)
 	t.tracked = ins.live.Add(1) <= ins.maxTasks
 	if !t.tracked {
@@ -125,6 +126,9 @@ func (ins *Inspector) startSpan(t *Task, parent trace.SpanContext, config *taskC
 		t.ctx.Context = trace.ContextWithSpan(t.ctx.Context, &t.light)
 		return
 	}
+	if ins.allocations {
+		t.allocated = readAllocated()
+	}
 	opts := make([]trace.SpanStartOption, 0, 4)
 	attrs := append(ins.beginAttributes(t), config.attributes...)
 	opts = append(opts, trace.WithAttributes(attrs...))
@@ -136,7 +140,9 @@ func (ins *Inspector) startSpan(t *Task, parent trace.SpanContext, config *taskC
 	}
 	// The SDK's id generator and sampler find the task, and with it the decision
 	// that was just made, in the context.
+	t.starting = ins.head != nil
 	ctx, span := ins.tracer.Start(&t.ctx, t.label, opts...)
+	t.starting = false
 	t.span = span
 	if own, ok := ctx.(*taskContext); ok && own == &t.ctx {
 		return // a provider that does nothing returns the context that it got
@@ -155,7 +161,7 @@ func (ins *Inspector) sampled(t *Task, parent trace.SpanContext, root bool) bool
 	var traceID trace.TraceID
 	putRandom(traceID[:8])
 	putRandom(traceID[8:])
-	keep, state := ins.head.decide(traceID, t.label, trace.TraceState{})
+	keep, state := ins.head.decide(traceID, t.label)
 	config := trace.SpanContextConfig{TraceID: traceID, SpanID: id, TraceState: state}
 	if keep {
 		config.TraceFlags = trace.FlagsSampled
@@ -203,6 +209,9 @@ func (t *Task) bind(goroutine uint64) {
 	}
 	if t.ins.labels {
 		pprof.SetGoroutineLabels(t.name.labels)
+	}
+	if t.measure {
+		t.ins.spentOnTask(now().sub(t.start))
 	}
 }
 

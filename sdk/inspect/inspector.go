@@ -4,12 +4,18 @@ import (
 	"sync/atomic"
 	"time"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
 
 // An Inspector watches the tasks of a process and reports them. Start makes
 // one; Shutdown ends it.
 type Inspector struct {
+	config   *config
+	own      *sdktrace.TracerProvider // the provider, if it is ours
+	reporter *reporter                // tells the collector what is stuck
+	adaptive *adaptive                // used by the reporter's goroutine only
+
 	// What the hot paths need, fixed at Start.
 	tracer     trace.Tracer
 	provider   trace.TracerProvider
@@ -21,14 +27,16 @@ type Inspector struct {
 	backtraces bool
 	labels     bool
 
-	stopped atomic.Bool
+	allocations bool
 
-	reporter *reporter // tells the collector what is stuck
+	stopped atomic.Bool
 
 	_      [64]byte // what is written often stands apart from what is read often
 	live   atomic.Int64
 	events atomic.Int64
 	drops  dropCounters
+
+	overhead overhead
 }
 
 var defaultInspector atomic.Pointer[Inspector]

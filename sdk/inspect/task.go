@@ -42,6 +42,10 @@ type Task struct {
 	state    atomic.Int32 // 0 while the task is open, then an index into endStates
 	blockage blockage
 	points   points
+
+	starting  bool      // its span is being made; see spanSampler
+	measure   bool      // its cost is measured
+	allocated allocated // at its start, if that is tracked
 }
 
 // endStates are how a task can end.
@@ -173,12 +177,19 @@ func (t *Task) end(err error) {
 	if !t.state.CompareAndSwap(0, how) {
 		return
 	}
+	var began nanos
+	if t.measure {
+		began = now()
+	}
 	state := endStates[how]
 	t.unbind()
 	t.name.counts.of(t.goroutine.Load()).ended(state)
 	t.ins.live.Add(-1)
 	if t.span != nil {
 		t.endSpan(state, err)
+	}
+	if t.measure {
+		t.ins.spentOnTask(now().sub(began))
 	}
 }
 
@@ -200,6 +211,9 @@ func (t *Task) endSpan(state taskspan.State, err error) {
 		attrs = append(attrs, attribute.String(taskspan.ErrorType, errorType(err)))
 		t.span.SetStatus(codes.Error, err.Error())
 		t.span.RecordError(err)
+	}
+	if t.ins.allocations {
+		attrs = append(attrs, readAllocated().attributesSince(t.allocated)...)
 	}
 	t.span.SetAttributes(attrs...)
 	t.span.End()

@@ -1,0 +1,181 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// ScopeName is the instrumentation scope of task and wait spans.
+const ScopeName = "github.com/asyncinspect/asyncinspect/sdk/inspect"
+
+// Version of the SDK.
+const Version = "0.1.0"
+
+// Start starts an Inspector and makes it the default one, which the functions of
+// this package use. Without options it sends to localhost:4317. It returns an error
+// if the configuration cannot be used, or if a default Inspector is running
+// already; it does not wait for a collector, which may come later or never.
+//
+// If the environment turns async-inspect off, Start returns an Inspector that does
+// nothing.
+func Start(ctx context.Context, opts ...Option) (*Inspector, error) {
+	if Default() != nil {
+		return nil, errStarted
+	}
+	ins, err := New(ctx, opts...)
+	if err != nil || !ins.running() {
+		return ins, err
+	}
+	if !defaultInspector.CompareAndSwap(nil, ins) {
+		return nil, errors.Join(errStarted, ins.Shutdown(ctx))
+	}
+	return ins, nil
+}
+
+var errStarted = errors.New("async-inspect: already started; shut the running Inspector down first, or use New for another one")
+
+// New starts an Inspector beside the default one. Only its own methods, and
+// contexts of its tasks, use it. Goroutines that wait without a task belong to the
+// default one.
+func New(ctx context.Context, opts ...Option) (*Inspector, error) {
+	c, err := newConfig(opts)
+	if err != nil {
+		return nil, fmt.Errorf("async-inspect: %w", err)
+	}
+	ins := &Inspector{
+		config: c, names: newNames(), openSpans: newOpenSpans(),
+		maxTasks: int64(c.maxTasks), minWait: c.minWait, backtraces: c.backtraces, labels: c.labels,
+		allocations: c.allocations,
+	}
+	if !c.enabled {
+		ins.stopped.Store(true)
+		return ins, nil
+	}
+	if err := ins.start(ctx); err != nil {
+		return nil, fmt.Errorf("async-inspect: %w", err)
+	}
+	return ins, nil
+}
+
+func (ins *Inspector) start(ctx context.Context) error {
+	c := ins.config
+	res, err := c.newResource(ctx)
+	if err != nil {
+		return err
+	}
+	ins.lookAtOverhead()
+	if c.provider != nil {
+		ins.provider = c.provider
+	} else {
+		ins.head = newHeadSampler(c)
+		opts := []sdktrace.TracerProviderOption{
+			sdktrace.WithResource(res), sdktrace.WithIDGenerator(idGenerator{}),
+			sdktrace.WithSampler(spanSampler{head: ins.head, remoteWaits: c.remoteWaits}),
+		}
+		if c.remoteWaits {
+			opts = append(opts, sdktrace.WithSpanProcessor(spanProcessor{ins: ins}))
+		}
+		exporter := c.spanExporter
+		if exporter == nil && c.export {
+			client, err := c.newClient(true)
+			if err != nil {
+				return err
+			}
+			if exporter, err = otlptrace.New(ctx, client); err != nil {
+				return fmt.Errorf("make the span exporter: %w", err)
+			}
+		}
+		if exporter != nil {
+			opts = append(opts, sdktrace.WithBatcher(measuredExporter{exporter, ins}))
+		}
+		ins.own = sdktrace.NewTracerProvider(opts...)
+		ins.provider = ins.own
+		if c.globalProvider {
+			otel.SetTracerProvider(ins.provider)
+		}
+	}
+	ins.tracer = ins.provider.Tracer(ScopeName, trace.WithInstrumentationVersion(Version))
+
+	client := c.reportClient
+	if client == nil && c.reports {
+		if client, err = c.newClient(false); err != nil {
+			return err
+		}
+	}
+	ins.reporter = newReporter(ins, client, res, reporterConfig{
+		stuckAfter: c.stuckAfter, longTask: c.longTask,
+		heartbeatInterval: c.heartbeatInterval, reports: c.reports,
+	})
+	if err := ins.reporter.start(ctx); err != nil {
+		return fmt.Errorf("start reporting: %w", err)
+	}
+	inspectors.Add(1)
+	return nil
+}
+
+// Shutdown ends the Inspector: it says goodbye to the collector, with the final
+// counts, and sends what has been recorded, until ctx is done. Tasks that are still
+// open are not ended; the goodbye says that they end with the process. Functions
+// that are called later do nothing. Only the first call has an effect.
+func (ins *Inspector) Shutdown(ctx context.Context) error {
+	if ins == nil || ins.stopped.Swap(true) {
+		return nil
+	}
+	defaultInspector.CompareAndSwap(ins, nil)
+	inspectors.Add(-1)
+	var (
+		spans, reports error
+		both           sync.WaitGroup
+	)
+	// Side by side: a dead collector must not make one use up the time of the other.
+	both.Go(func() { reports = ins.reporter.shutdown(ctx) })
+	if ins.own != nil {
+		both.Go(func() { spans = ins.own.Shutdown(ctx) })
+	}
+	both.Wait()
+	if err := errors.Join(spans, reports); err != nil {
+		return fmt.Errorf("async-inspect: shut down: %w", err)
+	}
+	return nil
+}
+
+// Shutdown shuts the default Inspector down, if there is one.
+func Shutdown(ctx context.Context) error { return Default().Shutdown(ctx) }
+
+// TracerProvider returns the provider whose spans the tasks are, for
+// instrumentation libraries.
+func (ins *Inspector) TracerProvider() trace.TracerProvider {
+	if ins == nil || ins.provider == nil {
+		return otel.GetTracerProvider()
+	}
+	return ins.provider
+}
+
+// steer ends an interval of the measured overhead and sets the rate for the next.
+func (ins *Inspector) steer() {
+	share := ins.lookAtOverhead()
+	if ins.config.adaptive == nil || ins.head == nil {
+		return
+	}
+	if ins.adaptive == nil {
+		ins.adaptive = newAdaptive(*ins.config.adaptive)
+	}
+	ins.head.setRate(ins.adaptive.step(share))
+}
+
+// SamplingRate returns the rate in force, or -1 if a sampler that has no rate
+// decides.
+func (ins *Inspector) SamplingRate() float64 {
+	if ins == nil {
+		return -1
+	}
+	return ins.head.rate()
+}
+
