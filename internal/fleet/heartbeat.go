@@ -18,10 +18,8 @@ const (
 
 // beat is a whole heartbeat.
 type beat struct {
-	// base is the sequence number before that of its first part: the parts are
-	// numbered in one go, so sequence - part is the same for all of them.
-	base     int64
-	observed time.Time
+	base     int64           // the lowest sequence number of its parts
+	observed time.Time       // the same for all its parts
 	lists    map[int64]int64 // wait id -> revision
 }
 
@@ -33,8 +31,12 @@ func (b *beat) revision(id int64) (int64, bool) {
 	return rev, ok
 }
 
-// newer reports whether the beat was sent after the report with that number.
-func (b *beat) newer(sequence int64) bool { return b != nil && b.base >= sequence }
+// newer reports whether the beat says more than a report: it must have been made
+// and sent after it. Reports are numbered when they are sent, so a heartbeat that
+// waited in a queue may have a higher number than a report that it cannot know.
+func (b *beat) newer(sequence int64, observed time.Time) bool {
+	return b != nil && b.base > sequence && !observed.After(b.observed)
+}
 
 // partial is a heartbeat of which some parts have come.
 type partial struct {
@@ -47,18 +49,15 @@ type partial struct {
 // when it was the last missing.
 func (t *Table) assemble(p *process, r *report.Report) *beat {
 	h := r.Heartbeat
-	base := r.Sequence - int64(h.Part)
-	if p.beat != nil && base <= p.beat.base {
+	if p.beat != nil && (r.Sequence <= p.beat.base || r.Observed.Before(p.beat.observed)) {
 		return nil
 	}
-	part := t.pending(p, base, h.Parts)
+	part := t.pending(p, r, h.Parts)
 	if part == nil {
 		return nil
 	}
 	part.have |= 1 << (h.Part - 1)
-	if r.Observed.After(part.observed) {
-		part.observed = r.Observed
-	}
+	part.base = min(part.base, r.Sequence)
 	full := t.listed+len(h.WaitIDs) > listedPerWait*t.limits.Waits
 	before := len(part.lists)
 	for i, id := range h.WaitIDs {
@@ -75,9 +74,9 @@ func (t *Table) assemble(p *process, r *report.Report) *beat {
 	kept := p.pending[:0]
 	for _, other := range p.pending {
 		switch {
-		case other.base > b.base:
+		case other.observed.After(b.observed):
 			kept = append(kept, other)
-		case other.base < b.base:
+		case other.observed.Before(b.observed):
 			t.counters.PartsGivenUp++
 			t.listed -= len(other.lists)
 		}
@@ -89,24 +88,27 @@ func (t *Table) assemble(p *process, r *report.Report) *beat {
 
 // pending finds or makes the heartbeat that a part belongs to; nil if there are
 // too many newer ones.
-func (t *Table) pending(p *process, base int64, parts int) *partial {
+func (t *Table) pending(p *process, r *report.Report, parts int) *partial {
 	oldest := 0
 	for i := range p.pending {
-		if p.pending[i].base == base && p.pending[i].parts == parts {
+		if p.pending[i].observed.Equal(r.Observed) && p.pending[i].parts == parts {
 			return &p.pending[i]
 		}
-		if p.pending[i].base < p.pending[oldest].base {
+		if p.pending[i].observed.Before(p.pending[oldest].observed) {
 			oldest = i
 		}
 	}
 	if len(p.pending) >= maxPending {
 		t.counters.PartsGivenUp++
-		if p.pending[oldest].base > base {
+		if p.pending[oldest].observed.After(r.Observed) {
 			return nil
 		}
 		t.listed -= len(p.pending[oldest].lists)
 		p.pending = append(p.pending[:oldest], p.pending[oldest+1:]...)
 	}
-	p.pending = append(p.pending, partial{beat: beat{base: base, lists: make(map[int64]int64)}, parts: parts})
+	p.pending = append(p.pending, partial{
+		beat:  beat{base: r.Sequence, observed: r.Observed, lists: make(map[int64]int64)},
+		parts: parts,
+	})
 	return &p.pending[len(p.pending)-1]
 }

@@ -164,7 +164,7 @@ func (t *Table) retire(p *process, status Status) {
 }
 
 // heartbeat merges a part of a heartbeat.
-func (t *Table) heartbeat(p *process, r *report.Report, now time.Time) {
+func (t *Table) heartbeat(p *process, r *report.Report) {
 	h := r.Heartbeat
 	if h.Part == 1 {
 		t.count(p, r)
@@ -193,13 +193,12 @@ func (t *Table) heartbeat(p *process, r *report.Report, now time.Time) {
 	p.beat = b
 	for _, w := range p.waits {
 		rev, listed := b.revision(w.ID)
-		switch {
-		case !listed && b.newer(w.Sequence):
-			p.closed.add(w.ID, now.Add(MissedHeartbeats*p.interval), maxClosed)
+		if !listed && b.newer(w.Sequence, w.Last) {
+			// It needs no tombstone: the heartbeat refuses older reports, too.
 			t.closeWait(p, w, ByHeartbeat, b.observed)
-		default:
-			t.reconfirm(p, w, rev, listed)
+			continue
 		}
+		t.reconfirm(p, w, rev, listed)
 	}
 }
 

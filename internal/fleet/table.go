@@ -65,7 +65,7 @@ func (t *Table) Apply(r *report.Report, now time.Time) report.Drop {
 	}
 	switch {
 	case r.Heartbeat != nil:
-		t.heartbeat(p, r, now)
+		t.heartbeat(p, r)
 	case p.status != Reporting:
 		// It is over: what comes late may be counted, but opens nothing.
 	case r.Wait != nil:

@@ -136,7 +136,8 @@ func story(rnd *rand.Rand, name string, first byte) []*report.Report {
 	waits := map[int64]*open{}
 	next := int64(0)
 	var counts report.Counts
-	for second := 1; second <= 40; second++ {
+	// It ends between two heartbeats, so that closing reports have to do their part.
+	for second := 1; second <= 43; second++ {
 		now := at(float64(second))
 		for range rnd.Intn(3) {
 			next++
@@ -193,7 +194,7 @@ func TestAnyOrderAndRepetitionGivesTheSameState(t *testing.T) {
 	for seed := range int64(60) {
 		rnd := rand.New(rand.NewSource(seed))
 		reports := append(story(rnd, "a", 0), story(rnd, "b", 100)...)
-		now := at(41)
+		now := at(44)
 		inOrder, told := newLogged(roomy)
 		for _, r := range reports {
 			inOrder.Apply(r, now)
@@ -295,6 +296,26 @@ func TestAHeartbeatWithAPartMissingClosesNothing(t *testing.T) {
 	table.Apply(two, at(5))
 	require.Len(t, table.Task(taskID(1)).Waits, 1)
 	require.Equal(t, at(5), table.Task(taskID(1)).Waits[0].Confirmed)
+}
+
+func TestAHeartbeatThatWaitedInAQueueClosesNothingItCannotKnow(t *testing.T) {
+	s := newSpeaker("a")
+	table, _ := newLogged(roomy)
+	table.Apply(s.wait(1, 1, 0, true, at(5), at(6)), at(6))
+	table.Apply(s.beat(at(5)), at(6)) // made before, numbered and sent after
+	require.Len(t, table.Task(taskID(1)).Waits, 1)
+}
+
+func TestAClockThatStepsBackClosesNothing(t *testing.T) {
+	s := newSpeaker("a")
+	beat, wait := s.beat(at(10)), s.wait(1, 1, 0, true, at(5), at(6))
+	for _, reports := range [][]*report.Report{{beat, wait}, {wait, beat}} {
+		table, _ := newLogged(roomy)
+		for _, r := range reports {
+			table.Apply(r, at(10))
+		}
+		require.Len(t, table.Task(taskID(1)).Waits, 1, "it was sent after the heartbeat")
+	}
 }
 
 func TestATaskSpanEndsItsWaitsEvenIfItComesFirst(t *testing.T) {

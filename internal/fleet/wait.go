@@ -30,7 +30,7 @@ func (t *Table) wait(p *process, r *report.Report, now time.Time) {
 	}
 	rev, listed := p.beat.revision(r.Wait.ID)
 	if !known {
-		if p.beat.newer(r.Sequence) && !listed {
+		if !listed && p.beat.newer(r.Sequence, r.Observed) {
 			return // that heartbeat has closed it
 		}
 		if !t.room(p) {

@@ -19,6 +19,8 @@ type TaskOption interface{ applyTask(*taskConfig) }
 type taskConfig struct {
 	attributes []attribute.KeyValue
 	newRoot    bool
+	kind       trace.SpanKind
+	remote     trace.SpanContext
 }
 
 type taskOptionFunc func(*taskConfig)
@@ -37,6 +39,19 @@ func WithNewRoot() TaskOption {
 	return taskOptionFunc(func(c *taskConfig) { c.newRoot = true })
 }
 
+// WithSpanKind sets the kind of the task's span; the default is internal. It is for
+// instrumentation.
+func WithSpanKind(kind trace.SpanKind) TaskOption {
+	return taskOptionFunc(func(c *taskConfig) { c.kind = kind })
+}
+
+// WithRemoteParent says which client span of another process the task answers,
+// where the parent in the context is a span of this process. It is for
+// instrumentation.
+func WithRemoteParent(sc trace.SpanContext) TaskOption {
+	return taskOptionFunc(func(c *taskConfig) { c.remote = sc })
+}
+
 // Begin begins a task on the running goroutine, as a child of the span in ctx.
 // The returned context carries the task; pass it on. End the task when the work
 // is done:
@@ -51,7 +66,7 @@ func WithNewRoot() TaskOption {
 //go:noinline
 func Begin(ctx context.Context, name string, opts ...TaskOption) (context.Context, *Task) {
 	ins := inspectorOf(ctx)
-	if ins == nil {
+	if !ins.running() {
 		return ctx, nil
 	}
 	goroutine, place := goid.GetWithPC()
@@ -64,7 +79,7 @@ func Begin(ctx context.Context, name string, opts ...TaskOption) (context.Contex
 //
 //go:noinline
 func (ins *Inspector) Begin(ctx context.Context, name string, opts ...TaskOption) (context.Context, *Task) {
-	if ins == nil {
+	if !ins.running() {
 		return ctx, nil
 	}
 	goroutine, place := goid.GetWithPC()
@@ -96,6 +111,8 @@ func (ins *Inspector) newTask(ctx context.Context, name string, goroutine uint64
 	parent := trace.SpanContextFromContext(ctx)
 	t.parent = parent.SpanID()
 	switch {
+	case config.remote.IsValid():
+		t.remote = remoteParent{trace: config.remote.TraceID(), span: config.remote.SpanID()}
 	case parent.IsRemote():
 		t.remote = remoteParent{trace: parent.TraceID(), span: parent.SpanID()}
 	case outer != nil:
@@ -132,6 +149,9 @@ func (ins *Inspector) startSpan(t *Task, parent trace.SpanContext, config *taskC
 	opts := make([]trace.SpanStartOption, 0, 4)
 	attrs := append(ins.beginAttributes(t), config.attributes...)
 	opts = append(opts, trace.WithAttributes(attrs...))
+	if config.kind != trace.SpanKindUnspecified {
+		opts = append(opts, trace.WithSpanKind(config.kind))
+	}
 	if config.newRoot {
 		opts = append(opts, trace.WithNewRoot())
 		if parent.IsValid() {

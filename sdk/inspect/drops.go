@@ -11,18 +11,19 @@ import (
 type dropReason int
 
 const (
-	dropMaxTasks     dropReason = iota // more live tasks than max_tasks: counted, but not listed
-	dropMaxEvents                      // more inspection points than max_events: counted, but not kept
-	dropReportQueue                    // the report queue was full
-	dropReportExport                   // the collector refused a report for good
-	dropSpanExport                     // the span exporter failed or its queue was full
-	dropSpanTable                      // more open spans than are followed
+	dropMaxTasks    dropReason = iota // more live tasks than max_tasks: counted, but not listed
+	dropMaxEvents                     // more inspection points than max_events: counted, but not kept
+	dropReportQueue                   // the report queue was full
+	dropStuckWaits                    // more stuck waits than are reported
+	dropLongTasks                     // more long tasks than are reported
+	dropSpanExport                    // the span exporter failed or its queue was full
+	dropSpanTable                     // more open spans than are followed
 	dropReasons
 )
 
 func (r dropReason) String() string {
 	return [...]string{
-		"max_tasks", "max_events", "report_queue_full", "report_export", "span_export", "open_spans",
+		"max_tasks", "max_events", "report_queue_full", "stuck_waits", "long_tasks", "span_export", "open_spans",
 	}[r]
 }
 

@@ -6,7 +6,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-
 )
 
 // newConfig is the configuration: the defaults of the mode, then the environment,
@@ -137,4 +136,3 @@ func parseLimit(v string) (int, error) {
 	}
 	return n, nil
 }
-

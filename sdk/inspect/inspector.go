@@ -23,6 +23,7 @@ type Inspector struct {
 	names      *names
 	openSpans  *openSpans
 	maxTasks   int64
+	maxEvents  int64
 	minWait    time.Duration
 	backtraces bool
 	labels     bool
@@ -34,7 +35,11 @@ type Inspector struct {
 	_      [64]byte // what is written often stands apart from what is read often
 	live   atomic.Int64
 	events atomic.Int64
-	drops  dropCounters
+
+	keptPoints    atomic.Int64
+	failedExports atomic.Int64
+	crowded       atomic.Bool
+	drops         dropCounters
 
 	overhead overhead
 }

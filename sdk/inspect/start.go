@@ -51,7 +51,7 @@ func New(ctx context.Context, opts ...Option) (*Inspector, error) {
 	}
 	ins := &Inspector{
 		config: c, names: newNames(), openSpans: newOpenSpans(),
-		maxTasks: int64(c.maxTasks), minWait: c.minWait, backtraces: c.backtraces, labels: c.labels,
+		maxTasks: int64(c.maxTasks), maxEvents: int64(c.maxEvents), minWait: c.minWait, backtraces: c.backtraces, labels: c.labels,
 		allocations: c.allocations,
 	}
 	if !c.enabled {
@@ -178,4 +178,3 @@ func (ins *Inspector) SamplingRate() float64 {
 	}
 	return ins.head.rate()
 }
-

@@ -155,6 +155,22 @@ func (t *Task) EndWith(err *error) {
 	t.end(*err)
 }
 
+// EndPanic ends the task as failed by a panic with this value. It is for code that
+// has recovered the panic, and passes it on.
+func (t *Task) EndPanic(value any) {
+	if t != nil {
+		t.end(&panicError{value: value})
+	}
+}
+
+// TracerProvider returns the provider of the task's span.
+func (t *Task) TracerProvider() trace.TracerProvider {
+	if t == nil {
+		return Default().TracerProvider()
+	}
+	return t.ins.TracerProvider()
+}
+
 // panicError is the error of a task that panicked.
 type panicError struct{ value any }
 
@@ -185,6 +201,9 @@ func (t *Task) end(err error) {
 	t.unbind()
 	t.name.counts.of(t.goroutine.Load()).ended(state)
 	t.ins.live.Add(-1)
+	if t.tracked {
+		t.points.release(t.ins)
+	}
 	if t.span != nil {
 		t.endSpan(state, err)
 	}

@@ -47,21 +47,21 @@ type holder struct {
 	place      uintptr // where it was taken, 0 if not known
 }
 
-// resource is the name under which a lock appears. Locks get one when they are
+// lockName is the name under which a lock appears. Locks get one when they are
 // named or first waited for; an uncontended lock without a name costs nothing.
-type resource struct {
+type lockName struct {
 	id   uint64
 	name string
 }
 
-var lastResource atomic.Uint64
+var lastLockName atomic.Uint64
 
 // named is the part of a primitive that holds its resource.
-type named struct{ res atomic.Pointer[resource] }
+type named struct{ res atomic.Pointer[lockName] }
 
 // setName gives the primitive a name. The first name stays.
 func (n *named) setName(name string) {
-	n.res.CompareAndSwap(nil, &resource{id: lastResource.Add(1), name: name})
+	n.res.CompareAndSwap(nil, &lockName{id: lastLockName.Add(1), name: name})
 }
 
 // identify names the resource after the kind and the function of its first

@@ -1,0 +1,104 @@
+package taskstate
+
+import (
+	"context"
+	"flag"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/processor/processortest"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/asyncinspect/asyncinspect/internal/fleet"
+	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/processor/taskstate/internal/metadata"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func TestThePictureIsAsInItsGoldenFile(t *testing.T) {
+	orders := report.Process{Service: "orders", Instance: "7d9f", Epoch: 1}
+	at := func(seconds float64) time.Time { return start.Add(-time.Duration(seconds * float64(time.Second))) }
+	id := func(n byte) report.TaskID { return report.TaskID{Trace: [16]byte{15: n}, Span: [8]byte{7: n}} }
+	blockedOn := func(n byte, name string, since float64, w report.Wait) *fleet.Task {
+		w.ID, w.Since, w.Open = int64(n), at(since), true
+		return &fleet.Task{
+			Task:    report.Task{ID: id(n), Name: name, State: taskspan.Blocked},
+			Process: orders, StateSince: at(since), Waits: []*fleet.Wait{{Wait: w, Task: id(n), Process: orders}},
+		}
+	}
+	inventory := report.Wait{
+		Kind: taskspan.WaitMutex, ResourceID: "m1", ResourceName: "inventory", Complete: true,
+		Place:   report.Place{Function: "shop.(*Inventory).Reserve", File: "/build/src/shop/inventory.go", Line: 42},
+		Holders: []report.Holder{{Task: id(1), Weight: 1, Since: at(14), Place: report.Place{Function: "shop.(*Inventory).Rebuild", File: "/build/src/shop/inventory.go", Line: 77}}},
+	}
+	p := picture{
+		tasks: []*fleet.Task{
+			blockedOn(2, "reserve stock", 12.34, inventory),
+			blockedOn(3, "reserve stock", 3, inventory),
+			blockedOn(1, "rebuild index", 13.5, report.Wait{
+				Kind: taskspan.WaitChannelReceive, ResourceID: "c1", ResourceName: "pages",
+				Place: report.Place{Function: "shop.(*Inventory).Rebuild", File: "/build/src/shop/inventory.go", Line: 81},
+			}),
+			blockedOn(4, "charge card", 0.75, report.Wait{
+				Kind: taskspan.WaitSemaphore, ResourceID: "s1", ResourceName: "payment slots", Deadline: start.Add(5 * time.Second),
+				Holders: []report.Holder{{Task: id(4)}, {Task: id(90)}, {Task: id(91)}, {Task: id(92)}},
+			}),
+			{Task: report.Task{ID: id(5), Name: "sweep"}, Process: orders, StateSince: at(40)},
+		},
+		processes: []fleet.Process{
+			{Process: orders, Status: fleet.Reporting},
+			{Process: report.Process{Service: "payments", Instance: "1c2d"}, Status: fleet.Lost, LastHeard: at(30)},
+			{Process: report.Process{Service: "payments", Instance: "long ago"}, Status: fleet.Lost, LastHeard: at(3000)},
+		},
+		series: []taskTotals{
+			{"orders", "reserve stock", totals{started: 1204, ended: [4]float64{1180, 20, 2, 0}, running: 1, blocked: 2}},
+			{"orders", "rebuild index", totals{started: 1, blocked: 1}},
+			{"payments", "charge card", totals{started: 1203004, ended: [4]float64{1203000, 0, 0, 4}}},
+		},
+	}
+	got, blocked := p.render(start)
+	require.True(t, blocked)
+	const golden = "testdata/picture.txt"
+	if *update {
+		require.NoError(t, os.WriteFile(golden, []byte(got+"\n"), 0o644))
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.Equal(t, string(want), got+"\n", "go test -run Picture -update rewrites it")
+}
+
+func TestThePictureIsLoggedWhenSomethingIsBlockedOrHasChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zapcore.InfoLevel)
+		set := processortest.NewNopSettings(metadata.Type)
+		set.Logger = zap.New(core)
+		cfg := defaultConfig()
+		cfg.LogInterval = 5 * time.Second
+		p, err := newProcessor(set, cfg, consumertest.NewNop())
+		require.NoError(t, err)
+		require.NoError(t, p.Start(context.Background(), componenttest.NewNopHost()))
+		pass := func(d time.Duration) int {
+			before := logs.Len()
+			time.Sleep(d)
+			synctest.Wait()
+			return logs.Len() - before
+		}
+		pass(time.Second) // between two pictures
+		require.Equal(t, 1, pass(20*time.Second), "nothing happens, that is said once")
+		require.NoError(t, p.ConsumeTraces(context.Background(), tasksOf("shop", "x", 1, nil)))
+		require.Equal(t, 1, pass(20*time.Second), "it changed once")
+		require.NoError(t, p.ConsumeTraces(context.Background(), body(t, "wait_open.json")))
+		require.Equal(t, 3, pass(15*time.Second), "a blocked task is shown each time")
+		require.Contains(t, logs.All()[logs.Len()-1].Message, "inventory.go:42")
+		require.NoError(t, p.Shutdown(context.Background()))
+	})
+}

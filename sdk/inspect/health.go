@@ -1,0 +1,107 @@
+package inspect
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// HealthOption changes what a health handler looks at.
+type HealthOption interface{ applyHealth(*healthConfig) }
+
+type healthConfig struct{ deadlock bool }
+
+type healthOptionFunc func(*healthConfig)
+
+func (f healthOptionFunc) applyHealth(c *healthConfig) { f(c) }
+
+// NotReadyOnDeadlock makes [Inspector.ReadyHandler] fail while tasks of this process
+// wait for each other and can never proceed. Think about what your platform does
+// with a process that is not ready: taken out of rotation it serves nobody and keeps
+// the evidence; restarted, it loses it.
+func NotReadyOnDeadlock() HealthOption {
+	return healthOptionFunc(func(c *healthConfig) { c.deadlock = true })
+}
+
+// health is the answer of a health handler.
+type health struct {
+	Status string        `json:"status"` // ok or failed
+	Checks []healthCheck `json:"checks"`
+}
+
+type healthCheck struct {
+	Name    string `json:"name"`
+	Status  string `json:"status"` // ok, warning or failed
+	Message string `json:"message,omitempty"`
+}
+
+func (h *health) write(w http.ResponseWriter) {
+	h.Status = "ok"
+	code := http.StatusOK
+	for _, c := range h.Checks {
+		if c.Status == "failed" {
+			h.Status, code = "failed", http.StatusServiceUnavailable
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(h) // the client has gone
+}
+
+// ReadyHandler answers 200 while the service can take on work as far as its tasks
+// tell, and 503 with a reason for each check in JSON when it cannot: when live tasks
+// fill max_tasks, and with [NotReadyOnDeadlock] when tasks can never proceed. More
+// than 90 % of a limit is a warning in the answer.
+func (ins *Inspector) ReadyHandler(opts ...HealthOption) http.Handler {
+	var c healthConfig
+	for _, o := range opts {
+		o.applyHealth(&c)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		h := health{Checks: []healthCheck{ins.taskLimit()}}
+		if c.deadlock {
+			h.Checks = append(h.Checks, ins.deadlockCheck())
+		}
+		h.write(w)
+	})
+}
+
+func (ins *Inspector) taskLimit() healthCheck {
+	m := ins.MemoryStats()
+	c := healthCheck{Name: "task_limit", Status: "ok"}
+	switch {
+	case ins.running() && m.TaskCount >= m.MaxTasks:
+		c.Status, c.Message = "failed", fmt.Sprintf("%d live tasks, the limit is %d", m.TaskCount, m.MaxTasks)
+	case m.crowded():
+		c.Status, c.Message = "warning", fmt.Sprintf("more than 90 %% of a limit: %d of %d tasks, %d of %d events",
+			m.TaskCount, m.MaxTasks, m.EventCount, m.MaxEvents)
+	}
+	return c
+}
+
+func (ins *Inspector) deadlockCheck() healthCheck {
+	c := healthCheck{Name: "deadlock", Status: "ok"}
+	if d := Deadlocks(); len(d) > 0 {
+		c.Status, c.Message = "failed", d[0].String()
+	}
+	return c
+}
+
+// LiveHandler answers 200 while the reporter makes progress, which proves that
+// goroutines are scheduled and the SDK is not stuck itself, and 503 when it has made
+// none for ten seconds. A deadlock of tasks is not its business.
+func (ins *Inspector) LiveHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		check := healthCheck{Name: "reporter", Status: "ok"}
+		if ins.running() && ins.config.reports {
+			if late := time.Since(ins.reporter.progress()); late > stalled {
+				check.Status, check.Message = "failed", fmt.Sprintf("no progress for %v", late.Round(time.Second))
+			}
+		}
+		h := health{Checks: []healthCheck{check}}
+		h.write(w)
+	})
+}
+
+const stalled = 10 * time.Second

@@ -1,0 +1,163 @@
+package inspect
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// The nodes of the wait-for graph are goroutines, because goroutines are what holds
+// locks and blocks. A goroutine goes by the name of a task:
+//
+//   - of the one that its innermost wait is for, if it is the goroutine that the
+//     task runs on;
+//   - else of the innermost task that runs on it;
+//   - a goroutine that waits with the context of a task that runs on another
+//     goroutine is a node of its own in the task's trace: the task itself may run on;
+//   - a goroutine without any task is a node in a trace of its own.
+
+// link resolves a holder.
+func (r *reporter) link(waiter *waitView, h holder) (wire.Holder, bool) {
+	l := wire.Holder{Generation: h.generation, Since: h.since, Weight: h.weight}
+	if h.place != 0 {
+		l.Place = wirePlace(h.place)
+	}
+	g := h.goroutine
+	if h.task != nil {
+		if h.task.ended() {
+			return l, false
+		}
+		if g = h.task.goroutine.Load(); g == 0 {
+			l.Node = taskNode(h.task) // has not begun to run
+			return l, true
+		}
+	}
+	if g == waiter.goroutine {
+		l.Node, _ = r.node(waiter)
+		return l, true
+	}
+	if w, ok := waitOf(g); ok {
+		l.Node, _ = r.node(&w)
+		return l, true
+	}
+	if h.task != nil {
+		l.Node = taskNode(h.task)
+	} else if t := taskOn(g); t != nil {
+		l.Node = taskNode(t)
+	} else {
+		l.Node = r.goroutineNode(g)
+	}
+	return l, true
+}
+
+// node returns the node of a goroutine that waits, and whether it is the task's own.
+func (r *reporter) node(w *waitView) (n wire.Node, own bool) {
+	switch {
+	case w.task == nil:
+		return r.goroutineNode(w.goroutine), false
+	case w.task.goroutine.Load() == w.goroutine:
+		return taskNode(w.task), true
+	default:
+		n = taskNode(w.task)
+		n.Span = r.derive(n.Span[:], w.goroutine)
+		return n, false
+	}
+}
+
+func taskNode(t *Task) wire.Node {
+	sc := t.SpanContext()
+	return wire.Node{Trace: sc.TraceID(), Span: sc.SpanID()}
+}
+
+// taskOn returns the innermost task that runs on a goroutine.
+func taskOn(goroutine uint64) *Task {
+	s := shardOf(goroutine)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current[goroutine]
+}
+
+func (r *reporter) goroutineNode(goroutine uint64) (n wire.Node) {
+	a, b := r.derive([]byte{'a'}, goroutine), r.derive([]byte{'b'}, goroutine)
+	copy(n.Trace[:8], a[:])
+	copy(n.Trace[8:], b[:])
+	n.Span = r.derive([]byte{'s'}, goroutine)
+	return n
+}
+
+var derivation = maphash.MakeSeed()
+
+// derive makes an id that is the same for the same goroutine as long as the process
+// lives, and is no other process's.
+func (r *reporter) derive(of []byte, goroutine uint64) (id [8]byte) {
+	var h maphash.Hash
+	h.SetSeed(derivation)
+	_, _ = h.Write(r.seed[:])
+	_, _ = h.Write(of)
+	_ = binary.Write(&h, binary.LittleEndian, goroutine)
+	binary.LittleEndian.PutUint64(id[:], h.Sum64()|1)
+	return id
+}
+
+// task says what a report says of the goroutine that waits.
+func (r *reporter) task(w *waitView) wire.Task {
+	node, own := r.node(w)
+	at := firstOutside(w.places)
+	t := wire.Task{
+		Node: node, State: taskspan.Blocked, Start: w.start.unix(),
+		Goroutine: w.goroutine, Holds: holdsOf(w.goroutine), Place: wirePlace(at),
+	}
+	switch {
+	case own:
+		t.Name, t.Start = w.task.label, w.task.start.unix()
+		t.Parent = w.task.parent
+	case w.task != nil:
+		t.Name = w.task.label + " (helper goroutine)"
+		t.Parent = w.task.SpanContext().SpanID()
+	default:
+		t.Name = goroutineName(w)
+	}
+	if own && w.task.remote.valid() && w.task.remote.goroutine == w.goroutine {
+		t.Remote = wire.Node{Trace: w.task.remote.trace, Span: w.task.remote.span}
+	}
+	if w.task != nil && w.task.ins.backtraces {
+		t.Stack = stacktrace(w.places)
+	}
+	return t
+}
+
+// goroutineName names a goroutine that has no task after the function that waits.
+func goroutineName(w *waitView) string {
+	if p := placeOf(firstOutside(w.places)); p.function != "" {
+		return "goroutine in " + shortFunction(p.function)
+	}
+	return "goroutine"
+}
+
+// longTask says what a report says of a task that runs.
+func (r *reporter) longTask(t *Task) wire.Task {
+	return wire.Task{
+		Node: taskNode(t), Name: t.label, State: taskspan.Running, Start: t.start.unix(), Parent: t.parent,
+		Goroutine: t.goroutine.Load(), Place: wirePlace(t.begun),
+	}
+}
+
+func wirePlace(pc uintptr) wire.Place {
+	p := placeOf(pc)
+	return wire.Place{Function: p.function, File: p.file, Line: p.line}
+}
+
+func newSpanID() (id [8]byte) {
+	putRandom(id[:])
+	return id
+}
+
+// nextID returns an id that no wait of the process has.
+func (s *shard) nextID(goroutine uint64) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waitSeq++
+	return s.waitSeq*shards + goroutine%shards
+}

@@ -1,0 +1,178 @@
+package inspect
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	"go.opentelemetry.io/otel/sdk/resource"
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/sender"
+)
+
+const (
+	// scanInterval is how often the reporter looks for what is stuck. A wait is
+	// reported at most this much after it got stuck.
+	scanInterval = 250 * time.Millisecond
+	// maxTold bounds the waits, and separately the long tasks, that are reported.
+	maxTold = 10_000
+	// queueLimit bounds the reports that wait for the collector, about 2 MB.
+	queueLimit    = 2048
+	exportTimeout = 5 * time.Second
+)
+
+type reporterConfig struct {
+	stuckAfter        time.Duration
+	longTask          time.Duration
+	heartbeatInterval time.Duration
+	reports           bool
+}
+
+// reporter tells the collector what is stuck: one goroutine that looks at the table
+// every scanInterval. What it costs is proportional to what is stuck.
+type reporter struct {
+	ins    *Inspector
+	config reporterConfig
+	client otlptrace.Client
+	sender *sender.Sender
+	seed   [16]byte // of derived ids; also the trace of all heartbeats
+	res    *resourcepb.Resource
+	schema string
+
+	// Used by the goroutine, or by who has stopped it.
+	waits   map[uint64]*toldWait
+	tasks   map[*Task]*toldTask
+	views   []waitView // memory that is used again
+	read    []reading
+	beatAt  nanos
+	lastFor nanos // the instant of the last scan
+
+	lastScan atomic.Int64 // nanos: when it ended
+	stop     chan struct{}
+	stopping sync.Once
+	done     chan struct{}
+}
+
+func newReporter(ins *Inspector, client otlptrace.Client, res *resource.Resource, config reporterConfig) *reporter {
+	r := &reporter{
+		ins: ins, config: config, client: client,
+		waits: make(map[uint64]*toldWait), tasks: make(map[*Task]*toldTask),
+		stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	putRandom(r.seed[:8])
+	putRandom(r.seed[8:])
+	r.res, r.schema = protoResource(res), res.SchemaURL()
+	return r
+}
+
+// start starts the client and the goroutine, and sends the first heartbeat.
+func (r *reporter) start(ctx context.Context) error {
+	r.lastScan.Store(int64(now()))
+	if !r.config.reports {
+		close(r.done)
+		return nil
+	}
+	if err := r.client.Start(ctx); err != nil {
+		close(r.done)
+		return err
+	}
+	r.sender = sender.Start(sender.Config{
+		Client: r.client, Resource: r.res, Schema: r.schema,
+		Limit: queueLimit, Timeout: exportTimeout,
+		Dropped: func() { r.ins.drops.add(dropReportQueue, 1) },
+		Failed:  r.exportFailed,
+	})
+	go r.run()
+	return nil
+}
+
+// exportFailed says the first time that reports do not arrive. They are kept, and
+// the collector may be on its way.
+func (r *reporter) exportFailed(err error) {
+	r.ins.failedExports.Add(1)
+	if err != nil {
+		r.ins.config.logger.Warn("async-inspect: reports cannot be sent; trying on", "error", err)
+	}
+}
+
+func (r *reporter) run() {
+	defer close(r.done)
+	ticker := time.NewTicker(scanInterval)
+	defer ticker.Stop()
+	r.round(now())
+	for {
+		select {
+		case <-r.stop:
+			return
+		case <-ticker.C:
+			r.round(now())
+		}
+	}
+}
+
+// round is one look at everything.
+func (r *reporter) round(at nanos) {
+	stop := threadCPU()
+	r.scan(at)
+	if at >= r.beatAt {
+		r.beatAt = at + nanos(r.config.heartbeatInterval)
+		r.ins.steer()
+		r.ins.checkMemory()
+		r.sender.Heartbeat(r.heartbeat(false).Encode())
+	}
+	r.ins.spent(stop())
+	r.lastScan.Store(int64(now()))
+}
+
+// shutdown says goodbye.
+func (r *reporter) shutdown(ctx context.Context) error {
+	r.stopping.Do(func() { close(r.stop) })
+	<-r.done
+	if r.sender == nil {
+		return nil
+	}
+	r.scan(now())
+	r.sender.Heartbeat(r.heartbeat(true).Encode())
+	err := r.sender.Close(ctx)
+	if stopErr := r.client.Stop(ctx); err == nil {
+		err = stopErr
+	}
+	return err
+}
+
+// progress is when the reporter last finished a round.
+func (r *reporter) progress() time.Time { return nanos(r.lastScan.Load()).time() }
+
+func protoResource(res *resource.Resource) *resourcepb.Resource {
+	p := new(resourcepb.Resource)
+	for it := res.Iter(); it.Next(); {
+		kv := it.Attribute()
+		p.Attributes = append(p.Attributes, &commonpb.KeyValue{Key: string(kv.Key), Value: protoValue(kv.Value)})
+	}
+	return p
+}
+
+func protoValue(v attribute.Value) *commonpb.AnyValue {
+	switch v.Type() {
+	case attribute.BOOL:
+		return &commonpb.AnyValue{Value: &commonpb.AnyValue_BoolValue{BoolValue: v.AsBool()}}
+	case attribute.INT64:
+		return &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: v.AsInt64()}}
+	case attribute.FLOAT64:
+		return &commonpb.AnyValue{Value: &commonpb.AnyValue_DoubleValue{DoubleValue: v.AsFloat64()}}
+	case attribute.STRINGSLICE:
+		list := new(commonpb.ArrayValue)
+		for _, s := range v.AsStringSlice() {
+			list.Values = append(list.Values, &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: s}})
+		}
+		return &commonpb.AnyValue{Value: &commonpb.AnyValue_ArrayValue{ArrayValue: list}}
+	default:
+		return &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: v.Emit()}}
+	}
+}

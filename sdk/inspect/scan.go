@@ -1,0 +1,278 @@
+package inspect
+
+import (
+	"slices"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/sender"
+	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// reading is what two looks at a wait have in common.
+type reading struct {
+	view    waitView
+	first   holderSet
+	second  holderSet
+	still   bool          // the wait is open in both
+	links   []wire.Holder // the holders that both have, resolved
+	moving  bool          // some are not in both
+	need    int64
+	whole   bool // complete
+	guessed bool // inferred
+}
+
+// toldWait is a wait that the collector has been told of.
+type toldWait struct {
+	last     wire.Wait // as it was told last
+	tellAt   nanos     // when to repeat it
+	repeated int
+	// What is different now, if it is, and since when.
+	changed      []wire.Holder
+	changedSince nanos
+	differs      bool
+	seen         bool // in this scan
+}
+
+// scan looks for stuck waits and long tasks and reports them.
+//
+// It reads every stuck wait and its holders twice. What is the same in both
+// readings stood at the instant between them, all of it together, because a wait id
+// and a generation that are seen twice mean that nothing happened in between. That
+// instant is the end of all reports of the scan.
+func (r *reporter) scan(at nanos) {
+	r.views = openWaits(at-nanos(r.config.stuckAfter), r.views[:0])
+	r.views = slices.DeleteFunc(r.views, func(v waitView) bool { return !r.mine(v.task) })
+	n := len(r.views)
+	if n == 0 && len(r.waits) == 0 {
+		r.lastFor = at
+		r.longTasks(at)
+		return
+	}
+	r.read = slices.Grow(r.read[:0], n)[:n]
+	for i, v := range r.views {
+		r.read[i].view = v
+		r.read[i].first.reset()
+		v.on.holders(&v, &r.read[i].first)
+	}
+	observed := now()
+	for i := range r.read {
+		one := &r.read[i]
+		one.second.reset()
+		one.view.on.holders(&one.view, &one.second)
+		one.still = stillOpen(one.view.id, one.view.goroutine)
+		r.agree(one)
+	}
+	r.lastFor = observed
+	for _, told := range r.waits {
+		told.seen = false
+	}
+	for i := range r.read {
+		if r.read[i].still {
+			r.tell(&r.read[i], at, observed)
+		}
+	}
+	for id, told := range r.waits {
+		if !told.seen {
+			r.close(id, told, observed)
+		}
+	}
+	clear(r.views) // hold on to no task
+	r.longTasks(at)
+}
+
+// mine reports whether a task, or nobody, is this Inspector's.
+func (r *reporter) mine(t *Task) bool {
+	if t == nil {
+		return Default() == r.ins
+	}
+	return t.ins == r.ins
+}
+
+// agree keeps the holders that both readings have.
+func (r *reporter) agree(one *reading) {
+	one.links, one.moving = one.links[:0:0], len(one.first.list) != len(one.second.list)
+	for _, h := range one.second.list {
+		same := slices.ContainsFunc(one.first.list, func(o holder) bool {
+			return o.goroutine == h.goroutine && o.task == h.task && o.generation == h.generation && o.weight == h.weight
+		})
+		if !same {
+			one.moving = true
+			continue
+		}
+		if link, ok := r.link(&one.view, h); ok {
+			one.links = append(one.links, link)
+		} else {
+			one.moving = true
+		}
+	}
+	slices.SortFunc(one.links, byNode)
+	one.need = max(one.first.need, one.second.need)
+	one.whole = one.first.complete && one.second.complete && !one.moving && one.first.need == one.second.need
+	one.guessed = one.first.inferred || one.second.inferred
+}
+
+// tell reports a wait if it is new, if its holders are others and have stayed so, or
+// if it is time to repeat it.
+func (r *reporter) tell(one *reading, at, observed nanos) {
+	told := r.waits[one.view.id]
+	if told == nil {
+		if len(r.waits) >= maxTold {
+			r.ins.drops.add(dropStuckWaits, 1)
+			return
+		}
+		told = &toldWait{seen: true}
+		r.waits[one.view.id] = told
+		told.last = r.report(one, 1)
+		r.send(told, at, observed)
+		return
+	}
+	told.seen = true
+	switch {
+	case same(told.last.Holders, one.links) && told.last.Complete == one.whole && told.last.Need == one.need:
+		told.differs, told.changed = false, nil
+		if at >= told.tellAt {
+			r.send(told, at, observed)
+		}
+	case !told.differs || !same(told.changed, one.links):
+		told.differs, told.changed, told.changedSince = true, slices.Clone(one.links), at
+	case at-told.changedSince >= nanos(r.config.stuckAfter):
+		told.last = r.report(one, told.last.Revision+1)
+		told.differs, told.changed, told.repeated = false, nil, 0
+		r.send(told, at, observed)
+	}
+}
+
+// revision is what a heartbeat lists: one that the collector does not know while the
+// holders are others than it was told, so that what it was told is not prolonged.
+func (t *toldWait) revision() int64 {
+	if t.differs {
+		return t.last.Revision + 1
+	}
+	return t.last.Revision
+}
+
+// same compares what makes a holder: who it is, and which acquisition.
+func same(a, b []wire.Holder) bool {
+	return slices.EqualFunc(a, b, func(x, y wire.Holder) bool {
+		return x.Node == y.Node && x.Generation == y.Generation && x.Weight == y.Weight
+	})
+}
+
+func byNode(a, b wire.Holder) int {
+	if c := slices.Compare(a.Span[:], b.Span[:]); c != 0 {
+		return c
+	}
+	return slices.Compare(a.Trace[:], b.Trace[:])
+}
+
+// send sends the report, and sets when to repeat it: after 1, 2, 4 and 8 s more, and
+// then every 30 s, so that a collector that has restarted learns of it.
+func (r *reporter) send(told *toldWait, at, observed nanos) {
+	told.last.Observed = observed.unix()
+	told.last.SpanID = newSpanID()
+	told.tellAt = at + nanos(backOff(told.repeated))
+	told.repeated++
+	r.sender.Send(sender.Key{Kind: taskspan.ReportWait, ID: told.last.ID}, told.last.Encode())
+}
+
+func backOff(repeated int) time.Duration {
+	if repeated < 4 {
+		return time.Second << repeated
+	}
+	return 30 * time.Second
+}
+
+// close tells that a wait has ended. It has ended between the last look and this one.
+func (r *reporter) close(id uint64, told *toldWait, observed nanos) {
+	delete(r.waits, id)
+	told.last.Open = false
+	told.last.State = taskspan.Running
+	told.last.Observed = observed.unix()
+	told.last.SpanID = newSpanID()
+	r.sender.Send(sender.Key{Kind: taskspan.ReportWait, ID: id}, told.last.Encode())
+}
+
+// report makes the report of a wait.
+func (r *reporter) report(one *reading, revision int64) wire.Wait {
+	v := &one.view
+	id, name := v.on.identity()
+	w := wire.Wait{
+		Task: r.task(v), ID: v.id, Revision: revision, Open: true, Kind: v.kind,
+		ResourceID: id, ResourceName: name, Since: v.start.unix(),
+		Need: one.need, Complete: one.whole, Inferred: one.guessed, Holders: one.links,
+	}
+	if v.deadline != 0 {
+		w.Deadline = v.deadline.unix()
+	}
+	return w
+}
+
+// toldTask is a long task that the collector has been told of.
+type toldTask struct {
+	last     wire.Task
+	key      uint64
+	tellAt   nanos
+	repeated int
+	seen     bool
+}
+
+// longTasks reports tasks that run for long and are not blocked.
+func (r *reporter) longTasks(at nanos) {
+	for _, told := range r.tasks {
+		told.seen = false
+	}
+	for i := range table {
+		for _, t := range table[i].longTasks(at - nanos(r.config.longTask)) {
+			if t.ins == r.ins {
+				r.tellTask(t, at)
+			}
+		}
+	}
+	for t, told := range r.tasks {
+		if !told.seen {
+			delete(r.tasks, t)
+			told.last.State = endStates[t.state.Load()]
+			r.sendTask(told, at)
+		}
+	}
+}
+
+// longTasks returns the tasks of a shard that began at or before a time.
+func (s *shard) longTasks(before nanos) []*Task {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var long []*Task
+	for t := s.tasks.front; t != nil && t.start <= before; t = t.next {
+		long = append(long, t)
+	}
+	return long
+}
+
+func (r *reporter) tellTask(t *Task, at nanos) {
+	told := r.tasks[t]
+	if told == nil {
+		if len(r.tasks) >= maxTold {
+			r.ins.drops.add(dropLongTasks, 1)
+			return
+		}
+		told = &toldTask{last: r.longTask(t), key: shardOf(t.goroutine.Load()).nextID(t.goroutine.Load())}
+		r.tasks[t] = told
+	}
+	told.seen = true
+	if at < told.tellAt {
+		return
+	}
+	if _, waits := waitOf(t.goroutine.Load()); waits {
+		return // a wait report says more
+	}
+	told.tellAt = at + nanos(backOff(told.repeated))
+	told.repeated++
+	r.sendTask(told, at)
+}
+
+func (r *reporter) sendTask(told *toldTask, at nanos) {
+	told.last.Observed = at.unix()
+	told.last.SpanID = newSpanID()
+	r.sender.Send(sender.Key{Kind: taskspan.ReportTask, ID: told.key}, told.last.Encode())
+}

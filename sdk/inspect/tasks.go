@@ -1,0 +1,184 @@
+package inspect
+
+import (
+	"cmp"
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// TaskInfo is a live task as it is seen at one moment.
+type TaskInfo struct {
+	TraceID   string         `json:"trace_id,omitempty"`
+	SpanID    string         `json:"span_id,omitempty"`
+	ParentID  string         `json:"parent_span_id,omitempty"`
+	Name      string         `json:"name"`
+	State     taskspan.State `json:"state"`
+	Sampled   bool           `json:"sampled"`
+	Start     time.Time      `json:"start"`
+	Goroutine uint64         `json:"goroutine"`
+	Begun     Place          `json:"begun"` // where it was started
+	Wait      *WaitInfo      `json:"wait,omitempty"`
+	Points    []PointInfo    `json:"points,omitempty"`
+}
+
+// WaitInfo is what a task waits for.
+type WaitInfo struct {
+	Kind       taskspan.Kind `json:"kind"`
+	ResourceID string        `json:"resource_id"`
+	Resource   string        `json:"resource"`
+	Since      time.Time     `json:"since"`
+	Deadline   *time.Time    `json:"deadline,omitempty"`
+	Place      Place         `json:"place"`
+	// Holders are those who must let go. Complete says that nobody else can.
+	Holders  []HolderInfo `json:"holders,omitempty"`
+	Need     int64        `json:"need,omitempty"` // of their weight; 0: all
+	Complete bool         `json:"complete"`
+}
+
+// HolderInfo is one who holds what is waited for.
+type HolderInfo struct {
+	Task      string `json:"task,omitempty"` // its name; empty for a goroutine without a task
+	SpanID    string `json:"span_id,omitempty"`
+	Goroutine uint64 `json:"goroutine,omitempty"`
+	Weight    int64  `json:"weight,omitempty"`
+	Place     Place  `json:"place"` // where it was taken, if that is known
+}
+
+// PointInfo is an inspection point.
+type PointInfo struct {
+	Time       time.Time      `json:"time"`
+	Name       string         `json:"name"`
+	Attributes map[string]any `json:"attributes,omitempty"`
+}
+
+// Place is a line of code.
+type Place struct {
+	Function string `json:"function,omitempty"`
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`
+}
+
+func placeInfo(pc uintptr) Place {
+	p := placeOf(pc)
+	return Place{Function: p.function, File: p.file, Line: p.line}
+}
+
+// Tasks returns the live tasks of the default Inspector; see [Inspector.Tasks].
+func Tasks() []TaskInfo { return Default().Tasks() }
+
+// Tasks returns the live tasks, and the goroutines that wait without one, in the
+// order of their start. It is for people and tests: it takes as long as there are
+// tasks, and holds nobody up for longer than the copy of a shard.
+func (ins *Inspector) Tasks() []TaskInfo {
+	if ins == nil {
+		return nil
+	}
+	var (
+		infos []TaskInfo
+		waits = make(map[uint64]waitView) // the innermost of each goroutine
+	)
+	for i := range table {
+		s := &table[i]
+		var tasks []*Task
+		s.mu.Lock()
+		for t := s.tasks.front; t != nil; t = t.next {
+			if t.ins == ins {
+				tasks = append(tasks, t)
+			}
+		}
+		for w := s.waits.front; w != nil; w = w.next {
+			waits[w.goroutine] = w.view()
+		}
+		s.mu.Unlock()
+		for _, t := range tasks {
+			infos = append(infos, t.info(waits))
+		}
+	}
+	for g, w := range waits {
+		if w.task == nil && Default() == ins {
+			infos = append(infos, TaskInfo{
+				State: taskspan.Blocked, Goroutine: g, Start: w.start.time(), Name: goroutineName(&w), Wait: w.info(),
+			})
+		}
+	}
+	slices.SortFunc(infos, func(a, b TaskInfo) int {
+		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.SpanID, b.SpanID), cmp.Compare(a.Goroutine, b.Goroutine))
+	})
+	return infos
+}
+
+func (t *Task) info(waits map[uint64]waitView) TaskInfo {
+	sc := t.SpanContext()
+	i := TaskInfo{
+		TraceID: sc.TraceID().String(), SpanID: sc.SpanID().String(), Name: t.label, State: taskspan.Running,
+		Sampled: sc.IsSampled(), Start: t.start.time(), Goroutine: t.goroutine.Load(), Begun: placeInfo(t.begun),
+	}
+	if t.parent.IsValid() {
+		i.ParentID = t.parent.String()
+	}
+	if w, ok := waits[i.Goroutine]; ok {
+		i.State, i.Wait = taskspan.Blocked, w.info()
+	}
+	for _, p := range t.points.list() {
+		info := PointInfo{Time: p.at.time(), Name: p.name}
+		for _, a := range p.attributes {
+			if info.Attributes == nil {
+				info.Attributes = make(map[string]any, len(p.attributes))
+			}
+			info.Attributes[string(a.Key)] = a.Value.AsInterface()
+		}
+		i.Points = append(i.Points, info)
+	}
+	return i
+}
+
+func (w *waitView) info() *WaitInfo {
+	id, name := w.on.identity()
+	var s holderSet
+	w.on.holders(w, &s)
+	i := &WaitInfo{
+		Kind: w.kind, ResourceID: id, Resource: name, Since: w.start.time(),
+		Place: placeInfo(firstOutside(w.places)), Need: s.need, Complete: s.complete,
+	}
+	if w.deadline != 0 {
+		d := w.deadline.time()
+		i.Deadline = &d
+	}
+	for _, h := range s.list {
+		info := HolderInfo{Goroutine: h.goroutine, Weight: h.weight, Place: placeInfo(h.place)}
+		t := h.task
+		if t == nil {
+			t = taskOn(h.goroutine)
+		}
+		if t != nil {
+			info.Task, info.SpanID, info.Goroutine = t.label, t.SpanContext().SpanID().String(), t.goroutine.Load()
+		}
+		i.Holders = append(i.Holders, info)
+	}
+	return i
+}
+
+// WriteJSON writes the live tasks as a JSON array.
+func (ins *Inspector) WriteJSON(w io.Writer) error {
+	tasks := ins.Tasks()
+	if tasks == nil {
+		tasks = []TaskInfo{}
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(tasks)
+}
+
+// TasksHandler answers with the live tasks as JSON. They name places in the code:
+// do not show them to strangers.
+func (ins *Inspector) TasksHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = ins.WriteJSON(w) // the client has gone
+	})
+}

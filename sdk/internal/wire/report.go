@@ -1,0 +1,129 @@
+package wire
+
+import (
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// Node names a task, or a goroutine that stands for one.
+type Node struct {
+	Trace [16]byte
+	Span  [8]byte
+}
+
+// Place is a line of code.
+type Place struct {
+	Function string
+	File     string
+	Line     int
+}
+
+// Task is what every report about a task says of it. Times are unix nanoseconds.
+type Task struct {
+	Node
+	Name      string
+	State     taskspan.State
+	Start     int64
+	Parent    [8]byte // zero: none
+	Remote    Node    // the client span that it answers; zero: none
+	Goroutine uint64
+	Holds     []string
+	Place     Place  // where it waits, or was started
+	Stack     string // "": not recorded
+	Observed  int64  // the instant at which all of this was so
+	SpanID    [8]byte
+}
+
+// Wait is an open wait, or the end of one.
+type Wait struct {
+	Task
+	ID           uint64
+	Revision     int64
+	Open         bool
+	Kind         taskspan.Kind
+	ResourceID   string
+	ResourceName string
+	Since        int64
+	Need         int64 // 0: all holders
+	Complete     bool
+	Inferred     bool
+	Deadline     int64 // 0: none
+	Holders      []Holder
+}
+
+// Holder is one who must let go.
+type Holder struct {
+	Node
+	Generation uint64
+	Since      int64
+	Weight     int64
+	Place      Place
+}
+
+// Encode writes the report.
+func (w *Wait) Encode() *tracepb.Span {
+	var a attributes
+	a.report(taskspan.ReportWait)
+	a.task(&w.Task)
+	a.int(taskspan.WaitID, int64(w.ID))
+	a.int(taskspan.WaitRevision, w.Revision)
+	a.bool(taskspan.WaitOpen, w.Open)
+	a.str(taskspan.WaitKind, string(w.Kind))
+	a.str(taskspan.WaitResourceID, w.ResourceID)
+	a.str(taskspan.WaitResourceName, w.ResourceName)
+	if w.Need > 0 {
+		a.int(taskspan.WaitNeed, w.Need)
+	}
+	complete := w.Complete
+	holders := w.Holders
+	if len(holders) > taskspan.MaxHolders {
+		holders, complete = holders[:taskspan.MaxHolders], false
+	}
+	if complete {
+		a.bool(taskspan.WaitHoldersComplete, true)
+	}
+	if w.Inferred {
+		a.bool(taskspan.WaitInferred, true)
+	}
+	if w.Deadline != 0 {
+		a.int(taskspan.WaitDeadline, w.Deadline)
+	}
+	s := span(&w.Task, taskspan.WaitSpanPrefix+string(w.Kind)+" "+w.ResourceName, w.Since, a)
+	for i := range holders {
+		s.Links = append(s.Links, holders[i].link())
+	}
+	return s
+}
+
+func (h *Holder) link() *tracepb.Span_Link {
+	var a attributes
+	a.int(taskspan.HoldGeneration, int64(h.Generation))
+	a.int(taskspan.HoldSince, h.Since)
+	if h.Weight > 1 {
+		a.int(taskspan.HoldWeight, h.Weight)
+	}
+	a.place(h.Place)
+	return &tracepb.Span_Link{TraceId: h.Trace[:], SpanId: h.Span[:], Attributes: a}
+}
+
+// Encode writes a report about a task that runs long.
+func (t *Task) Encode() *tracepb.Span {
+	var a attributes
+	a.report(taskspan.ReportTask)
+	a.task(t)
+	return span(t, taskspan.SpanTaskReport+" "+t.Name, t.Start, a)
+}
+
+// span is a report span: parent and trace are those of the task.
+func span(t *Task, name string, start int64, a attributes) *tracepb.Span {
+	return &tracepb.Span{
+		TraceId: t.Trace[:], SpanId: t.SpanID[:], ParentSpanId: t.Span[:],
+		Name: name, Kind: tracepb.Span_SPAN_KIND_INTERNAL,
+		StartTimeUnixNano: uint64(start), EndTimeUnixNano: end(start, t.Observed),
+		Attributes: a, Status: new(tracepb.Status),
+	}
+}
+
+// end keeps a span from being empty, which some backends take for unfinished.
+func end(start, observed int64) uint64 { return uint64(max(observed, start+1000)) }
