@@ -1,97 +1,157 @@
 # async-inspect. `make run` shows it, `make test` tests it, `make help` lists the rest.
 
-SHELL := /usr/bin/env bash
-.SHELLFLAGS := -eu -o pipefail -c
-.DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# Each module stands by itself, also inside somebody's workspace.
 export GOWORK := off
 
+# The tools are pinned in a module of their own, which is in nobody's graph. It
+# cannot be tidied: not all test dependencies of mdatagen are published.
 TOOLS     := $(CURDIR)/internal/tools/go.mod
 TOOL      := go tool -modfile=$(TOOLS)
 BIN       := $(CURDIR)/bin
-COLLECTOR := $(CURDIR)/distribution/build/otelcol-asyncinspect
+BUILD     := distribution/build
+COLLECTOR := $(CURDIR)/$(BUILD)/otelcol-asyncinspect
 DEMO      := $(BIN)/demo
 
 # Every module but the tools and the generated distribution.
 MODULES := . sdk demo e2e bench
 
-# What the distribution is built from.
-SOURCES := $(shell find . -path ./distribution/build -prune -o -path ./.git -prune -o \
-	\( -name '*.go' -o -name 'go.mod' -o -name '*.s' -o -path './distribution/config/*.yaml' \) \
-	-not -name '*_test.go' -not -path './demo/*' -not -path './e2e/*' -not -path './bench/*' -print)
+# each runs the targets of a list, also after a failure, and says at the end
+# which have failed.
+define each
+	@failed=; for target in $(1); do \
+	  echo "== $$target"; \
+	  $(MAKE) --no-print-directory $$target || failed="$$failed $$target"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "FAILED:$$failed" >&2; exit 1; fi; \
+	echo "ok: $(1)"
+endef
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+## Build and run
 
 .PHONY: run
 run: build ## build, then start the distribution with its default configuration and the demo
 	@COLLECTOR=$(COLLECTOR) DEMO=$(DEMO) distribution/run.sh
 
 .PHONY: build
-build: $(COLLECTOR) $(DEMO) ## build the distribution and the demo
+build: collector demo ## build the distribution and the demo
 
-$(COLLECTOR): builder-config.yaml $(SOURCES)
-	@mkdir -p distribution/build
-	CGO_ENABLED=0 $(TOOL) builder --config builder-config.yaml
+# ocb writes the program; go, which knows best what has changed, compiles it.
+.PHONY: collector
+collector: $(BUILD)/main.go
+	@echo "building $(BUILD)/otelcol-asyncinspect (some minutes the first time)"
+	@cd $(BUILD) && CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o $(COLLECTOR) .
+
+$(BUILD)/main.go: builder-config.yaml go.mod go.sum sdk/go.mod sdk/go.sum $(TOOLS)
+	@mkdir -p $(BUILD)
+	$(TOOL) builder --config builder-config.yaml --skip-compilation
 	@touch $@
 
-$(DEMO): $(shell find demo sdk -name '*.go' -not -name '*_test.go') demo/go.mod sdk/go.mod
+.PHONY: demo
+demo:
 	@mkdir -p $(BIN)
-	go -C demo build -o $@ .
+	@go -C demo build -o $(DEMO) .
 
-.PHONY: test
-test: build ## all tests of all modules with the race detector, and the end-to-end tests
-	go test -race ./...
-	go -C sdk test -race ./...
-	go -C sdk test -tags noinspect ./...
-	go -C demo test -race ./...
-	go -C bench vet ./...
-	ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) go -C e2e test -count=1 ./...
-	@echo "all tests passed"
+## Test
+
+TESTS := test-root test-sdk test-noinspect test-demo test-bench test-config test-e2e
+
+.PHONY: test $(TESTS)
+test: compiler ## all tests of all modules with the race detector, and the end-to-end tests
+	$(call each,$(TESTS))
+
+test-root:
+	@go test -race ./...
+test-sdk:
+	@go -C sdk test -race ./...
+test-noinspect:
+	@go -C sdk test -tags noinspect ./...
+test-demo:
+	@go -C demo test -race ./...
+# Every benchmark runs once, so that none rots.
+test-bench:
+	@go -C bench test -bench . -benchtime 1x ./...
+# Every configuration that is compiled in is one that the distribution takes.
+test-config: collector
+	@for file in distribution/config/*.yaml; do \
+	  name=$$(basename $$file .yaml); echo "validate embedded:$$name"; \
+	  $(COLLECTOR) validate --config=embedded:$$name || exit 1; \
+	done
+test-e2e: build
+	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) go -C e2e test -race -count=1 -timeout 8m ./...
+
+# The race detector is the only thing here that needs one.
+.PHONY: compiler
+compiler:
+	@cc=$$(go env CC); command -v "$${cc%% *}" >/dev/null || \
+	  { echo "the race detector needs a C compiler, and $$cc is not there: install gcc or set CC" >&2; exit 1; }
+
+BENCH     ?= .
+BENCHTIME ?= 1s
+COUNT     ?= 1
+.PHONY: bench
+bench: ## benchmarks beside our peers (BENCH=regexp BENCHTIME=1s COUNT=1)
+	@for module in bench sdk .; do \
+	  go -C $$module test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -count $(COUNT) -benchmem ./... || exit 1; \
+	done
+
+FUZZTIME ?= 10s
+.PHONY: fuzz
+fuzz: ## every fuzz target in turn (FUZZTIME=10s each)
+	@failed=; \
+	for file in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
+	  for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/p' $$file); do \
+	    echo "== $$target in $$(dirname $$file)"; \
+	    go -C $$(dirname $$file) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) . || failed="$$failed $$target"; \
+	  done; \
+	done; \
+	if [ -n "$$failed" ]; then echo "FAILED:$$failed" >&2; exit 1; fi
+
+# Sends spans of stock OpenTelemetry by hand: bin/telemetrygen traces --otlp-insecure
+.PHONY: telemetrygen
+telemetrygen: ## build bin/telemetrygen, a plain OTLP client to try things with
+	@mkdir -p $(BIN)
+	go -C internal/tools/telemetrygen build -o $(BIN)/telemetrygen github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen
+
+## Code
 
 .PHONY: generate
-generate: ## generate telemetry, documentation and lifecycle tests of the components
+generate: ## generate the code and documentation of the components, and tidy the modules
 	go generate ./...
-	@$(MAKE) --no-print-directory fmt
+	@for module in $(MODULES); do go -C $$module mod tidy || exit 1; done
 
 .PHONY: fmt
 fmt: ## format all code
 	$(TOOL) gofumpt -w $(MODULES)
 
-.PHONY: lint
-lint: ## vet, staticcheck and gofumpt, for all modules
-	@unformatted=$$($(TOOL) gofumpt -l $(MODULES) | grep -v '^distribution/build/' || true); \
+LINTS := lint-format lint-vet lint-platforms lint-staticcheck
+
+.PHONY: lint $(LINTS)
+lint: ## gofumpt, vet and staticcheck, for all modules
+	$(call each,$(LINTS))
+
+lint-format:
+	@unformatted=$$($(TOOL) gofumpt -l .) || exit 1; \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
-	@mkdir -p $(BIN)
-	go build -modfile=$(TOOLS) -o $(BIN)/staticcheck honnef.co/go/tools/cmd/staticcheck
-	for m in $(MODULES); do (cd $$m && go vet ./... && $(BIN)/staticcheck ./...); done
-	cd sdk && go vet -tags noinspect ./... && $(BIN)/staticcheck -tags noinspect ./...
-	cd sdk && GOARCH=arm64 go vet ./... && GOOS=windows go vet ./... && GOARCH=386 go vet ./...
-
-BENCH ?= .
-.PHONY: bench
-bench: ## benchmarks beside our peers, in one process each (BENCH=regexp)
-	go -C bench test -run '^$$' -bench '$(BENCH)' -benchmem ./...
-	go -C sdk test -run '^$$' -bench '$(BENCH)' -benchmem ./...
-
-FUZZTIME ?= 10s
-.PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME (10s) each
-	@for m in . sdk; do \
-	  grep -rlE '^func Fuzz' --include='*_test.go' $$m | { [ $$m = . ] && grep -v '^./sdk/' || cat; } | while read -r f; do \
-	    dir=$$(dirname "$$f"); \
-	    sed -nE 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/p' "$$f" | while read -r target; do \
-	      echo "$$dir $$target"; \
-	      (cd "$$dir" && go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) . </dev/null); \
-	    done; \
-	  done; \
+lint-vet:
+	@for module in $(MODULES); do go -C $$module vet ./... || exit 1; done
+	@go -C sdk vet -tags noinspect ./...
+# The SDK goes into other people's programs, so it has to compile where they do.
+lint-platforms:
+	@cd sdk && for platform in linux/arm64 linux/386 darwin/arm64 windows/amd64; do \
+	  GOOS=$${platform%/*} GOARCH=$${platform#*/} go vet ./... || { echo "on $$platform"; exit 1; }; \
 	done
-
-.PHONY: tidy
-tidy: ## tidy the modules (not the tools, whose test dependencies are not all published)
-	for m in $(MODULES); do go -C $$m mod tidy; done
+lint-staticcheck:
+	@mkdir -p $(BIN)
+	@go build -modfile=$(TOOLS) -o $(BIN)/staticcheck honnef.co/go/tools/cmd/staticcheck
+	@for module in $(MODULES); do (cd $$module && $(BIN)/staticcheck ./...) || exit 1; done
+	@cd sdk && $(BIN)/staticcheck -tags noinspect ./...
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf distribution/build $(BIN)
+	rm -rf $(BUILD) $(BIN)

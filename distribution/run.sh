@@ -2,42 +2,57 @@
 # Starts the distribution and the demo, and stops both together. `make run` calls
 # it; COLLECTOR and DEMO are the two programs.
 set -euo pipefail
+: "${COLLECTOR:?}" "${DEMO:?}"
 
-for port in 4317 4318 8080 8888 13133; do
-  if (exec 3<>"/dev/tcp/localhost/$port") 2>/dev/null; then
-    echo "port $port of this machine is taken: stop what listens there, and run again" >&2
-    exit 1
-  fi
+listens() { (exec 3<>"/dev/tcp/localhost/$1") 2>/dev/null; }
+running() { kill -0 "$1" 2>/dev/null; }
+
+taken=()
+for use in "4317:OTLP over gRPC" "4318:OTLP over HTTP" "8080:the demo shop" \
+  "8888:the collector's own metrics" "13133:the health check"; do
+  if listens "${use%%:*}"; then taken+=("${use%%:*} (${use#*:})"); fi
 done
+if ((${#taken[@]})); then
+  printf 'something on this machine listens already on port %s\n' "${taken[@]}" >&2
+  echo "stop it (is another 'make run' open?) and run again" >&2
+  exit 1
+fi
 
-pids=()
+collector='' demo=''
 stop() {
-  trap - EXIT INT TERM
+  trap - EXIT
+  trap 'kill -KILL $demo $collector 2>/dev/null; exit 130' INT TERM HUP # asked twice
   # The demo first, so that its goodbye still arrives.
-  for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
-    kill -INT "${pids[i]}" 2>/dev/null || true
-    wait "${pids[i]}" 2>/dev/null || true
+  for pid in $demo $collector; do
+    kill -INT "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
   done
 }
 trap stop EXIT
 trap 'exit 130' INT
-trap 'exit 143' TERM
+trap 'exit 143' TERM HUP
 
-# Both in sessions of their own: ctrl-C comes here, and stop keeps the order.
-setsid "$COLLECTOR" --config=embedded:default &
-pids+=($!)
-for _ in {1..100}; do
-  (exec 3<>/dev/tcp/localhost/13133) 2>/dev/null && break
-  kill -0 "${pids[0]}" 2>/dev/null || { echo "the collector did not start" >&2; exit 1; }
+# Each in a process group of its own (set -m): ctrl-C comes to this script only,
+# and stop keeps the order.
+set -m
+"$COLLECTOR" --config=embedded:default &
+collector=$!
+set +m
+for _ in {1..150}; do
+  listens 13133 && break
+  running "$collector" || break
   sleep 0.1
 done
+if ! listens 13133; then
+  echo "the collector did not start; what it said is above" >&2
+  exit 1
+fi
 
-setsid "$DEMO" -show "$@" &
-pids+=($!)
 cat <<'WORDS'
 
-  The collector and the demo shop run. Every two seconds the collector tells what
-  the shop's tasks are doing. The shop will misbehave by itself; to hurry it:
+  The collector and the demo shop run. Every two seconds the collector shows what
+  the shop's tasks are doing, if something has changed. The shop will misbehave
+  by itself; to hurry it, from another terminal:
 
     curl -X POST localhost:8080/chaos/block      someone sits on the stock lock for 15 s
     curl -X POST localhost:8080/chaos/slow-bank  the bank takes 15 s to answer
@@ -46,6 +61,15 @@ cat <<'WORDS'
   Ctrl-C stops both.
 
 WORDS
-wait -n "${pids[@]}" || true
-echo "one of the two has ended; stopping the other" >&2
+set -m
+"$DEMO" -show "$@" &
+demo=$!
+set +m
+
+while running "$collector" && running "$demo"; do sleep 0.5; done
+if running "$collector"; then
+  echo "the demo has ended; stopping the collector" >&2
+else
+  echo "the collector has ended; stopping the demo" >&2
+fi
 exit 1

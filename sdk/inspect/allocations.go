@@ -28,9 +28,15 @@ func number(s metrics.Sample) uint64 {
 	return s.Value.Uint64()
 }
 
-func (a allocated) attributesSince(start allocated) []attribute.KeyValue {
+// untilNow is what has been allocated since a.
+func (a allocated) untilNow() allocated {
+	n := readAllocated()
+	return allocated{bytes: n.bytes - a.bytes, objects: n.objects - a.objects}
+}
+
+func (a allocated) attributes() []attribute.KeyValue {
 	return []attribute.KeyValue{
-		attribute.Int64(taskspan.TaskAllocatedBytes, int64(a.bytes-start.bytes)),
-		attribute.Int64(taskspan.TaskAllocatedObjects, int64(a.objects-start.objects)),
+		attribute.Int64(taskspan.TaskAllocatedBytes, int64(a.bytes)),
+		attribute.Int64(taskspan.TaskAllocatedObjects, int64(a.objects)),
 	}
 }

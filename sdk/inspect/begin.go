@@ -10,7 +10,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
-	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
 // TaskOption changes how a task begins.
@@ -21,6 +20,20 @@ type taskConfig struct {
 	newRoot    bool
 	kind       trace.SpanKind
 	remote     trace.SpanContext
+}
+
+// noTaskOptions is shared by all tasks that are begun without options.
+var noTaskOptions taskConfig
+
+func newTaskConfig(opts []TaskOption) *taskConfig {
+	if len(opts) == 0 {
+		return &noTaskOptions
+	}
+	c := new(taskConfig)
+	for _, o := range opts {
+		o.applyTask(c)
+	}
+	return c
 }
 
 type taskOptionFunc func(*taskConfig)
@@ -39,17 +52,17 @@ func WithNewRoot() TaskOption {
 	return taskOptionFunc(func(c *taskConfig) { c.newRoot = true })
 }
 
-// WithSpanKind sets the kind of the task's span; the default is internal. It is for
-// instrumentation.
+// WithSpanKind sets the kind of the task's span, which is internal otherwise.
 func WithSpanKind(kind trace.SpanKind) TaskOption {
 	return taskOptionFunc(func(c *taskConfig) { c.kind = kind })
 }
 
-// WithRemoteParent says which client span of another process the task answers,
-// where the parent in the context is a span of this process. It is for
-// instrumentation.
-func WithRemoteParent(sc trace.SpanContext) TaskOption {
-	return taskOptionFunc(func(c *taskConfig) { c.remote = sc })
+// WithRemoteParent names the client span in another process that this task
+// answers, for instrumentation that knows it where the context does not: a context
+// that comes from a propagator says so itself, but below a server span that nobody
+// records only the request's headers know.
+func WithRemoteParent(client trace.SpanContext) TaskOption {
+	return taskOptionFunc(func(c *taskConfig) { c.remote = client })
 }
 
 // Begin begins a task on the running goroutine, as a child of the span in ctx.
@@ -99,18 +112,15 @@ func inspectorOf(ctx context.Context) *Inspector {
 // newTask makes a task that is counted as started and runs on no goroutine yet.
 // The goroutine and the place are those of the caller.
 func (ins *Inspector) newTask(ctx context.Context, name string, goroutine uint64, place uintptr, opts []TaskOption) *Task {
-	var config taskConfig
-	for _, o := range opts {
-		o.applyTask(&config)
-	}
+	config := newTaskConfig(opts)
 	t := &Task{ins: ins, label: name, name: ins.names.entry(name), begun: place, start: now()}
-	t.ctx.task = t
+	t.ctx.task, t.light.task = t, t
 	t.ctx.Context = ctx
 
 	outer := TaskFromContext(ctx)
 	parent := trace.SpanContextFromContext(ctx)
-	t.parent = parent.SpanID()
 	switch {
+	case config.newRoot:
 	case config.remote.IsValid():
 		t.remote = remoteParent{trace: config.remote.TraceID(), span: config.remote.SpanID()}
 	case parent.IsRemote():
@@ -118,13 +128,13 @@ func (ins *Inspector) newTask(ctx context.Context, name string, goroutine uint64
 	case outer != nil:
 		t.remote = outer.remote
 	case parent.IsValid():
-		t.remote = ins.openSpans.remoteOf(parent.SpanID())
+		t.remote = followed.remoteOf(parent.SpanID())
 	}
-	if config.newRoot {
-		t.parent, t.remote = trace.SpanID{}, remoteParent{}
+	if !config.newRoot {
+		t.parent = parent.SpanID()
 	}
-	ins.startSpan(t, parent, &config)
-	t.measure = t.SpanContext().SpanID()[0]%measuredTasks == 0
+	ins.startSpan(t, parent, config)
+	t.measure = t.sc.SpanID()[0]%measuredTasks == 0
 	t.name.counts.of(goroutine).started.Add(1)
 	t.tracked = ins.live.Add(1) <= ins.maxTasks
 	if !t.tracked {
@@ -135,59 +145,99 @@ func (ins *Inspector) newTask(ctx context.Context, name string, goroutine uint64
 
 // startSpan gives the task its identity and, if it is sampled, its span. With a
 // provider of our own the decision is ours, so that an unsampled task costs no
-// span at all; somebody else's provider is asked.
+// span at all; somebody else's provider or sampler is asked.
 func (ins *Inspector) startSpan(t *Task, parent trace.SpanContext, config *taskConfig) {
-	root := !parent.IsValid() || config.newRoot
-	if ins.head != nil && !ins.sampled(t, parent, root) {
-		t.light.provider = ins.provider
-		t.ctx.Context = trace.ContextWithSpan(t.ctx.Context, &t.light)
-		return
+	decided := ins.head != nil && ins.head.otel == nil
+	if decided {
+		if !ins.decide(t, parent, config.newRoot || !parent.IsValid()) {
+			t.ctx.carry(&t.light)
+			return
+		}
 	}
 	if ins.allocations {
-		t.allocated = readAllocated()
+		r := t.rarely()
+		r.tracks, r.allocated = true, readAllocated()
 	}
-	opts := make([]trace.SpanStartOption, 0, 4)
-	attrs := append(ins.beginAttributes(t), config.attributes...)
-	opts = append(opts, trace.WithAttributes(attrs...))
-	if config.kind != trace.SpanKindUnspecified {
-		opts = append(opts, trace.WithSpanKind(config.kind))
+	// The id generator and the sampler of our own provider find the task, and with
+	// it the decision that was just made, in the context.
+	t.starting = ins.head != nil
+	_, span := ins.tracer.Start(&t.ctx, t.label, config.spanOptions(parent)...)
+	t.starting = false
+	sc := span.SpanContext()
+	if decided || span.IsRecording() {
+		t.sc, t.sampled = sc, true
+		t.ctx.carry(span)
+		if ins.own == nil {
+			ins.checked.Do(func() { ins.checkIdentity(span) })
+		}
+		return
 	}
+	if sc.IsValid() && sc.SpanID() != parent.SpanID() {
+		t.sc = sc
+		t.ctx.carry(span)
+		return
+	}
+	// A provider that makes no spans gives no identity either.
 	if config.newRoot {
+		parent = trace.SpanContext{}
+	}
+	t.sc = newIdentity(parent)
+	t.ctx.carry(&t.light)
+}
+
+// spanOptions are nil for most tasks. What the SDK itself has to say is put on the
+// span at its end, in one go.
+func (c *taskConfig) spanOptions(parent trace.SpanContext) []trace.SpanStartOption {
+	if c == &noTaskOptions {
+		return nil
+	}
+	opts := []trace.SpanStartOption{trace.WithAttributes(c.attributes...), trace.WithSpanKind(c.kind)}
+	if c.newRoot {
 		opts = append(opts, trace.WithNewRoot())
 		if parent.IsValid() {
 			opts = append(opts, trace.WithLinks(trace.Link{SpanContext: parent}))
 		}
 	}
-	// The SDK's id generator and sampler find the task, and with it the decision
-	// that was just made, in the context.
-	t.starting = ins.head != nil
-	ctx, span := ins.tracer.Start(&t.ctx, t.label, opts...)
-	t.starting = false
-	t.span = span
-	if own, ok := ctx.(*taskContext); ok && own == &t.ctx {
-		return // a provider that does nothing returns the context that it got
-	}
-	t.ctx.Context = trace.ContextWithSpan(t.ctx.Context, span)
+	return opts
 }
 
-// sampled decides about a task of our own provider, and gives it its ids.
-func (ins *Inspector) sampled(t *Task, parent trace.SpanContext, root bool) bool {
-	var id trace.SpanID
-	putRandom(id[:])
-	if !root {
-		t.light.sc = parent.WithSpanID(id).WithRemote(false)
+// decide decides about a task of our own provider, and gives it its ids.
+func (ins *Inspector) decide(t *Task, parent trace.SpanContext, root bool) (keep bool) {
+	if root {
+		parent = trace.SpanContext{}
+	}
+	if !root && !ins.head.everySpan {
+		t.sc = newIdentity(parent)
 		return parent.IsSampled()
 	}
-	var traceID trace.TraceID
-	putRandom(traceID[:8])
-	putRandom(traceID[8:])
-	keep, state := ins.head.decide(traceID, t.label)
-	config := trace.SpanContextConfig{TraceID: traceID, SpanID: id, TraceState: state}
-	if keep {
-		config.TraceFlags = trace.FlagsSampled
+	id := parent.TraceID()
+	if root {
+		id = randomTraceID()
 	}
-	t.light.sc = trace.NewSpanContext(config)
+	keep, state := ins.head.decide(id, t.label, parent.TraceState())
+	t.sc = trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: id, SpanID: randomSpanID(), TraceState: state, TraceFlags: parent.TraceFlags().WithSampled(keep),
+	})
 	return keep
+}
+
+// newIdentity is that of a span below parent, or of a new trace.
+func newIdentity(parent trace.SpanContext) trace.SpanContext {
+	if parent.IsValid() {
+		return parent.WithSpanID(randomSpanID()).WithRemote(false)
+	}
+	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: randomTraceID(), SpanID: randomSpanID()})
+}
+
+func randomTraceID() (id trace.TraceID) {
+	putRandom(id[:8])
+	putRandom(id[8:])
+	return id
+}
+
+func randomSpanID() (id trace.SpanID) {
+	putRandom(id[:])
+	return id
 }
 
 // putRandom fills eight bytes, never with zeros only.
@@ -198,13 +248,6 @@ func putRandom(b []byte) {
 			return
 		}
 	}
-}
-
-// beginAttributes are what a sampled task says of itself at its start.
-func (ins *Inspector) beginAttributes(t *Task) []attribute.KeyValue {
-	attrs := make([]attribute.KeyValue, 0, 8)
-	attrs = append(attrs, attribute.String(taskspan.TaskName, t.label))
-	return append(attrs, placeAttributes(t.begun)...)
 }
 
 // bind puts the task on a goroutine: the running one, which calls it.
@@ -228,7 +271,7 @@ func (t *Task) bind(goroutine uint64) {
 		s.mu.Unlock()
 	}
 	if t.ins.labels {
-		pprof.SetGoroutineLabels(t.name.labels)
+		t.labelGoroutine()
 	}
 	if t.measure {
 		t.ins.spentOnTask(now().sub(t.start))
@@ -260,9 +303,20 @@ func (t *Task) unbind() {
 	}
 	if t.ins.labels && goid.Get() == goroutine {
 		if outer != nil {
-			pprof.SetGoroutineLabels(outer.name.labels)
+			outer.labelGoroutine()
 		} else {
 			pprof.SetGoroutineLabels(t.ctx.Context)
 		}
 	}
+}
+
+// labelGoroutine shows the task in profiles of the running goroutine, beside the
+// labels that the context brings along.
+func (t *Task) labelGoroutine() {
+	labels := t.name.labels
+	pprof.ForLabels(t.ctx.Context, func(string, string) bool {
+		labels = pprof.WithLabels(t.ctx.Context, pprof.Labels(PprofLabel, t.name.name))
+		return false
+	})
+	pprof.SetGoroutineLabels(labels)
 }

@@ -1,9 +1,10 @@
 package inspect
 
 import (
+	"cmp"
 	"fmt"
+	"net"
 	"net/url"
-	"os"
 	"strings"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
@@ -11,68 +12,93 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 )
 
+const (
+	protocolGRPC = "grpc"
+	protocolHTTP = "http/protobuf"
+
+	defaultGRPC = "localhost:4317"
+	defaultHTTP = "localhost:4318"
+	tracesPath  = "/v1/traces"
+)
+
+func checkProtocol(p string) error {
+	if p != protocolGRPC && p != protocolHTTP {
+		return fmt.Errorf("%q is not supported; there are %s and %s", p, protocolGRPC, protocolHTTP)
+	}
+	return nil
+}
+
 // newClient makes an OTLP client for the configured endpoint. Without a retry of
 // its own a failed export comes back at once: the report sender tries again with
 // what is true by then.
-func (c *config) newClient(retry bool) (otlptrace.Client, error) {
-	var target string
-	switch {
-	case c.endpoint != "":
-		u, err := endpointURL(c.endpoint)
-		if err != nil {
-			return nil, fmt.Errorf("endpoint (WithEndpoint): %w", err)
-		}
-		if c.protocol == protocolHTTP && strings.Trim(u.Path, "/") == "" {
-			u.Path = "/v1/traces"
-		}
-		target = u.String()
-	case !endpointInEnvironment():
-		target = map[string]string{
-			protocolGRPC: "http://localhost:4317",
-			protocolHTTP: "http://localhost:4318/v1/traces",
-		}[c.protocol]
-	}
+func (c *config) newClient(retry bool) otlptrace.Client {
 	if c.protocol == protocolHTTP {
-		opts := []otlptracehttp.Option{otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: false})}
-		if retry {
-			opts = opts[:0]
-		}
-		if target != "" {
-			opts = append(opts, otlptracehttp.WithEndpointURL(target))
+		opts := []otlptracehttp.Option{otlptracehttp.WithEndpointURL(c.target())}
+		if !retry {
+			opts = append(opts, otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: false}))
 		}
 		if c.headers != nil {
 			opts = append(opts, otlptracehttp.WithHeaders(c.headers))
 		}
-		return otlptracehttp.NewClient(opts...), nil
+		return otlptracehttp.NewClient(opts...)
 	}
-	opts := []otlptracegrpc.Option{otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{Enabled: false})}
-	if retry {
-		opts = opts[:0]
-	}
-	if target != "" {
-		opts = append(opts, otlptracegrpc.WithEndpointURL(target))
+	opts := []otlptracegrpc.Option{otlptracegrpc.WithEndpointURL(c.target())}
+	if !retry {
+		opts = append(opts, otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{Enabled: false}))
 	}
 	if c.headers != nil {
 		opts = append(opts, otlptracegrpc.WithHeaders(c.headers))
 	}
-	return otlptracegrpc.NewClient(opts...), nil
+	return otlptracegrpc.NewClient(opts...)
 }
 
-func endpointInEnvironment() bool {
-	return os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""
+// target is the URL of the endpoint. The variable for traces is taken as it is, as
+// the specification says; to the others the path of traces is added.
+func (c *config) target() string {
+	standard := defaultGRPC
+	if c.protocol == protocolHTTP {
+		standard = defaultHTTP
+	}
+	u, err := endpointURL(cmp.Or(c.endpoint, c.fallback, standard), c.insecure)
+	if err != nil {
+		panic(err) // the configuration has been checked
+	}
+	exact := c.endpoint == "" && c.fallbackExact
+	switch {
+	case c.protocol == protocolGRPC:
+		u.Path = ""
+	case exact && u.Path == "":
+		u.Path = "/"
+	case !exact && !strings.HasSuffix(u.Path, tracesPath):
+		u.Path = strings.TrimRight(u.Path, "/") + tracesPath
+	}
+	return u.String()
 }
 
-// endpointURL reads host:port, which means no TLS, or a URL.
-func endpointURL(s string) (*url.URL, error) {
+func checkEndpoint(s string) error {
+	_, err := endpointURL(s, false)
+	return err
+}
+
+// endpointURL reads a URL, whose scheme says whether there is TLS, or host:port,
+// which means TLS as everywhere in OpenTelemetry, unless the host is this one or
+// insecure is set.
+func endpointURL(s string, insecure bool) (*url.URL, error) {
+	given := s
 	if !strings.Contains(s, "://") {
-		s = "http://" + s
+		scheme := "https://"
+		if host, _, err := net.SplitHostPort(s); err == nil && (insecure || loopback(host)) {
+			scheme = "http://"
+		}
+		s = scheme + s
 	}
 	u, err := url.Parse(s)
-	if err != nil {
-		return nil, fmt.Errorf("%q is neither host:port nor a URL: %w", s, err)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("%q is neither host:port nor a URL that begins with http:// or https://", s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" {
+		return nil, fmt.Errorf("%q is not an endpoint; it is host:port or a URL such as http://collector:4317", given)
 	}
 	return u, nil
+}
+
+func loopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }

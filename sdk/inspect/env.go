@@ -6,13 +6,19 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // newConfig is the configuration: the defaults of the mode, then the environment,
-// then the options.
+// then the options. While the SDK is off nothing else is looked at, so that off is
+// always a way out.
 func newConfig(opts []Option) (*config, error) {
-	e := environment{}
+	var e environment
 	c := defaultConfig()
+	e.off(c)
+	if len(e.errs) == 0 && !c.enabled {
+		return c, nil
+	}
 	mode := Development
 	e.read("ASYNC_INSPECT_MODE", func(v string) (err error) { mode, err = parseMode(v); return err })
 	for _, o := range opts {
@@ -21,18 +27,19 @@ func newConfig(opts []Option) (*config, error) {
 		}
 	}
 	if mode < Development || mode > Production {
-		return nil, fmt.Errorf("WithMode: there is no %v", mode)
+		return nil, fmt.Errorf("WithMode: %v is not a mode; there are Development, Analysis and Production", mode)
 	}
 	mode.apply(c)
 	e.standard(c)
 	e.own(c)
-	if !c.enabled {
-		return c, e.err()
-	}
 	for _, o := range opts {
-		o.apply(c)
+		if o != nil {
+			o.apply(c)
+		}
 	}
-	if err := errors.Join(e.err(), c.validate()); err != nil {
+	c.errs = append(e.errs, c.errs...)
+	c.validate()
+	if err := errors.Join(c.errs...); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -40,8 +47,6 @@ func newConfig(opts []Option) (*config, error) {
 
 // environment reads variables and collects what is wrong with them.
 type environment struct{ errs []error }
-
-func (e *environment) err() error { return errors.Join(e.errs...) }
 
 // read calls set with the value of a variable, unless it is empty, which means the
 // same as not set.
@@ -55,70 +60,117 @@ func (e *environment) read(name string, set func(string) error) {
 	}
 }
 
-// standard reads the variables of OpenTelemetry that its own SDK does not read by
-// itself. Those of the batch span processor, the span limits and the rest of
-// OTEL_EXPORTER_OTLP_* are read there.
-func (e *environment) standard(c *config) {
+// off reads what turns the SDK off. No option can turn it on again: who runs a
+// service can always get rid of us.
+func (e *environment) off(c *config) {
 	e.read("OTEL_SDK_DISABLED", func(v string) error {
-		c.enabled = !strings.EqualFold(v, "true") // anything else is false, as the specification says
-		return nil
+		off, err := parseBool(v)
+		c.enabled = c.enabled && !off
+		return err
 	})
+	e.read("ASYNC_INSPECT_ENABLED", func(v string) error {
+		on, err := parseBool(v)
+		c.enabled = c.enabled && on
+		return err
+	})
+}
+
+// standard reads the variables of OpenTelemetry. What the exporters and the span
+// limits read for themselves (headers, certificates, timeouts, compression,
+// OTEL_SPAN_*) is left to them.
+func (e *environment) standard(c *config) {
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"} {
 		e.read(name, func(v string) error {
-			if v != protocolGRPC && v != protocolHTTP {
-				return fmt.Errorf("%q is not supported; there are %s and %s", v, protocolGRPC, protocolHTTP)
-			}
 			c.protocol = v
-			return nil
+			return checkProtocol(v)
 		})
+	}
+	e.read("OTEL_EXPORTER_OTLP_ENDPOINT", func(v string) error {
+		c.fallback = v
+		return checkEndpoint(v)
+	})
+	e.read("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", func(v string) error {
+		c.fallback, c.fallbackExact = v, true
+		return checkEndpoint(v)
+	})
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_INSECURE", "OTEL_EXPORTER_OTLP_TRACES_INSECURE"} {
+		e.read(name, func(v string) (err error) { c.insecure, err = parseBool(v); return err })
 	}
 	e.read("OTEL_TRACES_EXPORTER", func(v string) error {
 		switch v {
 		case "otlp":
 		case "none":
-			c.export = false
+			c.export, c.reports = false, false
 		default:
 			return fmt.Errorf("%q is not supported; there are otlp and none", v)
 		}
 		return nil
 	})
-	e.read("OTEL_TRACES_SAMPLER", func(v string) error { return e.sampler(c, v) })
+	e.read("OTEL_TRACES_SAMPLER", func(v string) error { return e.sampler(c, strings.ToLower(v)) })
+	e.batches(&c.batch)
 }
 
+// sampler reads a sampler of the specification. Those with a ratio use consistent
+// probability sampling, which for traceidratio the specification asks for, too.
 func (e *environment) sampler(c *config, name string) error {
-	rate := 1.0
-	e.read("OTEL_TRACES_SAMPLER_ARG", func(v string) (err error) { rate, err = parseRate(v); return err })
-	switch strings.TrimPrefix(name, "parentbased_") {
+	root, parentBased := strings.CutPrefix(name, "parentbased_")
+	switch root {
 	case "always_on":
 		c.rate = 1
 	case "always_off":
 		c.rate = 0
 	case "traceidratio":
-		c.rate = rate
+		c.rate = 1
+		e.read("OTEL_TRACES_SAMPLER_ARG", func(v string) (err error) { c.rate, err = parseRate(v); return err })
 	default:
-		return fmt.Errorf("%q is not supported; there are always_on, always_off and traceidratio, with or without parentbased_", name)
+		return fmt.Errorf("%q is not supported; there are always_on, always_off and traceidratio, with or without parentbased_ before it", name)
 	}
+	c.everySpan = !parentBased
 	return nil
+}
+
+// batches reads the variables of the batch span processor.
+func (e *environment) batches(b *batchConfig) {
+	milliseconds := func(d *time.Duration) func(string) error {
+		return func(v string) error {
+			n, err := parseLimit(v)
+			*d = time.Duration(n) * time.Millisecond
+			return err
+		}
+	}
+	number := func(into *int) func(string) error {
+		return func(v string) (err error) { *into, err = parseLimit(v); return err }
+	}
+	e.read("OTEL_BSP_SCHEDULE_DELAY", milliseconds(&b.delay))
+	e.read("OTEL_BSP_EXPORT_TIMEOUT", milliseconds(&b.timeout))
+	e.read("OTEL_BSP_MAX_QUEUE_SIZE", number(&b.queue))
+	e.read("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", number(&b.size))
+	b.size = min(b.size, b.queue) // as the specification demands
 }
 
 // own reads the variables of async-inspect.
 func (e *environment) own(c *config) {
-	e.read("ASYNC_INSPECT_ENABLED", func(v string) error {
-		on, err := strconv.ParseBool(v)
-		if err != nil {
-			return fmt.Errorf("%q is neither true nor false", v)
-		}
-		c.enabled = c.enabled && on
-		return nil
+	e.read("ASYNC_INSPECT_SAMPLING", func(v string) (err error) {
+		c.everySpan = false
+		c.rate, err = parseRate(v)
+		return err
 	})
-	e.read("ASYNC_INSPECT_SAMPLING", func(v string) (err error) { c.rate, err = parseRate(v); return err })
 	e.read("ASYNC_INSPECT_MAX_TASKS", func(v string) (err error) { c.maxTasks, err = parseLimit(v); return err })
 	e.read("ASYNC_INSPECT_MAX_EVENTS", func(v string) (err error) { c.maxEvents, err = parseLimit(v); return err })
 	e.read("ASYNC_INSPECT_OTLP_ENDPOINT", func(v string) error {
 		c.endpoint = v
-		_, err := endpointURL(v)
-		return err
+		return checkEndpoint(v)
 	})
+}
+
+func parseBool(v string) (bool, error) {
+	switch strings.ToLower(v) {
+	case "true", "1":
+		return true, nil
+	case "false", "0":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither true nor false", v)
 }
 
 func parseRate(v string) (float64, error) {
@@ -130,9 +182,9 @@ func parseRate(v string) (float64, error) {
 }
 
 func parseLimit(v string) (int, error) {
-	n, err := strconv.Atoi(v)
+	n, err := strconv.ParseInt(v, 10, 32)
 	if err != nil || n <= 0 {
-		return 0, fmt.Errorf("%q is not a whole number above 0", v)
+		return 1, fmt.Errorf("%q is not a whole number between 1 and 2147483647", v)
 	}
-	return n, nil
+	return int(n), nil
 }

@@ -1,9 +1,11 @@
 package inspect
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -13,15 +15,15 @@ import (
 type Inspector struct {
 	config   *config
 	own      *sdktrace.TracerProvider // the provider, if it is ours
+	resource *resource.Resource       // of the reports, and of the spans of own
 	reporter *reporter                // tells the collector what is stuck
-	adaptive *adaptive                // used by the reporter's goroutine only
+	steering *steering                // sets the sampling rate; nil if it is fixed
 
 	// What the hot paths need, fixed at Start.
 	tracer     trace.Tracer
 	provider   trace.TracerProvider
 	head       *headSampler // nil: somebody else's provider decides
 	names      *names
-	openSpans  *openSpans
 	maxTasks   int64
 	maxEvents  int64
 	minWait    time.Duration
@@ -29,8 +31,10 @@ type Inspector struct {
 	labels     bool
 
 	allocations bool
+	viewsTasks  bool // the exporter gets views of tasks, see taskSpans
 
 	stopped atomic.Bool
+	checked sync.Once // of somebody else's provider, see checkIdentity
 
 	_      [64]byte // what is written often stands apart from what is read often
 	live   atomic.Int64

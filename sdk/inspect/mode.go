@@ -1,20 +1,25 @@
 package inspect
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Mode is a set of defaults.
 type Mode int
 
-// The modes.
+// The modes. What they cost is measured in the repository's bench directory.
 const (
-	// Development records every task, with stacks and allocations.
+	// Development is the default: it records every trace, with the stacks of waits
+	// and the allocations of tasks.
 	Development Mode = iota
-	// Analysis records one trace in ten, with stacks.
+	// Analysis records one trace in ten, with the stacks of waits.
 	Analysis
-	// Production records one trace in a hundred, without stacks.
+	// Production records one trace in a hundred, without either.
 	Production
 )
 
+// String returns the name under which ASYNC_INSPECT_MODE knows the mode.
 func (m Mode) String() string {
 	switch m {
 	case Development:
@@ -30,18 +35,23 @@ func (m Mode) String() string {
 
 func parseMode(s string) (Mode, error) {
 	for _, m := range []Mode{Development, Analysis, Production} {
-		if s == m.String() {
+		if strings.EqualFold(s, m.String()) {
 			return m, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is not a mode; there are development, analysis and production", s)
+	return Development, fmt.Errorf("%q is not a mode; there are development, analysis and production", s)
 }
 
 // apply sets what the mode decides, in a configuration that nothing else has
 // changed yet.
 func (m Mode) apply(c *config) {
 	c.mode = m
-	c.rate = map[Mode]float64{Development: 1, Analysis: 0.1, Production: 0.01}[m]
-	c.backtraces = m != Production
-	c.allocations = m == Development
+	switch m {
+	case Development:
+		c.rate, c.backtraces, c.allocations = 1, true, true
+	case Analysis:
+		c.rate, c.backtraces = 0.1, true
+	case Production:
+		c.rate = 0.01
+	}
 }

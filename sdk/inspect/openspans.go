@@ -3,10 +3,12 @@ package inspect
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/asyncinspect/asyncinspect/sdk/internal/declared"
 	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -15,139 +17,190 @@ import (
 // those beyond it are not known, which can hide a deadlock and no more.
 const maxOpenSpans = 16_384
 
-// openSpans follows the spans of a provider that matter between processes: client
-// spans, which wait for somebody, and spans below a remote parent, which answer.
+// followed are the open spans that matter between processes: client spans, which
+// wait for somebody, and spans below a remote parent, which answer. Like the table
+// of waits there is one for the process.
+var followed openSpans
+
 type openSpans struct {
-	mu      sync.Mutex
-	waits   map[trace.SpanID]*wait
-	remotes map[trace.SpanID]remoteParent
+	shards  [16]openSpansShard
+	len     atomic.Int64
+	answers atomic.Int64 // how many of them answer: mostly none, and then nobody looks
 }
 
-func newOpenSpans() *openSpans {
-	return &openSpans{waits: make(map[trace.SpanID]*wait), remotes: make(map[trace.SpanID]remoteParent)}
+type openSpansShard struct {
+	mu    sync.Mutex // guards all below; a leaf
+	spans map[trace.SpanID]openSpan
+}
+
+// openSpan is one of either.
+type openSpan struct {
+	wait   *wait
+	call   *remoteCall // of wait
+	remote remoteParent
+}
+
+func (o *openSpans) of(id trace.SpanID) *openSpansShard {
+	return &o.shards[id[7]%uint8(len(o.shards))]
+}
+
+func (o *openSpans) get(id trace.SpanID) (openSpan, bool) {
+	s := o.of(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	span, ok := s.spans[id]
+	return span, ok
+}
+
+// reserve makes room for one more span.
+func (o *openSpans) reserve() bool {
+	if o.len.Add(1) <= maxOpenSpans {
+		return true
+	}
+	o.len.Add(-1)
+	return false
+}
+
+// put enters a span for which there is room.
+func (o *openSpans) put(id trace.SpanID, span openSpan) {
+	if span.remote.valid() {
+		o.answers.Add(1)
+	}
+	s := o.of(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.spans == nil {
+		s.spans = make(map[trace.SpanID]openSpan)
+	}
+	s.spans[id] = span
+}
+
+// take removes a span. Only one caller gets it.
+func (o *openSpans) take(id trace.SpanID) (openSpan, bool) {
+	if o.len.Load() == 0 {
+		return openSpan{}, false
+	}
+	s := o.of(id)
+	s.mu.Lock()
+	span, ok := s.spans[id]
+	delete(s.spans, id)
+	s.mu.Unlock()
+	if !ok {
+		return openSpan{}, false
+	}
+	o.len.Add(-1)
+	if span.remote.valid() {
+		o.answers.Add(-1)
+	}
+	return span, true
 }
 
 // remoteOf returns the remote parent that an open local span answers.
 func (o *openSpans) remoteOf(id trace.SpanID) remoteParent {
-	if o == nil {
+	if o.answers.Load() == 0 {
 		return remoteParent{}
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.remotes[id]
+	span, _ := o.get(id)
+	return span.remote
 }
 
-// full reports whether there is no room for one more. The lock is held.
-func (o *openSpans) full() bool { return len(o.waits)+len(o.remotes) >= maxOpenSpans }
-
-// NewSpanProcessor returns a span processor that lets the default Inspector see the
-// client and server spans of a provider of your own; see [WithTracerProvider]. The
-// Inspector's own provider has one.
+// NewSpanProcessor returns a span processor that lets async-inspect see the client
+// and server spans of a provider of your own; see [WithTracerProvider]. It may be
+// made before Start. The Inspector's own provider has one.
+//
+// A client span shows its goroutine as waiting for an answer until it ends. Whether
+// the goroutine really does is a guess, so such a wait alone makes a deadlock
+// suspected and not certain; package inspecthttp knows.
 func NewSpanProcessor() sdktrace.SpanProcessor { return spanProcessor{} }
 
-type spanProcessor struct{ ins *Inspector } // nil: the default one
+type spanProcessor struct{}
 
-func (p spanProcessor) inspector() *Inspector {
-	if p.ins != nil {
-		return p.ins
-	}
-	return Default()
-}
-
-// OnStart enters a client span of a task as a wait of the running goroutine, and
-// remembers who answers a remote parent.
-func (p spanProcessor) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
-	ins := p.inspector()
-	if !ins.running() {
+// OnStart enters a client span as a wait of the running goroutine, and remembers
+// which spans answer a remote parent.
+func (spanProcessor) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
+	if inspectors.Load() == 0 {
 		return
+	}
+	if s.SpanKind() == trace.SpanKindClient {
+		if !declared.In(ctx) {
+			followed.call(ctx, s)
+		}
+		return
+	}
+	if TaskFromContext(ctx) != nil {
+		return // tasks hand on what they answer themselves
 	}
 	parent := s.Parent()
-	o := ins.openSpans
-	switch {
-	case s.SpanKind() == trace.SpanKindClient:
-		if TaskFromContext(ctx) != nil || currentTask() != nil {
-			o.startWait(ctx, ins, s.SpanContext())
-		}
-	case parent.IsRemote():
-		o.answer(ins, s.SpanContext().SpanID(), remoteParent{parent.TraceID(), parent.SpanID(), goid.Get()})
-	case parent.IsValid():
-		if r := o.remoteOf(parent.SpanID()); r.valid() {
-			o.answer(ins, s.SpanContext().SpanID(), r)
-		}
+	remote := remoteParent{trace: parent.TraceID(), span: parent.SpanID(), goroutine: goid.Get()}
+	if !parent.IsRemote() {
+		remote = followed.remoteOf(parent.SpanID())
 	}
+	if !remote.valid() {
+		return
+	}
+	if !followed.reserve() {
+		dropOpenSpan(ctx)
+		return
+	}
+	followed.put(s.SpanContext().SpanID(), openSpan{remote: remote})
 }
 
-func (o *openSpans) answer(ins *Inspector, id trace.SpanID, r remoteParent) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.full() {
-		ins.drops.add(dropSpanTable, 1)
+func (o *openSpans) call(ctx context.Context, s sdktrace.ReadWriteSpan) {
+	if !o.reserve() {
+		dropOpenSpan(ctx)
 		return
 	}
-	o.remotes[id] = r
+	sc := s.SpanContext()
+	call := newRemoteCall(sc, s.Name())
+	call.guessed.Store(true)
+	o.put(sc.SpanID(), openSpan{wait: beginWait(ctx, taskspan.WaitRemote, call), call: call})
 }
 
-func (o *openSpans) startWait(ctx context.Context, ins *Inspector, sc trace.SpanContext) {
-	o.mu.Lock()
-	full := o.full()
-	o.mu.Unlock()
-	if full {
+func dropOpenSpan(ctx context.Context) {
+	if ins := inspectorOf(ctx); ins != nil {
 		ins.drops.add(dropSpanTable, 1)
-		return
 	}
-	w := beginWait(ctx, taskspan.WaitRemote, remoteCall{thing: remoteThing(sc), inferred: true})
-	if w == nil {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.waits[sc.SpanID()] = w
 }
 
 // OnEnd ends what OnStart began. The span may end on another goroutine.
-func (p spanProcessor) OnEnd(s sdktrace.ReadOnlySpan) {
-	ins := p.inspector()
-	if ins == nil {
-		return
+func (spanProcessor) OnEnd(s sdktrace.ReadOnlySpan) {
+	if span, ok := followed.take(s.SpanContext().SpanID()); ok {
+		endWait(span.wait)
 	}
-	o, id := ins.openSpans, s.SpanContext().SpanID()
-	o.mu.Lock()
-	w := o.waits[id]
-	delete(o.waits, id)
-	delete(o.remotes, id)
-	o.mu.Unlock()
-	endWait(w)
 }
 
 func (spanProcessor) Shutdown(context.Context) error   { return nil }
 func (spanProcessor) ForceFlush(context.Context) error { return nil }
 
-// remoteCall is the answer to a client span. Who answers is known to the process
-// that does, under the same name.
+// remoteCall is the answer to a client span. Who gives it is known to the process
+// that does, under the same id.
 type remoteCall struct {
 	thing
-	inferred bool // guessed from an open span, not declared by who waits
+	guessed atomic.Bool // from an open span, not declared by who waits
 }
 
-func remoteThing(sc trace.SpanContext) thing {
-	return thing{
-		id:   taskspan.ResourceSpan + sc.TraceID().String() + "/" + sc.SpanID().String(),
-		name: "remote call",
-	}
+func newRemoteCall(client trace.SpanContext, name string) *remoteCall {
+	return &remoteCall{thing: thing{
+		id:   taskspan.ResourceSpan + client.TraceID().String() + "/" + client.SpanID().String(),
+		name: name,
+	}}
 }
 
-func (r remoteCall) holders(_ *waitView, s *holderSet) {
-	s.inferred = r.inferred
+func (r *remoteCall) holders(_ *waitView, s *holderSet) {
+	s.inferred = r.guessed.Load()
 	s.complete = true // those who answer, and nobody else
 }
 
-// RemoteWait runs fn, which sends a request whose traceparent carries the span
-// context, and shows the running goroutine as waiting for its answer. It is for
-// instrumentation; see package inspecthttp. name is what is called, such as a host.
-func RemoteWait(ctx context.Context, sc trace.SpanContext, name string, fn func() error) error {
-	r := remoteCall{thing: remoteThing(sc)}
-	r.name = name
-	w := beginWait(ctx, taskspan.WaitRemote, r)
+// RemoteWait runs fn, which sends a request whose traceparent names the span client
+// and comes back with the answer, and shows the running goroutine as waiting for it.
+// It is for instrumentation; package inspecthttp uses it. name says what is called,
+// in few words that do not differ from call to call.
+func RemoteWait(ctx context.Context, client trace.SpanContext, name string, fn func() error) error {
+	if span, ok := followed.get(client.SpanID()); ok && span.call != nil {
+		span.call.guessed.Store(false) // it waits already, and now it is certain
+		return fn()
+	}
+	w := beginWait(ctx, taskspan.WaitRemote, newRemoteCall(client, name))
 	defer endWait(w)
 	return fn()
 }

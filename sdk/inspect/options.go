@@ -1,31 +1,26 @@
 package inspect
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Option configures an Inspector. What the code sets goes before what the
-// environment says; see the package documentation for the order.
+// Option configures an Inspector. What an option sets goes before what the
+// environment says; the package documentation has the whole order.
 type Option interface{ apply(*config) }
 
 type optionFunc func(*config)
 
 func (f optionFunc) apply(c *config) { f(c) }
-
-// Sampler decides about a whole trace by the name of its first task. ShouldSample
-// is called concurrently.
-type Sampler interface {
-	ShouldSample(taskName string) bool
-}
 
 // AdaptiveConfig bounds the adaptive sampler. A zero field takes its default.
 type AdaptiveConfig struct {
@@ -34,28 +29,31 @@ type AdaptiveConfig struct {
 	TargetOverhead float64 // share of the process's CPU time, default 0.02
 }
 
-const (
-	protocolGRPC = "grpc"
-	protocolHTTP = "http/protobuf"
-)
-
 // config is what an Inspector is made from: the mode's defaults, then the
 // environment, then the options.
 type config struct {
+	errs []error // what is wrong with it, by the name of the option or variable
+
 	enabled     bool
 	mode        Mode
 	rate        float64
+	everySpan   bool // the rate decides about spans with a parent, too
 	adaptive    *AdaptiveConfig
 	sampler     Sampler
 	otelSampler sdktrace.Sampler
 
 	serviceName string
+	resource    *resource.Resource
 	attributes  []attribute.KeyValue
 
-	endpoint string // "": the OTLP exporter's own environment decides
-	protocol string
-	headers  map[string]string
-	export   bool // spans are exported
+	endpoint      string // of an option or of async-inspect's variable
+	fallback      string // of OpenTelemetry's variables
+	fallbackExact bool   // and it has the path of traces already
+	insecure      bool   // no TLS where the endpoint does not say
+	protocol      string
+	headers       map[string]string
+	export        bool // spans are exported
+	batch         batchConfig
 
 	provider       trace.TracerProvider // somebody else's
 	globalProvider bool
@@ -77,6 +75,12 @@ type config struct {
 	heartbeatInterval time.Duration
 }
 
+// batchConfig is that of the batch span processor.
+type batchConfig struct {
+	delay, timeout time.Duration
+	queue, size    int
+}
+
 func defaultConfig() *config {
 	return &config{
 		enabled: true, export: true, protocol: protocolGRPC,
@@ -84,45 +88,51 @@ func defaultConfig() *config {
 		labels: true, remoteWaits: true, reports: true, logger: slog.Default(),
 		stuckAfter: time.Second, longTask: 30 * time.Second,
 		minWait: 10 * time.Millisecond, heartbeatInterval: 5 * time.Second,
+		batch: batchConfig{
+			delay: sdktrace.DefaultScheduleDelay * time.Millisecond, timeout: sdktrace.DefaultExportTimeout * time.Millisecond,
+			queue: sdktrace.DefaultMaxQueueSize, size: sdktrace.DefaultMaxExportBatchSize,
+		},
 	}
 }
 
-// validate names every value that cannot be used, by the option that sets it.
-func (c *config) validate() error {
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+func (c *config) bad(format string, args ...any) {
+	c.errs = append(c.errs, fmt.Errorf(format, args...))
+}
+
+// validate names every option whose value cannot be used. The environment has been
+// checked where it was read.
+func (c *config) validate() {
 	if !(c.rate >= 0 && c.rate <= 1) {
-		bad("sampling rate (WithSamplingRate, ASYNC_INSPECT_SAMPLING): must be between 0 and 1, is %v", c.rate)
+		c.bad("WithSamplingRate: must be between 0 and 1, is %v", c.rate)
 	}
 	if a := c.adaptive; a != nil {
 		if !(a.MinRate > 0 && a.MinRate <= a.MaxRate && a.MaxRate <= 1) {
-			bad("WithAdaptiveSampler: must be 0 < MinRate <= MaxRate <= 1, are %v and %v", a.MinRate, a.MaxRate)
+			c.bad("WithAdaptiveSampler: must be 0 < MinRate <= MaxRate <= 1, are %v and %v", a.MinRate, a.MaxRate)
 		}
 		if !(a.TargetOverhead > 0 && a.TargetOverhead < 1) {
-			bad("WithAdaptiveSampler: TargetOverhead must be between 0 and 1, is %v", a.TargetOverhead)
+			c.bad("WithAdaptiveSampler: TargetOverhead must be above 0 and below 1, is %v", a.TargetOverhead)
 		}
 	}
-	if c.maxTasks <= 0 || c.maxTasks > math.MaxInt32 {
-		bad("max tasks (WithMaxTasks, ASYNC_INSPECT_MAX_TASKS): must be between 1 and %d, is %d", math.MaxInt32, c.maxTasks)
-	}
-	if c.maxEvents <= 0 || c.maxEvents > math.MaxInt32 {
-		bad("max events (WithMaxEvents, ASYNC_INSPECT_MAX_EVENTS): must be between 1 and %d, is %d", math.MaxInt32, c.maxEvents)
-	}
-	if c.protocol != protocolGRPC && c.protocol != protocolHTTP {
-		bad("protocol (WithProtocol, OTEL_EXPORTER_OTLP_PROTOCOL): must be %s or %s, is %q", protocolGRPC, protocolHTTP, c.protocol)
+	for _, n := range []struct {
+		name  string
+		value int
+	}{{"WithMaxTasks", c.maxTasks}, {"WithMaxEvents", c.maxEvents}} {
+		if n.value <= 0 || n.value > math.MaxInt32 {
+			c.bad("%s: must be between 1 and %d, is %d", n.name, math.MaxInt32, n.value)
+		}
 	}
 	for _, d := range []struct {
-		name     string
-		value    time.Duration
-		at, upTo time.Duration
+		name       string
+		value      time.Duration
+		from, upTo time.Duration
 	}{
 		{"WithStuckAfter", c.stuckAfter, 10 * time.Millisecond, time.Hour},
 		{"WithLongTask", c.longTask, 10 * time.Millisecond, 24 * time.Hour},
 		{"WithMinWait", c.minWait, 0, time.Hour},
 		{"WithHeartbeatInterval", c.heartbeatInterval, 100 * time.Millisecond, 10 * time.Minute},
 	} {
-		if d.value < d.at || d.value > d.upTo {
-			bad("%s: must be between %v and %v, is %v", d.name, d.at, d.upTo, d.value)
+		if d.value < d.from || d.value > d.upTo {
+			c.bad("%s: must be between %v and %v, is %v", d.name, d.from, d.upTo, d.value)
 		}
 	}
 	samplers := 0
@@ -132,15 +142,21 @@ func (c *config) validate() error {
 		}
 	}
 	if samplers > 1 {
-		bad("WithAdaptiveSampler, WithSampler and WithOTelSampler: only one of them can decide")
+		c.bad("WithAdaptiveSampler, WithSampler, WithOTelSampler: only one of them can decide")
 	}
-	if c.provider != nil && samplers > 0 {
-		bad("WithTracerProvider: its own sampler decides, so no sampler can be given; wrap its sampler instead")
+	if c.provider == nil {
+		return
 	}
-	return errors.Join(errs...)
+	if samplers > 0 {
+		c.bad("WithTracerProvider: the provider's own sampler decides, so no other can be given")
+	}
+	if c.spanExporter != nil {
+		c.bad("WithTracerProvider: the provider exports its spans itself, so WithSpanExporter has no effect")
+	}
 }
 
-// WithMode sets the defaults for a purpose. Options for single values go before it.
+// WithMode sets the defaults for a purpose. Whatever is set one by one, by an option
+// or by the environment, goes before it.
 func WithMode(m Mode) Option { return modeOption(m) }
 
 // modeOption is applied before all other options, wherever it stands.
@@ -150,7 +166,11 @@ func (m modeOption) apply(*config) {}
 
 // WithServiceName sets service.name.
 func WithServiceName(name string) Option {
-	return optionFunc(func(c *config) { c.serviceName = name })
+	return optionFunc(func(c *config) {
+		if c.serviceName = name; name == "" {
+			c.bad("WithServiceName: the name is empty")
+		}
+	})
 }
 
 // WithResourceAttributes adds attributes to the resource, such as
@@ -159,26 +179,57 @@ func WithResourceAttributes(attrs ...attribute.KeyValue) Option {
 	return optionFunc(func(c *config) { c.attributes = append(c.attributes, attrs...) })
 }
 
-// WithEndpoint sets where spans and reports go: host:port, or a URL, whose scheme
-// says whether TLS is used. The default is localhost:4317 without TLS.
-func WithEndpoint(endpoint string) Option {
-	return optionFunc(func(c *config) { c.endpoint = endpoint })
+// WithResource sets attributes of the resource from one that is there already, such
+// as that of your own provider; see [NewResource].
+func WithResource(r *resource.Resource) Option {
+	return optionFunc(func(c *config) {
+		if c.resource = r; r == nil {
+			c.bad("WithResource: the resource is nil")
+		}
+	})
 }
+
+// WithEndpoint sets where spans and reports go: a URL, whose scheme says whether TLS
+// is used, or host:port, which means TLS unless the host is localhost or
+// [WithInsecure] is given. The default is localhost:4317, or localhost:4318 with the
+// protocol http/protobuf. Certificates come from OTEL_EXPORTER_OTLP_CERTIFICATE,
+// _CLIENT_CERTIFICATE and _CLIENT_KEY.
+func WithEndpoint(endpoint string) Option {
+	return optionFunc(func(c *config) {
+		c.endpoint = endpoint
+		if err := checkEndpoint(endpoint); err != nil {
+			c.bad("WithEndpoint: %w", err)
+		}
+	})
+}
+
+// WithInsecure means no TLS for an endpoint that is given as host:port.
+func WithInsecure() Option { return optionFunc(func(c *config) { c.insecure = true }) }
 
 // WithProtocol sets the OTLP protocol: grpc, the default, or http/protobuf.
 func WithProtocol(protocol string) Option {
-	return optionFunc(func(c *config) { c.protocol = protocol })
+	return optionFunc(func(c *config) {
+		c.protocol = protocol
+		if err := checkProtocol(protocol); err != nil {
+			c.bad("WithProtocol: %w", err)
+		}
+	})
 }
 
-// WithHeaders sets headers that go with every export, such as an authorization.
+// WithHeaders sets headers that go with every export, such as an authorization, in
+// place of those of OTEL_EXPORTER_OTLP_HEADERS.
 func WithHeaders(headers map[string]string) Option {
+	headers = maps.Clone(headers)
 	return optionFunc(func(c *config) { c.headers = headers })
 }
 
 // WithSamplingRate samples this share of traces, decided by the trace id, so that
 // services with the same rate keep the same traces.
 func WithSamplingRate(rate float64) Option {
-	return optionFunc(func(c *config) { c.rate, c.adaptive, c.sampler, c.otelSampler = rate, nil, nil, nil })
+	return optionFunc(func(c *config) {
+		c.rate, c.everySpan = rate, false
+		c.adaptive, c.sampler, c.otelSampler = nil, nil, nil
+	})
 }
 
 // WithAdaptiveSampler lets the SDK's own measured share of the CPU steer the rate.
@@ -197,26 +248,43 @@ func WithAdaptiveSampler(a AdaptiveConfig) Option {
 	})
 }
 
-// WithSampler lets s decide about each trace that begins in this process.
-func WithSampler(s Sampler) Option { return optionFunc(func(c *config) { c.sampler = s }) }
+// WithSampler lets s decide about each trace that begins in this process. Spans with
+// a parent follow it. To use s beside OpenTelemetry samplers, see [OTelSampler].
+func WithSampler(s Sampler) Option {
+	return optionFunc(func(c *config) {
+		if c.sampler = s; s == nil {
+			c.bad("WithSampler: the sampler is nil")
+		}
+	})
+}
 
-// WithOTelSampler lets any OpenTelemetry sampler decide about each trace that
-// begins in this process. Children follow their parents, as under a parent-based
-// sampler.
+// WithOTelSampler lets any OpenTelemetry sampler decide. It is asked about every
+// span, as in any provider: most want a [sdktrace.ParentBased] one. An unsampled
+// task then costs what an unsampled span costs.
 func WithOTelSampler(s sdktrace.Sampler) Option {
-	return optionFunc(func(c *config) { c.otelSampler = s })
+	return optionFunc(func(c *config) {
+		if c.otelSampler = s; s == nil {
+			c.bad("WithOTelSampler: the sampler is nil")
+		}
+	})
 }
 
 // WithTracerProvider makes tasks spans of an existing provider, which samples and
 // exports them. Reports still go out by the SDK's own client. To let client spans
 // show as remote waits, add [NewSpanProcessor] to the provider and wrap its sampler
-// with [WrapSampler].
+// with [WrapSampler]. Make its resource with [NewResource], so that the collector
+// knows its spans and the reports for those of one process.
 func WithTracerProvider(p trace.TracerProvider) Option {
-	return optionFunc(func(c *config) { c.provider = p })
+	return optionFunc(func(c *config) {
+		if c.provider = p; p == nil {
+			c.bad("WithTracerProvider: the provider is nil")
+		}
+	})
 }
 
 // WithGlobalTracerProvider makes the Inspector's provider OpenTelemetry's global
-// one, so that instrumentation libraries use it.
+// one, so that instrumentation libraries use it. Without this option the SDK leaves
+// the global provider alone.
 func WithGlobalTracerProvider() Option {
 	return optionFunc(func(c *config) { c.globalProvider = true })
 }
@@ -266,15 +334,24 @@ func WithRemoteWaits(on bool) Option { return optionFunc(func(c *config) { c.rem
 // default.
 func WithReports(on bool) Option { return optionFunc(func(c *config) { c.reports = on }) }
 
-// WithSpanExporter exports task spans by e instead of OTLP.
+// WithSpanExporter exports spans by e instead of OTLP. Shutdown shuts it down.
 func WithSpanExporter(e sdktrace.SpanExporter) Option {
-	return optionFunc(func(c *config) { c.spanExporter = e })
+	return optionFunc(func(c *config) {
+		if c.spanExporter = e; e == nil {
+			c.bad("WithSpanExporter: the exporter is nil")
+		}
+	})
 }
 
 // WithReportClient sends reports by client instead of one made from the endpoint.
 // Shutdown stops it.
 func WithReportClient(client otlptrace.Client) Option {
-	return optionFunc(func(c *config) { c.reportClient = client })
+	return optionFunc(func(c *config) {
+		c.reportClient, c.reports = client, true
+		if client == nil {
+			c.bad("WithReportClient: the client is nil")
+		}
+	})
 }
 
 // WithLogger sets where the SDK logs what it has to say of itself, which is little.

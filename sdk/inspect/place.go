@@ -3,6 +3,7 @@ package inspect
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -46,8 +47,8 @@ func placeOf(pc uintptr) place {
 }
 
 // firstOutside returns the first address that is not in the runtime, in package
-// sync or in this package: the line of the application that waits. Its own
-// tests count as the application.
+// sync, in this SDK or in an instrumentation: the line of the application that
+// waits. Our own tests count as the application.
 func firstOutside(pcs []uintptr) uintptr {
 	for _, pc := range pcs {
 		if p := placeOf(pc); !ours(p) {
@@ -57,15 +58,16 @@ func firstOutside(pcs []uintptr) uintptr {
 	return 0
 }
 
-const packagePath = "github.com/asyncinspect/asyncinspect/sdk/inspect"
+// notTheApplication are beginnings of function names.
+var notTheApplication = []string{
+	"runtime.", "sync.", "internal/sync.", "net/http.",
+	"go.opentelemetry.io/otel/", "go.opentelemetry.io/contrib/", "google.golang.org/grpc.",
+	"github.com/asyncinspect/asyncinspect/sdk/inspect.", "github.com/asyncinspect/asyncinspect/sdk/inspecthttp.",
+}
 
 func ours(p place) bool {
-	if strings.HasPrefix(p.function, "runtime.") || strings.HasPrefix(p.function, "sync.") ||
-		strings.HasPrefix(p.function, "internal/sync.") {
-		return true
-	}
-	rest, ok := strings.CutPrefix(p.function, packagePath)
-	return ok && strings.HasPrefix(rest, ".") && !strings.HasSuffix(p.file, "_test.go")
+	return !strings.HasSuffix(p.file, "_test.go") &&
+		slices.ContainsFunc(notTheApplication, func(prefix string) bool { return strings.HasPrefix(p.function, prefix) })
 }
 
 // shortFunction is a function's name without the path of its package.

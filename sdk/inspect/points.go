@@ -27,11 +27,20 @@ func (t *Task) Point(name string, attrs ...attribute.KeyValue) {
 	}
 	t.ins.events.Add(1)
 	if t.tracked {
-		t.points.add(t.ins, point{at: now(), name: name, attributes: attrs})
+		t.keptPoints().add(t, point{at: now(), name: name, attributes: attrs})
 	}
 	if t.recording() {
-		t.span.AddEvent(name, trace.WithAttributes(attrs...))
+		t.ctx.span.AddEvent(name, trace.WithAttributes(attrs...))
 	}
+}
+
+// keptPoints is made for the first point: most tasks have none.
+func (t *Task) keptPoints() *points {
+	if p := t.points.Load(); p != nil {
+		return p
+	}
+	t.points.CompareAndSwap(nil, new(points))
+	return t.points.Load()
 }
 
 type point struct {
@@ -47,9 +56,13 @@ type points struct {
 	first int
 }
 
-func (p *points) add(ins *Inspector, one point) {
+func (p *points) add(t *Task, one point) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if t.ended() {
+		return // and has released its points, or is about to
+	}
+	ins := t.ins
 	if len(p.ring) < pointsPerTask {
 		if ins.keptPoints.Add(1) <= ins.maxEvents {
 			p.ring = append(p.ring, one)
@@ -67,6 +80,9 @@ func (p *points) add(ins *Inspector, one point) {
 
 // release forgets the points of a task that has ended.
 func (p *points) release(ins *Inspector) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ins.keptPoints.Add(-int64(len(p.ring)))
@@ -75,6 +91,9 @@ func (p *points) release(ins *Inspector) {
 
 // list returns the points, oldest first.
 func (p *points) list() []point {
+	if p == nil {
+		return nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append(append([]point(nil), p.ring[p.first:]...), p.ring[:p.first]...)

@@ -122,7 +122,7 @@ func (r *reporter) round(at nanos) {
 	r.scan(at)
 	if at >= r.beatAt {
 		r.beatAt = at + nanos(r.config.heartbeatInterval)
-		r.ins.steer()
+		r.ins.lookAtOverhead()
 		r.ins.checkMemory()
 		r.sender.Heartbeat(r.heartbeat(false).Encode())
 	}

@@ -7,32 +7,53 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
-// newResource describes this start of this process: what can be found out, then
-// the environment, then the options. The instance id is random unless one of them
-// fixes it; the epoch is always ours.
-func (c *config) newResource(ctx context.Context) (*resource.Resource, error) {
-	attrs := append([]attribute.KeyValue{}, c.attributes...)
-	if c.serviceName != "" {
-		attrs = append(attrs, semconv.ServiceName(c.serviceName))
+// NewResource describes this process as Start would, for a provider of your own:
+//
+//	res, err := inspect.NewResource(ctx, inspect.WithServiceName("shop"))
+//	...
+//	provider := sdktrace.NewTracerProvider(sdktrace.WithResource(res), ...)
+//	inspect.Start(ctx, inspect.WithResource(res), inspect.WithTracerProvider(provider))
+//
+// Spans and reports of one process then say that they are of one process. Without
+// that the collector counts the tasks of a service twice: from the heartbeats, and
+// from the spans of a process that sends none.
+func NewResource(ctx context.Context, opts ...Option) (*resource.Resource, error) {
+	c, err := newConfig(opts)
+	if err != nil {
+		return nil, fmt.Errorf("async-inspect: %w", err)
 	}
-	attrs = append(attrs, attribute.Int64(taskspan.ProcessEpoch, processStart.UnixNano()))
-	found, err := resource.New(ctx,
-		resource.WithSchemaURL(semconv.SchemaURL),
-		resource.WithAttributes(attribute.String(taskspan.ServiceInstanceID, newInstanceID())),
+	r, err := c.newResource(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("async-inspect: %w", err)
+	}
+	return r, nil
+}
+
+// newResource describes this start of the SDK: what can be found out, then the
+// environment, then the options. The instance id is random and the epoch is now,
+// unless one of them fixes it. What cannot be found out is left out.
+func (c *config) newResource(ctx context.Context) (*resource.Resource, error) {
+	fixed := append(c.resource.Attributes(), c.attributes...)
+	if c.serviceName != "" {
+		fixed = append(fixed, semconv.ServiceName(c.serviceName))
+	}
+	r, err := resource.New(ctx,
+		resource.WithService(), // the default service name
+		resource.WithAttributes(
+			semconv.ServiceInstanceID(newInstanceID()),
+			attribute.Int64(taskspan.ProcessEpoch, now().unix())),
 		resource.WithTelemetrySDK(), resource.WithHost(), resource.WithProcessPID(),
 		resource.WithProcessExecutableName(), resource.WithProcessRuntimeName(), resource.WithProcessRuntimeVersion(),
-		resource.WithContainer(), resource.WithFromEnv(), resource.WithAttributes(attrs...))
+		resource.WithContainer(), resource.WithFromEnv(), resource.WithAttributes(fixed...))
 	if err != nil && !errors.Is(err, resource.ErrPartialResource) && !errors.Is(err, resource.ErrSchemaURLConflict) {
 		return nil, fmt.Errorf("describe this process: %w", err)
-	}
-	r, err := resource.Merge(resource.Default(), found)
-	if err != nil {
-		return found, nil // schemas differ: what we found says it all but a default service name
 	}
 	return r, nil
 }
@@ -45,4 +66,22 @@ func newInstanceID() string {
 	b[6] = b[6]&0x0f | 0x40
 	b[8] = b[8]&0x3f | 0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// checkIdentity warns if the spans of somebody else's provider do not say that they
+// come from the process that the reports come from.
+func (ins *Inspector) checkIdentity(span trace.Span) {
+	s, ok := span.(sdktrace.ReadOnlySpan)
+	if !ok {
+		return
+	}
+	for _, key := range []attribute.Key{semconv.ServiceNameKey, semconv.ServiceInstanceIDKey, taskspan.ProcessEpoch} {
+		want, _ := ins.resource.Set().Value(key)
+		if got, _ := s.Resource().Set().Value(key); got != want {
+			ins.config.logger.Warn("async-inspect: the resource of the TracerProvider is not that of the reports, so the collector "+
+				"takes them for two processes; make it with inspect.NewResource and pass it to WithResource, too",
+				"attribute", string(key), "provider", got.Emit(), "reports", want.Emit())
+			return
+		}
+	}
 }

@@ -3,58 +3,54 @@ package inspect
 import (
 	"context"
 	"encoding/binary"
-	"math"
-	"strconv"
-	"strings"
+	"fmt"
 	"sync/atomic"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
 
-// headSampler decides about traces that begin in this process: by a rate, or by
-// somebody who is asked.
+// Sampler decides about a whole trace by the name of its first task.
+// ShouldSample is called concurrently.
+type Sampler interface {
+	ShouldSample(taskName string) bool
+}
+
+// OTelSampler makes an OpenTelemetry sampler of s, for use beside others:
 //
-// A rate is consistent probability sampling as the OpenTelemetry specification has
-// it ("Probability Sampling 2", TraceState th and rv): a trace is kept if its
-// randomness, the low 56 bits of its id, is at least the threshold. Services
-// with the same rate keep the same traces, and with different rates nested ones;
-// the threshold travels as "ot=th:...", so that whoever counts what was kept can
-// compute what there was.
+//	sdktrace.ParentBased(inspect.OTelSampler(s))
+//
+// What s keeps has no known probability, so its spans carry no threshold.
+func OTelSampler(s Sampler) sdktrace.Sampler { return namedSampler{s} }
+
+type namedSampler struct{ Sampler }
+
+func (s namedSampler) Description() string { return fmt.Sprintf("async-inspect{%T}", s.Sampler) }
+
+func (s namedSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	return result(s.Sampler.ShouldSample(p.Name),
+		withoutThreshold(trace.SpanContextFromContext(p.ParentContext).TraceState()))
+}
+
+func result(keep bool, state trace.TraceState) sdktrace.SamplingResult {
+	r := sdktrace.SamplingResult{Decision: sdktrace.Drop, Tracestate: state}
+	if keep {
+		r.Decision = sdktrace.RecordAndSample
+	}
+	return r
+}
+
+// headSampler decides about the traces that begin in this process: by a rate, or
+// by somebody who is asked. Spans with a parent follow it.
 type headSampler struct {
 	threshold atomic.Pointer[threshold] // nil if somebody else is asked
 	custom    Sampler
-	otel      sdktrace.Sampler
-}
-
-// threshold is a rate as the randomness from which on traces are kept.
-type threshold struct {
-	rate  float64
-	value uint64           // 0: all; 1<<56: none
-	state trace.TraceState // with the threshold and nothing else
-}
-
-const randomnessBits = 56
-
-func newThreshold(rate float64) *threshold {
-	t := &threshold{rate: rate, value: uint64(math.Round((1 - rate) * (1 << randomnessBits)))}
-	if t.value < 1<<randomnessBits {
-		t.state, _ = trace.TraceState{}.Insert("ot", "th:"+t.text())
-	}
-	return t
-}
-
-// text is the threshold in hex without trailing zeros.
-func (t *threshold) text() string {
-	s := strconv.FormatUint(1<<randomnessBits|t.value, 16)[1:]
-	if s = strings.TrimRight(s, "0"); s == "" {
-		return "0"
-	}
-	return s
+	otel      sdktrace.Sampler // decides about every span, as in any provider
+	everySpan bool             // the threshold decides about spans with a parent, too
 }
 
 func newHeadSampler(c *config) *headSampler {
-	h := &headSampler{custom: c.sampler, otel: c.otelSampler}
+	h := &headSampler{custom: c.sampler, otel: c.otelSampler, everySpan: c.everySpan}
 	switch {
 	case h.custom != nil || h.otel != nil:
 	case c.adaptive != nil:
@@ -65,7 +61,11 @@ func newHeadSampler(c *config) *headSampler {
 	return h
 }
 
-func (h *headSampler) setRate(rate float64) { h.threshold.Store(newThreshold(rate)) }
+func (h *headSampler) setRate(rate float64) {
+	if t := h.threshold.Load(); t == nil || t.rate != rate {
+		h.threshold.Store(newThreshold(rate))
+	}
+}
 
 // rate is the one in force, or -1 if it is not known.
 func (h *headSampler) rate() float64 {
@@ -78,20 +78,25 @@ func (h *headSampler) rate() float64 {
 	return -1
 }
 
-// decide decides about a trace by the name of its first task or span.
-func (h *headSampler) decide(id trace.TraceID, name string) (keep bool, state trace.TraceState) {
-	switch {
-	case h.custom != nil:
-		return h.custom.ShouldSample(name), trace.TraceState{}
-	case h.otel != nil:
-		r := h.otel.ShouldSample(sdktrace.SamplingParameters{ParentContext: context.Background(), TraceID: id, Name: name})
-		return r.Decision == sdktrace.RecordAndSample, r.Tracestate
+// decide decides about a trace by the name of its first task or span. The state is
+// what came in; what goes on carries the threshold of a trace that is kept.
+func (h *headSampler) decide(id trace.TraceID, name string, state trace.TraceState) (bool, trace.TraceState) {
+	if h.custom != nil {
+		return h.custom.ShouldSample(name), withoutThreshold(state)
 	}
 	t := h.threshold.Load()
-	if binary.BigEndian.Uint64(id[8:])&(1<<randomnessBits-1) < t.value {
-		return false, trace.TraceState{}
+	if randomness(id, state) < t.value {
+		return false, withoutThreshold(state)
 	}
-	return true, t.state
+	return true, t.in(state)
+}
+
+// randomness of a trace: its explicit one, or else the low 56 bits of its id.
+func randomness(id trace.TraceID, state trace.TraceState) uint64 {
+	if rv, ok := explicitRandomness(state); ok {
+		return rv
+	}
+	return binary.BigEndian.Uint64(id[8:]) & (1<<randomnessBits - 1)
 }
 
 // spanSampler is the sampler of our own provider. It makes the same decisions for
@@ -101,71 +106,98 @@ type spanSampler struct {
 	remoteWaits bool
 }
 
-func (s spanSampler) Description() string { return "async-inspect" }
+func (s spanSampler) Description() string {
+	switch {
+	case s.head.otel != nil:
+		return "async-inspect{" + s.head.otel.Description() + "}"
+	case s.head.custom != nil:
+		return OTelSampler(s.head.custom).Description()
+	default:
+		return fmt.Sprintf("async-inspect{%g}", s.head.rate())
+	}
+}
 
 func (s spanSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
-	if t := TaskFromContext(p.ParentContext); t != nil && t.starting {
-		return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample, Tracestate: t.light.sc.TraceState()}
-	}
-	keep, state := false, trace.TraceState{}
-	if parent := trace.SpanContextFromContext(p.ParentContext); parent.IsValid() {
-		keep, state = parent.IsSampled(), parent.TraceState()
-	} else {
-		keep, state = s.head.decide(p.TraceID, p.Name)
-	}
-	decision := sdktrace.Drop
+	task := startingTask(p.ParentContext)
+	var r sdktrace.SamplingResult
 	switch {
-	case keep:
-		decision = sdktrace.RecordAndSample
-	case s.remoteWaits && crossesProcesses(p.Kind):
-		decision = sdktrace.RecordOnly
+	case s.head.otel != nil:
+		r = s.head.otel.ShouldSample(p)
+	case task != nil:
+		return result(true, task.sc.TraceState())
+	default:
+		parent := trace.SpanContextFromContext(p.ParentContext)
+		if parent.IsValid() && !s.head.everySpan {
+			r = result(parent.IsSampled(), parent.TraceState())
+		} else {
+			r = result(s.head.decide(p.TraceID, p.Name, parent.TraceState()))
+		}
 	}
-	return sdktrace.SamplingResult{Decision: decision, Tracestate: state}
+	if s.remoteWaits && task == nil {
+		r = recorded(r, p.Kind)
+	}
+	return r
 }
 
-// crossesProcesses says which spans matter for waits between processes.
-func crossesProcesses(k trace.SpanKind) bool {
-	return k == trace.SpanKindClient || k == trace.SpanKindServer || k == trace.SpanKindConsumer
+// startingTask returns the task whose own span is being made in ctx. A task's
+// later children have the same context and are not meant.
+func startingTask(ctx context.Context) *Task {
+	if t := TaskFromContext(ctx); t != nil && t.starting {
+		return t
+	}
+	return nil
 }
 
-// WrapSampler makes a sampler record, and not export, the client and server spans
-// that base drops, so that a span processor of [NewSpanProcessor] sees remote calls
-// at every sampling rate. It is for a provider of your own; see
-// [WithTracerProvider].
+// recorded makes sure that span processors see the spans that matter for waits
+// between processes.
+func recorded(r sdktrace.SamplingResult, k trace.SpanKind) sdktrace.SamplingResult {
+	crosses := k == trace.SpanKindClient || k == trace.SpanKindServer || k == trace.SpanKindConsumer
+	if crosses && r.Decision == sdktrace.Drop {
+		r.Decision = sdktrace.RecordOnly
+	}
+	return r
+}
+
+// WrapSampler makes a sampler record, and not export, the client, server and
+// consumer spans that base drops, so that [NewSpanProcessor] sees remote calls at
+// every sampling rate. It is for a provider of your own; see [WithTracerProvider].
+// A recorded span costs what any span costs but its export.
 func WrapSampler(base sdktrace.Sampler) sdktrace.Sampler { return recordingSampler{base} }
 
 type recordingSampler struct{ base sdktrace.Sampler }
 
-func (s recordingSampler) Description() string { return "async-inspect(" + s.base.Description() + ")" }
+func (s recordingSampler) Description() string { return "async-inspect{" + s.base.Description() + "}" }
 
 func (s recordingSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
 	r := s.base.ShouldSample(p)
-	if r.Decision == sdktrace.Drop && crossesProcesses(p.Kind) {
-		r.Decision = sdktrace.RecordOnly
+	if startingTask(p.ParentContext) != nil {
+		return r // the SDK sees its own tasks anyway
 	}
-	return r
+	return recorded(r, p.Kind)
 }
 
 // idGenerator gives a sampled task the ids that its decision was made for.
 type idGenerator struct{}
 
 func (idGenerator) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
-	if t := TaskFromContext(ctx); t != nil && t.starting {
-		return t.light.sc.TraceID(), t.light.sc.SpanID()
+	sc := decided(ctx)
+	if !sc.IsValid() {
+		sc = newIdentity(trace.SpanContext{})
 	}
-	var id trace.TraceID
-	var span trace.SpanID
-	putRandom(id[:8])
-	putRandom(id[8:])
-	putRandom(span[:])
-	return id, span
+	return sc.TraceID(), sc.SpanID()
 }
 
 func (idGenerator) NewSpanID(ctx context.Context, _ trace.TraceID) trace.SpanID {
-	if t := TaskFromContext(ctx); t != nil && t.starting {
-		return t.light.sc.SpanID()
+	if sc := decided(ctx); sc.IsValid() {
+		return sc.SpanID()
 	}
-	var span trace.SpanID
-	putRandom(span[:])
-	return span
+	return randomSpanID()
+}
+
+// decided is the identity that a task has got before its span is made.
+func decided(ctx context.Context) trace.SpanContext {
+	if t := startingTask(ctx); t != nil {
+		return t.sc
+	}
+	return trace.SpanContext{}
 }

@@ -50,7 +50,7 @@ func New(ctx context.Context, opts ...Option) (*Inspector, error) {
 		return nil, fmt.Errorf("async-inspect: %w", err)
 	}
 	ins := &Inspector{
-		config: c, names: newNames(), openSpans: newOpenSpans(),
+		config: c, names: newNames(),
 		maxTasks: int64(c.maxTasks), maxEvents: int64(c.maxEvents), minWait: c.minWait, backtraces: c.backtraces, labels: c.labels,
 		allocations: c.allocations,
 	}
@@ -70,53 +70,63 @@ func (ins *Inspector) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ins.lookAtOverhead()
-	if c.provider != nil {
-		ins.provider = c.provider
-	} else {
-		ins.head = newHeadSampler(c)
-		opts := []sdktrace.TracerProviderOption{
-			sdktrace.WithResource(res), sdktrace.WithIDGenerator(idGenerator{}),
-			sdktrace.WithSampler(spanSampler{head: ins.head, remoteWaits: c.remoteWaits}),
-		}
-		if c.remoteWaits {
-			opts = append(opts, sdktrace.WithSpanProcessor(spanProcessor{ins: ins}))
-		}
-		exporter := c.spanExporter
-		if exporter == nil && c.export {
-			client, err := c.newClient(true)
-			if err != nil {
-				return err
-			}
-			if exporter, err = otlptrace.New(ctx, client); err != nil {
-				return fmt.Errorf("make the span exporter: %w", err)
-			}
-		}
-		if exporter != nil {
-			opts = append(opts, sdktrace.WithBatcher(measuredExporter{exporter, ins}))
-		}
-		ins.own = sdktrace.NewTracerProvider(opts...)
-		ins.provider = ins.own
-		if c.globalProvider {
-			otel.SetTracerProvider(ins.provider)
+	ins.resource = res
+	if ins.provider = c.provider; ins.provider == nil {
+		if err := ins.startProvider(ctx); err != nil {
+			return err
 		}
 	}
 	ins.tracer = ins.provider.Tracer(ScopeName, trace.WithInstrumentationVersion(Version))
 
 	client := c.reportClient
 	if client == nil && c.reports {
-		if client, err = c.newClient(false); err != nil {
-			return err
-		}
+		client = c.newClient(false)
 	}
+	ins.lookAtOverhead()
 	ins.reporter = newReporter(ins, client, res, reporterConfig{
 		stuckAfter: c.stuckAfter, longTask: c.longTask,
 		heartbeatInterval: c.heartbeatInterval, reports: c.reports,
 	})
 	if err := ins.reporter.start(ctx); err != nil {
+		if ins.own != nil {
+			err = errors.Join(err, ins.own.Shutdown(ctx))
+		}
 		return fmt.Errorf("start reporting: %w", err)
 	}
+	if c.adaptive != nil {
+		ins.steering = startSteering(ins)
+	}
+	if c.globalProvider {
+		otel.SetTracerProvider(ins.provider)
+	}
 	inspectors.Add(1)
+	return nil
+}
+
+// startProvider makes a provider of our own.
+func (ins *Inspector) startProvider(ctx context.Context) error {
+	c := ins.config
+	ins.head = newHeadSampler(c)
+	opts := []sdktrace.TracerProviderOption{
+		sdktrace.WithResource(ins.resource), sdktrace.WithIDGenerator(idGenerator{}),
+		sdktrace.WithSampler(spanSampler{head: ins.head, remoteWaits: c.remoteWaits}),
+	}
+	if c.remoteWaits {
+		opts = append(opts, sdktrace.WithSpanProcessor(spanProcessor{}))
+	}
+	exporter := c.spanExporter
+	if exporter == nil && c.export {
+		var err error
+		if exporter, err = otlptrace.New(ctx, c.newClient(true)); err != nil {
+			return fmt.Errorf("make the span exporter: %w", err)
+		}
+	}
+	if exporter != nil {
+		opts = append(opts, sdktrace.WithSpanProcessor(newSpanQueue(ins, exporter)))
+		ins.viewsTasks = true
+	}
+	ins.own = sdktrace.NewTracerProvider(opts...)
+	ins.provider = ins.own
 	return nil
 }
 
@@ -130,6 +140,7 @@ func (ins *Inspector) Shutdown(ctx context.Context) error {
 	}
 	defaultInspector.CompareAndSwap(ins, nil)
 	inspectors.Add(-1)
+	ins.steering.stop()
 	var (
 		spans, reports error
 		both           sync.WaitGroup
@@ -156,18 +167,6 @@ func (ins *Inspector) TracerProvider() trace.TracerProvider {
 		return otel.GetTracerProvider()
 	}
 	return ins.provider
-}
-
-// steer ends an interval of the measured overhead and sets the rate for the next.
-func (ins *Inspector) steer() {
-	share := ins.lookAtOverhead()
-	if ins.config.adaptive == nil || ins.head == nil {
-		return
-	}
-	if ins.adaptive == nil {
-		ins.adaptive = newAdaptive(*ins.config.adaptive)
-	}
-	ins.head.setRate(ins.adaptive.step(share))
 }
 
 // SamplingRate returns the rate in force, or -1 if a sampler that has no rate

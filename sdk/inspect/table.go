@@ -31,7 +31,8 @@ type shardState struct {
 	tasks   list[Task]
 	waits   list[wait]
 	waitSeq uint64
-	free    *wait // waits to be used again, linked by next
+	ending  atomic.Pointer[Task] // whose span a goroutine of the shard is ending, see taskSpans
+	free    *wait                // waits to be used again, linked by next
 }
 
 func shardOf(goroutine uint64) *shard { return &table[goroutine%shards] }

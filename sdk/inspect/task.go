@@ -7,10 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -26,8 +23,8 @@ type Task struct {
 	name   *nameEntry // what its counts are booked under
 	label  string     // its name as given
 	ctx    taskContext
-	light  unsampledSpan
-	span   trace.Span // the recording span; nil if unsampled
+	sc     trace.SpanContext // its identity
+	light  unsampledSpan     // stands for the span if nobody makes one
 	parent trace.SpanID
 	remote remoteParent
 	begun  uintptr // place of Begin or Go
@@ -41,11 +38,27 @@ type Task struct {
 
 	state    atomic.Int32 // 0 while the task is open, then an index into endStates
 	blockage blockage
-	points   points
+	points   atomic.Pointer[points] // nil: none
 
-	starting  bool      // its span is being made; see spanSampler
-	measure   bool      // its cost is measured
-	allocated allocated // at its start, if that is tracked
+	starting bool      // its span is being made; see startingTask
+	sampled  bool      // its span records
+	measure  bool      // its cost is measured
+	rare     *taskRare // nil for most
+}
+
+// taskRare is what few tasks have; only its own goroutine and, after its end, the
+// exporter look at it.
+type taskRare struct {
+	errorType string    // of a failed one that is sampled
+	tracks    bool      // the next field is used
+	allocated allocated // at its start and then until its end
+}
+
+func (t *Task) rarely() *taskRare {
+	if t.rare == nil {
+		t.rare = new(taskRare)
+	}
+	return t.rare
 }
 
 // endStates are how a task can end.
@@ -58,36 +71,71 @@ func (t *Task) at() *links[Task] { return &t.links }
 // taskKey finds the task in a context.
 type taskKey struct{}
 
-// taskContext is the part of a Task that is a context, so that a task and its
-// context are one allocation.
+// taskContext is the part of a Task that is a context, so that a task, its context
+// and the one that carries its span are one allocation.
 type taskContext struct {
 	context.Context
 	task *Task
+	span trace.Span // the task's; nil while it is made
 }
 
 func (c *taskContext) Value(key any) any {
-	if key == (taskKey{}) {
+	switch key {
+	case taskKey{}:
 		return c.task
+	case spanKey:
+		if c.span != nil {
+			return c.span
+		}
 	}
 	return c.Context.Value(key)
 }
 
+// carry makes span the current one of the context.
+func (c *taskContext) carry(span trace.Span) {
+	c.span = span
+	if spanKey == nil {
+		c.Context = trace.ContextWithSpan(c.Context, span)
+	}
+}
+
+// spanKey is the key under which OpenTelemetry looks for the span of a context. It
+// is not exported, but every context is asked by it. Nil, which no context is ever
+// asked by, if that should change; a context of OpenTelemetry's own then carries
+// the span.
+var spanKey = findSpanKey()
+
+func findSpanKey() any {
+	asked := keyProbe{Context: context.Background()}
+	trace.SpanFromContext(&asked)
+	if asked.key == nil {
+		return nil
+	}
+	probe := trace.Span(new(unsampledSpan))
+	if trace.ContextWithSpan(context.Background(), probe).Value(asked.key) != probe {
+		return nil
+	}
+	return asked.key
+}
+
+type keyProbe struct {
+	context.Context
+	key any
+}
+
+func (p *keyProbe) Value(key any) any {
+	p.key = key
+	return nil
+}
+
 // TaskFromContext returns the task that ctx was made for, or nil.
 func TaskFromContext(ctx context.Context) *Task {
+	if c, ok := ctx.(*taskContext); ok {
+		return c.task
+	}
 	t, _ := ctx.Value(taskKey{}).(*Task)
 	return t
 }
-
-// unsampledSpan is the span of a task that nobody records: it carries the span
-// context on, so that children follow the decision, and nothing else.
-type unsampledSpan struct {
-	noop.Span
-	sc       trace.SpanContext
-	provider trace.TracerProvider
-}
-
-func (s *unsampledSpan) SpanContext() trace.SpanContext       { return s.sc }
-func (s *unsampledSpan) TracerProvider() trace.TracerProvider { return s.provider }
 
 // remoteParent is the client span, in another process, that a task answers. Only
 // the goroutine that answers it may say so in a report: what it has spawned can
@@ -105,10 +153,7 @@ func (t *Task) SpanContext() trace.SpanContext {
 	if t == nil {
 		return trace.SpanContext{}
 	}
-	if t.span != nil {
-		return t.span.SpanContext()
-	}
-	return t.light.sc
+	return t.sc
 }
 
 // Name returns the task's name.
@@ -119,7 +164,7 @@ func (t *Task) Name() string {
 	return t.label
 }
 
-func (t *Task) recording() bool { return t.span != nil && t.span.IsRecording() }
+func (t *Task) recording() bool { return t.sampled && t.ctx.span.IsRecording() }
 
 // End ends the task: completed if err is nil, cancelled if it is or wraps
 // [context.Canceled], failed otherwise. Only the first End counts.
@@ -202,40 +247,14 @@ func (t *Task) end(err error) {
 	t.name.counts.of(t.goroutine.Load()).ended(state)
 	t.ins.live.Add(-1)
 	if t.tracked {
-		t.points.release(t.ins)
+		t.points.Load().release(t.ins)
 	}
-	if t.span != nil {
+	if t.sampled {
 		t.endSpan(state, err)
 	}
 	if t.measure {
 		t.ins.spentOnTask(now().sub(began))
 	}
-}
-
-func (t *Task) endSpan(state taskspan.State, err error) {
-	b := &t.blockage
-	attrs := make([]attribute.KeyValue, 0, 8)
-	attrs = append(attrs,
-		attribute.String(taskspan.TaskState, string(state)),
-		attribute.Int64(taskspan.TaskBlockedNS, b.total.Load()),
-		attribute.Int64(taskspan.TaskWaits, b.count.Load()),
-		attribute.Int64(taskspan.ThreadID, int64(t.goroutine.Load())))
-	if longest := b.longest.Load(); longest != nil {
-		_, name := longest.on.identity()
-		attrs = append(attrs,
-			attribute.Int64(taskspan.TaskLongestWaitNS, int64(longest.duration)),
-			attribute.String(taskspan.TaskLongestWaitResource, name))
-	}
-	if state == taskspan.Failed {
-		attrs = append(attrs, attribute.String(taskspan.ErrorType, errorType(err)))
-		t.span.SetStatus(codes.Error, err.Error())
-		t.span.RecordError(err)
-	}
-	if t.ins.allocations {
-		attrs = append(attrs, readAllocated().attributesSince(t.allocated)...)
-	}
-	t.span.SetAttributes(attrs...)
-	t.span.End()
 }
 
 // errorType is a name for the kind of an error, of low cardinality.
@@ -276,22 +295,4 @@ func (t *Task) blocked(on waitable, d time.Duration) {
 			return
 		}
 	}
-}
-
-// waitSpan shows a wait that lasted in the trace.
-func (t *Task) waitSpan(w *wait, d time.Duration) {
-	id, name := w.on.identity()
-	stack := w.stack[:w.depth]
-	attrs := make([]attribute.KeyValue, 0, 8)
-	attrs = append(attrs,
-		attribute.String(taskspan.WaitKind, string(w.kind)),
-		attribute.String(taskspan.WaitResourceID, id),
-		attribute.String(taskspan.WaitResourceName, name))
-	attrs = append(attrs, placeAttributes(firstOutside(stack))...)
-	if t.ins.backtraces {
-		attrs = append(attrs, attribute.String(taskspan.CodeStacktrace, stacktrace(stack)))
-	}
-	_, span := t.ins.tracer.Start(&t.ctx, taskspan.WaitSpanPrefix+string(w.kind)+" "+name,
-		trace.WithTimestamp(w.start.time()), trace.WithAttributes(attrs...))
-	span.End(trace.WithTimestamp((w.start + nanos(d)).time()))
 }

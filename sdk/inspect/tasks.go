@@ -124,7 +124,7 @@ func (t *Task) info(waits map[uint64]waitView) TaskInfo {
 	if w, ok := waits[i.Goroutine]; ok {
 		i.State, i.Wait = taskspan.Blocked, w.info()
 	}
-	for _, p := range t.points.list() {
+	for _, p := range t.points.Load().list() {
 		info := PointInfo{Time: p.at.time(), Name: p.name}
 		for _, a := range p.attributes {
 			if info.Attributes == nil {

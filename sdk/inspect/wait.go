@@ -16,7 +16,7 @@ var inspectors atomic.Int32
 
 const (
 	shallowStack = 6  // enough to get past this package to the line that waits
-	deepStack    = 32 // with backtraces
+	deepStack    = 32 // with backtraces, and for what lies below a client library
 )
 
 // wait is a goroutine that blocks now. It lives in the table from just before
@@ -71,7 +71,7 @@ func beginWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
 	w := waitPool.Get().(*wait)
 	*w = wait{goroutine: g, task: t, kind: kind, on: on, deadline: deadline}
 	depth := shallowStack
-	if t == nil || t.ins.backtraces {
+	if t == nil || t.ins.backtraces || kind == taskspan.WaitRemote {
 		depth = deepStack
 	}
 	w.depth = runtime.Callers(2, w.stack[:depth])

@@ -2,9 +2,9 @@ package inspecthttp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
@@ -13,117 +13,121 @@ import (
 	"github.com/asyncinspect/asyncinspect/sdk/inspect"
 )
 
-// Option changes a handler or a transport.
-type Option interface{ apply(*config) }
-
-type config struct {
-	name       func(*http.Request) string
-	propagator propagation.TextMapPropagator
+// NewHandler returns a handler whose requests are tasks. A task is called after the
+// pattern that its request matches, if h is registered with a [http.ServeMux] or is
+// one, and else after the method. A request with a status of 500 or more, or a panic,
+// has failed; one whose client has gone is cancelled.
+func NewHandler(h http.Handler, opts ...Option) http.Handler {
+	return &handler{next: h, config: newConfig(opts)}
 }
 
-type optionFunc func(*config)
-
-func (f optionFunc) apply(c *config) { f(c) }
-
-// WithName sets how a request's task is called. Names should be few: never take the
-// path of the URL.
-func WithName(name func(*http.Request) string) Option {
-	return optionFunc(func(c *config) { c.name = name })
+type handler struct {
+	next   http.Handler
+	config *config
 }
 
-// WithPropagator sets how the caller's span is read from the request, and sent on.
-// The default is the W3C trace context.
-func WithPropagator(p propagation.TextMapPropagator) Option {
-	return optionFunc(func(c *config) { c.propagator = p })
-}
-
-func newConfig(opts []Option) *config {
-	c := &config{name: routeName, propagator: propagation.TraceContext{}}
-	for _, o := range opts {
-		o.apply(c)
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	pattern := h.pattern(r)
+	ctx, opts := h.place(r, pattern)
+	ctx, task := inspect.Begin(ctx, h.name(r, pattern), opts...)
+	if task == nil {
+		h.next.ServeHTTP(w, r)
+		return
 	}
-	return c
+	inner := r.WithContext(ctx)
+	if h.config.internal {
+		// The server span inside reads its parent from the headers.
+		inner.Header = r.Header.Clone()
+		h.config.propagator().Inject(ctx, propagation.HeaderCarrier(inner.Header))
+	}
+	s := &statusWriter{ResponseWriter: w}
+	defer func() {
+		p := recover()
+		switch {
+		case p == nil:
+			if span := trace.SpanFromContext(ctx); span.IsRecording() {
+				span.SetAttributes(attribute.Int("http.response.status_code", s.status()))
+			}
+			task.End(outcome(r.Context(), s.status()))
+			return
+		case p == http.ErrAbortHandler:
+			task.End(errGone)
+		default:
+			task.EndPanic(p)
+		}
+		panic(p)
+	}()
+	h.next.ServeHTTP(s.full(), inner)
 }
 
-// routeName is the pattern that the request matched, or its method.
-func routeName(r *http.Request) string {
+// place says where the task of a request belongs. If there is a span in the context
+// already, a server span of another instrumentation, the task is its child;
+// otherwise the task is the server span. Either way it answers the caller.
+func (h *handler) place(r *http.Request, pattern string) (context.Context, []inspect.TaskOption) {
+	ctx := r.Context()
+	extracted := h.config.propagator().Extract(ctx, propagation.HeaderCarrier(r.Header))
+	if trace.SpanContextFromContext(ctx).IsValid() {
+		caller := trace.SpanContextFromContext(extracted)
+		if !caller.IsRemote() {
+			return ctx, nil
+		}
+		return ctx, []inspect.TaskOption{inspect.WithRemoteParent(caller)}
+	}
+	if h.config.internal {
+		return extracted, nil
+	}
+	attrs := []attribute.KeyValue{attribute.String("http.request.method", method(r))}
+	if route := route(pattern); route != "" {
+		attrs = append(attrs, attribute.String("http.route", route))
+	}
+	return extracted, []inspect.TaskOption{
+		inspect.WithSpanKind(trace.SpanKindServer), inspect.WithAttributes(attrs...),
+	}
+}
+
+// pattern is what the request matches. A mux that comes after us has not looked yet.
+func (h *handler) pattern(r *http.Request) string {
 	if r.Pattern != "" {
 		return r.Pattern
 	}
-	return "HTTP " + method(r)
+	if mux, ok := h.next.(*http.ServeMux); ok {
+		_, pattern := mux.Handler(r)
+		return pattern
+	}
+	return ""
 }
 
-// method keeps names few: anybody can send a method of his own.
-func method(r *http.Request) string {
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
-		http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:
-		return r.Method
-	case "":
-		return http.MethodGet
+func (h *handler) name(r *http.Request, pattern string) string {
+	switch {
+	case h.config.name != nil:
+		return h.config.name(r)
+	case pattern != "":
+		return pattern
 	default:
-		return "_OTHER"
+		return method(r)
 	}
 }
 
-// NewHandler returns a handler whose requests are tasks, called after the pattern
-// that they match if h is registered with a [http.ServeMux]. A request fails with a
-// status of 500 or more or a panic, and is cancelled when the client has gone.
-func NewHandler(h http.Handler, opts ...Option) http.Handler {
-	c := newConfig(opts)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.serve(h, w, r) })
+// route is a pattern without its method and host.
+func route(pattern string) string {
+	if i := strings.IndexByte(pattern, '/'); i >= 0 {
+		return pattern[i:]
+	}
+	return ""
 }
 
 var errGone = fmt.Errorf("the client has gone: %w", context.Canceled)
 
-func (c *config) serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
-	ctx := r.Context()
-	caller := trace.SpanContextFromContext(c.propagator.Extract(context.Background(), propagation.HeaderCarrier(r.Header)))
-	var taskOpts []inspect.TaskOption
-	if trace.SpanContextFromContext(ctx).IsValid() {
-		// A server span is there, or the handler is inside of another.
-		if caller.IsValid() {
-			taskOpts = append(taskOpts, inspect.WithRemoteParent(caller))
-		}
-	} else {
-		if caller.IsValid() {
-			ctx = trace.ContextWithRemoteSpanContext(ctx, caller)
-		}
-		taskOpts = append(taskOpts, inspect.WithSpanKind(trace.SpanKindServer), inspect.WithAttributes(
-			attribute.String("http.request.method", method(r)), attribute.String("http.route", route(r))))
-	}
-	ctx, task := inspect.Begin(ctx, c.name(r), taskOpts...)
-	if task == nil {
-		h.ServeHTTP(w, r)
-		return
-	}
-	status := &statusWriter{ResponseWriter: w}
-	var err error
-	defer func() {
-		if p := recover(); p != nil {
-			if e, ok := p.(error); ok && errors.Is(e, http.ErrAbortHandler) {
-				task.End(errGone)
-			} else {
-				task.EndPanic(p)
-			}
-			panic(p)
-		}
-		task.End(err)
-	}()
-	h.ServeHTTP(status.full(), r.WithContext(ctx))
+// outcome is the error of a request that ended without a panic.
+func outcome(ctx context.Context, status int) error {
 	switch {
-	case r.Context().Err() != nil:
-		err = errGone
-	case status.code >= http.StatusInternalServerError:
-		err = statusError(status.code)
+	case ctx.Err() != nil:
+		return errGone
+	case status >= http.StatusInternalServerError:
+		return statusError(status)
+	default:
+		return nil
 	}
-}
-
-func route(r *http.Request) string {
-	if r.Pattern == "" {
-		return "/"
-	}
-	return r.Pattern
 }
 
 // statusError is how a request fails.
@@ -131,42 +135,4 @@ type statusError int
 
 func (e statusError) Error() string {
 	return fmt.Sprintf("status %d %s", int(e), http.StatusText(int(e)))
-}
-
-// statusWriter remembers the status.
-type statusWriter struct {
-	http.ResponseWriter
-	code int
-}
-
-func (w *statusWriter) WriteHeader(code int) {
-	if w.code == 0 {
-		w.code = code
-	}
-	w.ResponseWriter.WriteHeader(code)
-}
-
-// Unwrap lets [http.ResponseController] through.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// full is the writer with the interfaces that handlers ask for by type assertion and
-// that the server's writer has: a Flusher, and on HTTP/1 a Hijacker, too.
-func (w *statusWriter) full() http.ResponseWriter {
-	flusher, flushes := w.ResponseWriter.(http.Flusher)
-	hijacker, hijacks := w.ResponseWriter.(http.Hijacker)
-	switch {
-	case flushes && hijacks:
-		return struct {
-			*statusWriter
-			http.Flusher
-			http.Hijacker
-		}{w, flusher, hijacker}
-	case flushes:
-		return struct {
-			*statusWriter
-			http.Flusher
-		}{w, flusher}
-	default:
-		return w
-	}
 }

@@ -1,6 +1,7 @@
 package inspecthttp
 
 import (
+	"context"
 	"net/http"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -9,12 +10,14 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/asyncinspect/asyncinspect/sdk/inspect"
+	"github.com/asyncinspect/asyncinspect/sdk/internal/declared"
 )
 
-// NewTransport returns a transport whose requests, made inside of a task, show as
-// waits for the process that answers them, from the request until the headers of the
-// response. Requests outside of a task go through as they are. A nil base is
-// [http.DefaultTransport].
+// NewTransport returns a transport whose requests show as waits for the process that
+// answers them, from the request until the headers of the response are there. A nil
+// base is [http.DefaultTransport].
+//
+// Its client spans carry the method, the host and the status, and never the URL.
 func NewTransport(base http.RoundTripper, opts ...Option) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -28,23 +31,23 @@ type transport struct {
 }
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	task := inspect.TaskFromContext(r.Context())
-	if task == nil {
+	provider := provider(r.Context())
+	if provider == nil {
 		return t.base.RoundTrip(r)
 	}
-	header := propagation.HeaderCarrier(r.Header)
-	for _, field := range t.config.propagator.Fields() {
-		if header.Get(field) != "" {
-			// The client span is there already, and on its way.
-			return t.send(r, trace.SpanContextFromContext(r.Context()))
-		}
+	if client, ok := t.clientSpan(r); ok {
+		return t.send(r, client)
 	}
-	tracer := task.TracerProvider().Tracer(ScopeName, trace.WithInstrumentationVersion(inspect.Version))
-	ctx, span := tracer.Start(r.Context(), "HTTP "+method(r), trace.WithSpanKind(trace.SpanKindClient),
-		trace.WithAttributes(attribute.String("http.request.method", method(r)), attribute.String("server.address", r.URL.Hostname())))
+	tracer := provider.Tracer(ScopeName, trace.WithInstrumentationVersion(inspect.Version))
+	_, span := tracer.Start(declared.Mark(r.Context()), method(r), trace.WithSpanKind(trace.SpanKindClient),
+		trace.WithAttributes(
+			attribute.String("http.request.method", method(r)),
+			attribute.String("server.address", r.URL.Hostname())))
 	defer span.End()
-	r = r.Clone(ctx) // a transport must not change the request
-	t.config.propagator.Inject(ctx, propagation.HeaderCarrier(r.Header))
+
+	ctx := trace.ContextWithSpan(r.Context(), span)
+	r = r.Clone(ctx) // a transport must not change its request
+	t.config.propagator().Inject(ctx, propagation.HeaderCarrier(r.Header))
 	response, err := t.send(r, span.SpanContext())
 	switch {
 	case err != nil:
@@ -59,11 +62,29 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// ScopeName is the instrumentation scope of the client spans.
-const ScopeName = "github.com/asyncinspect/asyncinspect/sdk/inspecthttp"
+// provider is that of the task, or of the default Inspector for a goroutine without
+// one; nil while async-inspect is off.
+func provider(ctx context.Context) trace.TracerProvider {
+	if task := inspect.TaskFromContext(ctx); task != nil {
+		return task.TracerProvider()
+	}
+	if ins := inspect.Default(); ins != nil {
+		return ins.TracerProvider()
+	}
+	return nil
+}
 
-func (t *transport) send(r *http.Request, span trace.SpanContext) (response *http.Response, err error) {
-	err = inspect.RemoteWait(r.Context(), span, r.URL.Host, func() error {
+// clientSpan returns the client span that an instrumentation above has made for the
+// request: the current one, if it is on its way in the headers. Headers alone prove
+// nothing, a proxy passes on those of its own caller.
+func (t *transport) clientSpan(r *http.Request) (trace.SpanContext, bool) {
+	sent := t.config.propagator().Extract(context.Background(), propagation.HeaderCarrier(r.Header))
+	current := trace.SpanContextFromContext(r.Context())
+	return current, current.IsValid() && current.SpanID() == trace.SpanContextFromContext(sent).SpanID()
+}
+
+func (t *transport) send(r *http.Request, client trace.SpanContext) (response *http.Response, err error) {
+	err = inspect.RemoteWait(r.Context(), client, r.URL.Host, func() error {
 		response, err = t.base.RoundTrip(r)
 		return err
 	})

@@ -1,0 +1,335 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// keepingClient keeps what it is sent.
+type keepingClient struct {
+	mu      sync.Mutex
+	sent    []*tracepb.ResourceSpans
+	started int
+	stopped int
+	err     error // of the start
+}
+
+func (c *keepingClient) Start(context.Context) error { c.started++; return c.err }
+func (c *keepingClient) Stop(context.Context) error  { c.stopped++; return nil }
+
+func (c *keepingClient) UploadTraces(_ context.Context, spans []*tracepb.ResourceSpans) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent = append(c.sent, spans...)
+	return nil
+}
+
+func (c *keepingClient) spans() (all []*tracepb.Span) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.sent {
+		for _, s := range r.ScopeSpans {
+			all = append(all, s.Spans...)
+		}
+	}
+	return all
+}
+
+// newSeen makes an Inspector whose spans can be seen; it is not the default one.
+func newSeen(t *testing.T, opts ...Option) (*Inspector, *tracetest.InMemoryExporter) {
+	t.Helper()
+	clearEnv(t)
+	exporter := tracetest.NewInMemoryExporter()
+	ins, err := New(t.Context(), append([]Option{WithSpanExporter(exporter), WithReports(false)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ins.Shutdown(context.Background()) })
+	return ins, exporter
+}
+
+// exported returns the spans that have ended.
+func exported(t *testing.T, ins *Inspector, e *tracetest.InMemoryExporter) tracetest.SpanStubs {
+	t.Helper()
+	if err := ins.own.ForceFlush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return e.GetSpans()
+}
+
+func attributeOf(s tracetest.SpanStub, key string) attribute.Value {
+	set := attribute.NewSet(s.Attributes...)
+	v, _ := set.Value(attribute.Key(key))
+	return v
+}
+
+func TestStartMakesTheDefault(t *testing.T) {
+	clearEnv(t)
+	ctx := t.Context()
+	exporter, client := tracetest.NewInMemoryExporter(), new(keepingClient)
+	ins, err := Start(ctx, WithSpanExporter(exporter), WithReportClient(client))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if Default() != ins {
+		t.Error("Start's Inspector is not the default one")
+	}
+	if _, err := Start(ctx); !errors.Is(err, errStarted) {
+		t.Errorf("a second Start says %v", err)
+	}
+	other, err := New(ctx, WithReports(false), WithSpanExporter(tracetest.NewNoopExporter()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if Default() != ins {
+		t.Error("New has changed the default")
+	}
+	if err := other.Shutdown(ctx); err != nil || Default() != ins {
+		t.Errorf("after another one's Shutdown (%v) the default is gone", err)
+	}
+
+	in, task := Begin(ctx, "work")
+	if task == nil || TaskFromContext(in) != task {
+		t.Fatal("Begin begins no task")
+	}
+	task.End(nil)
+	if err := Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if Default() != nil {
+		t.Error("there is a default after Shutdown")
+	}
+	if got, task := Begin(ctx, "late"); task != nil || got != ctx {
+		t.Error("Begin begins tasks after Shutdown")
+	}
+	if got, task := Begin(in, "late child"); task != nil || got != in {
+		t.Error("Begin begins tasks in contexts of before Shutdown")
+	}
+	if err := errors.Join(ins.Shutdown(ctx), Shutdown(ctx)); err != nil {
+		t.Errorf("a second Shutdown says %v", err)
+	}
+
+	if client.started != 1 || client.stopped != 1 {
+		t.Errorf("the client was started %d times and stopped %d times", client.started, client.stopped)
+	}
+	final := false
+	for _, s := range client.spans() {
+		for _, a := range s.Attributes {
+			final = final || a.Key == taskspan.HeartbeatFinal && a.Value.GetBoolValue()
+		}
+	}
+	if !final {
+		t.Error("Shutdown said no goodbye")
+	}
+	again, err := Start(ctx, WithReports(false), WithSpanExporter(tracetest.NewNoopExporter()))
+	if err != nil {
+		t.Fatalf("Start after Shutdown: %v", err)
+	}
+	if err := again.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// A task that ends while or after the Inspector shuts down does no harm.
+func TestEndAfterShutdown(t *testing.T) {
+	ins, exporter := newSeen(t)
+	ctx, task := ins.Begin(t.Context(), "open")
+	if err := ins.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	task.Point("late")
+	task.End(nil)
+	_, inner := ins.Begin(ctx, "inner")
+	inner.End(nil)
+	if n := len(exporter.GetSpans()); n != 0 {
+		t.Errorf("%d spans after Shutdown", n)
+	}
+}
+
+func TestShutdownExportsWhatHasEnded(t *testing.T) {
+	clearEnv(t)
+	kept := &keepingExporter{}
+	ins, err := New(t.Context(), WithSpanExporter(kept), WithReports(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		_, task := ins.Begin(t.Context(), "work")
+		task.End(nil)
+	}
+	if err := ins.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if kept.n != 1000 {
+		t.Errorf("%d spans of 1000", kept.n)
+	}
+}
+
+type keepingExporter struct{ n int }
+
+func (e *keepingExporter) ExportSpans(_ context.Context, s []sdktrace.ReadOnlySpan) error {
+	e.n += len(s)
+	return nil
+}
+func (*keepingExporter) Shutdown(context.Context) error { return nil }
+
+// A collector that never answers holds Shutdown up until the context is done, and no
+// longer.
+func TestShutdownEndsWithItsContext(t *testing.T) {
+	clearEnv(t)
+	stuck := make(chan struct{})
+	ins, err := New(t.Context(), WithSpanExporter(stuckExporter{stuck}), WithReports(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer close(stuck)
+	_, task := ins.Begin(t.Context(), "work")
+	task.End(nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := ins.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown says %v", err)
+	}
+}
+
+type stuckExporter struct{ stuck chan struct{} }
+
+func (e stuckExporter) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error {
+	<-e.stuck
+	return nil
+}
+func (stuckExporter) Shutdown(context.Context) error { return nil }
+
+func TestStartFailsWhole(t *testing.T) {
+	clearEnv(t)
+	refused := errors.New("refused")
+	before := inspectors.Load()
+	ins, err := Start(t.Context(), WithSpanExporter(tracetest.NewNoopExporter()), WithReportClient(&keepingClient{err: refused}))
+	if !errors.Is(err, refused) || ins != nil {
+		t.Errorf("Start returns %v, %v", ins, err)
+	}
+	if Default() != nil || inspectors.Load() != before {
+		t.Error("something is left")
+	}
+}
+
+func TestGlobalProviderIsLeftAlone(t *testing.T) {
+	clearEnv(t)
+	before := otel.GetTracerProvider()
+	ins, _ := newSeen(t)
+	if otel.GetTracerProvider() != before {
+		t.Fatal("New has changed the global provider")
+	}
+	_ = ins
+	defer otel.SetTracerProvider(before)
+	global, _ := newSeen(t, WithGlobalTracerProvider())
+	if otel.GetTracerProvider() != global.TracerProvider() {
+		t.Error("WithGlobalTracerProvider has not set the global provider")
+	}
+}
+
+// The tasks are spans of the existing provider, which decides about sampling.
+func TestWithTracerProvider(t *testing.T) {
+	clearEnv(t)
+	var logged strings.Builder
+	for _, test := range []struct {
+		name     string
+		sampler  sdktrace.Sampler
+		exported int
+	}{
+		{"sampled", sdktrace.AlwaysSample(), 2},
+		{"unsampled", sdktrace.NeverSample(), 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			res, err := NewResource(t.Context(), WithServiceName("shop"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			exporter := tracetest.NewInMemoryExporter()
+			provider := sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithSyncer(exporter), sdktrace.WithSampler(test.sampler))
+			ins, err := New(t.Context(), WithResource(res), WithTracerProvider(provider), WithReports(false),
+				WithLogger(slog.New(slog.NewTextHandler(&logged, nil))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, outer := ins.Begin(t.Context(), "outer")
+			_, inner := ins.Begin(ctx, "inner")
+			if !outer.SpanContext().IsValid() || inner.SpanContext().TraceID() != outer.SpanContext().TraceID() ||
+				inner.parent != outer.SpanContext().SpanID() || inner.SpanContext().SpanID() == inner.parent {
+				t.Errorf("identities: outer %v, inner %v below %v", outer.SpanContext(), inner.SpanContext(), inner.parent)
+			}
+			inner.End(nil)
+			outer.End(nil)
+			spans := exporter.GetSpans()
+			if len(spans) != test.exported {
+				t.Fatalf("%d spans, want %d", len(spans), test.exported)
+			}
+			for _, s := range spans {
+				if attributeOf(s, taskspan.TaskState).AsString() != "completed" {
+					t.Errorf("%s has the attributes %v", s.Name, s.Attributes)
+				}
+			}
+			if err := ins.Shutdown(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, span := provider.Tracer("after").Start(t.Context(), "x"); span.IsRecording() != (test.exported > 0) {
+				t.Error("Shutdown has shut down somebody else's provider")
+			}
+		})
+	}
+	if logged.Len() > 0 {
+		t.Errorf("logged: %s", logged.String())
+	}
+}
+
+// A provider that makes no spans does not take the tasks' identity away.
+func TestWithTracerProviderThatDoesNothing(t *testing.T) {
+	clearEnv(t)
+	ins, err := New(t.Context(), WithTracerProvider(otel.GetTracerProvider()), WithReports(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ins.Shutdown(t.Context())
+	ctx, outer := ins.Begin(t.Context(), "outer")
+	in, inner := ins.Begin(ctx, "inner")
+	a, b := outer.SpanContext(), inner.SpanContext()
+	if !a.IsValid() || !b.IsValid() || a.TraceID() != b.TraceID() || a.SpanID() == b.SpanID() {
+		t.Errorf("identities: %v and %v", a, b)
+	}
+	if !trace.SpanContextFromContext(in).Equal(b) {
+		t.Error("the context does not carry the identity on")
+	}
+	inner.End(nil)
+	outer.End(nil)
+}
+
+func TestWarnsOfAnotherIdentity(t *testing.T) {
+	clearEnv(t)
+	var logged strings.Builder
+	provider := sdktrace.NewTracerProvider()
+	ins, err := New(t.Context(), WithTracerProvider(provider), WithReports(false), WithLogger(slog.New(slog.NewTextHandler(&logged, nil))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ins.Shutdown(t.Context())
+	for range 2 {
+		_, task := ins.Begin(t.Context(), "x")
+		task.End(nil)
+	}
+	if n := strings.Count(logged.String(), "inspect.NewResource"); n != 1 {
+		t.Errorf("%d warnings:\n%s", n, logged.String())
+	}
+}

@@ -1,0 +1,118 @@
+package inspect
+
+import (
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// endSpan ends the span of a sampled task.
+//
+// What the SDK has to say of a task costs more to put on a span, and to look through
+// for duplicates, than all the rest of the span. With a provider of our own that is
+// left to the exporter, which runs beside the application: the processor in front of
+// it adds a view of the task to the span, see taskSpans. A provider of somebody else
+// gets the attributes here, and so does a task whose neighbour in the shard ends at
+// the same moment.
+func (t *Task) endSpan(state taskspan.State, err error) {
+	span := t.ctx.span
+	if state == taskspan.Failed {
+		span.SetStatus(codes.Error, err.Error())
+		span.RecordError(err)
+		t.rarely().errorType = errorType(err)
+	}
+	if t.rare != nil && t.rare.tracks {
+		t.rare.allocated = t.rare.allocated.untilNow()
+	}
+	ending := &shardOf(goid.Get()).ending
+	if !t.ins.viewsTasks || !ending.CompareAndSwap(nil, t) {
+		span.SetAttributes(t.attributes()...)
+		span.End()
+		return
+	}
+	span.End()
+	ending.Store(nil)
+}
+
+// attributes are those of an ended task.
+func (t *Task) attributes() []attribute.KeyValue {
+	attrs := make([]attribute.KeyValue, 0, 12)
+	attrs = append(attrs,
+		attribute.String(taskspan.TaskState, string(endStates[t.state.Load()])),
+		attribute.Int64(taskspan.TaskBlockedNS, t.blockage.total.Load()),
+		attribute.Int64(taskspan.TaskWaits, t.blockage.count.Load()),
+		attribute.Int64(taskspan.ThreadID, int64(t.goroutine.Load())))
+	attrs = append(attrs, placeAttributes(t.begun)...)
+	if longest := t.blockage.longest.Load(); longest != nil {
+		_, name := longest.on.identity()
+		attrs = append(attrs,
+			attribute.Int64(taskspan.TaskLongestWaitNS, int64(longest.duration)),
+			attribute.String(taskspan.TaskLongestWaitResource, name))
+	}
+	if t.rare == nil {
+		return attrs
+	}
+	if t.rare.errorType != "" {
+		attrs = append(attrs, attribute.String(taskspan.ErrorType, t.rare.errorType))
+	}
+	if t.rare.tracks {
+		attrs = append(attrs, t.rare.allocated.attributes()...)
+	}
+	return attrs
+}
+
+// taskSpans stands before the exporting processor and puts views of the tasks in
+// the place of their spans. The SDK calls it inside of the End of the span, on the
+// goroutine in whose shard the task stands as ending.
+type taskSpans struct{ sdktrace.SpanProcessor }
+
+func (p taskSpans) OnEnd(s sdktrace.ReadOnlySpan) {
+	t := shardOf(goid.Get()).ending.Load()
+	if t != nil && t.sc.SpanID() == s.SpanContext().SpanID() {
+		s = &taskView{ReadOnlySpan: s, task: t}
+	}
+	p.SpanProcessor.OnEnd(s)
+}
+
+// taskView is the span of an ended task with what the SDK has to say of it.
+type taskView struct {
+	sdktrace.ReadOnlySpan
+	task *Task
+}
+
+// Attributes are the span's and the task's. What the application has set under the
+// same key goes.
+func (v *taskView) Attributes() []attribute.KeyValue {
+	all := v.task.attributes()
+	for _, a := range v.ReadOnlySpan.Attributes() {
+		if !slices.ContainsFunc(all, func(b attribute.KeyValue) bool { return a.Key == b.Key }) {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// waitSpan shows a wait that lasted in the trace.
+func (t *Task) waitSpan(w *wait, d time.Duration) {
+	id, name := w.on.identity()
+	stack := w.stack[:w.depth]
+	attrs := make([]attribute.KeyValue, 0, 8)
+	attrs = append(attrs,
+		attribute.String(taskspan.WaitKind, string(w.kind)),
+		attribute.String(taskspan.WaitResourceID, id),
+		attribute.String(taskspan.WaitResourceName, name))
+	attrs = append(attrs, placeAttributes(firstOutside(stack))...)
+	if t.ins.backtraces {
+		attrs = append(attrs, attribute.String(taskspan.CodeStacktrace, stacktrace(stack)))
+	}
+	_, span := t.ins.tracer.Start(&t.ctx, taskspan.WaitSpanPrefix+string(w.kind)+" "+name,
+		trace.WithTimestamp(w.start.time()), trace.WithAttributes(attrs...))
+	span.End(trace.WithTimestamp((w.start + nanos(d)).time()))
+}

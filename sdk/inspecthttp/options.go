@@ -1,0 +1,74 @@
+package inspecthttp
+
+import (
+	"net/http"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
+)
+
+// ScopeName is the instrumentation scope of the client spans.
+const ScopeName = "github.com/asyncinspect/asyncinspect/sdk/inspecthttp"
+
+// Option changes a handler or a transport.
+type Option interface{ apply(*config) }
+
+type config struct {
+	name        func(*http.Request) string // nil: by route
+	propagators propagation.TextMapPropagator
+	internal    bool
+}
+
+type optionFunc func(*config)
+
+func (f optionFunc) apply(c *config) { f(c) }
+
+// WithName sets how the task of a request is called. Names should be few: never take
+// the path of the URL.
+func WithName(name func(*http.Request) string) Option {
+	return optionFunc(func(c *config) { c.name = name })
+}
+
+// WithPropagators sets how the caller's span is read from a request and the client's
+// is sent on. The default is OpenTelemetry's global propagator, or W3C trace context
+// where none is set.
+func WithPropagators(p propagation.TextMapPropagator) Option {
+	return optionFunc(func(c *config) { c.propagators = p })
+}
+
+// WithoutServerSpan is for a handler outside of an instrumentation that makes a
+// server span, such as otelhttp: the task is an internal span, and that server span
+// its child.
+func WithoutServerSpan() Option { return optionFunc(func(c *config) { c.internal = true }) }
+
+func newConfig(opts []Option) *config {
+	c := new(config)
+	for _, o := range opts {
+		o.apply(c)
+	}
+	return c
+}
+
+// propagator looks at the global one for each request: it is often set late.
+func (c *config) propagator() propagation.TextMapPropagator {
+	if c.propagators != nil {
+		return c.propagators
+	}
+	if p := otel.GetTextMapPropagator(); len(p.Fields()) > 0 {
+		return p
+	}
+	return propagation.TraceContext{}
+}
+
+// method keeps names few: anybody can send a method of his own.
+func method(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return r.Method
+	case "":
+		return http.MethodGet
+	default:
+		return "_OTHER"
+	}
+}
