@@ -2,6 +2,7 @@
 # Starts the distribution and the demo, and stops both together. `make run` calls
 # it; COLLECTOR and DEMO are the two programs.
 set -euo pipefail
+: "${COLLECTOR:?}" "${DEMO:?}"
 
 for port in 4317 4318 8080 8888 13133; do
   if (exec 3<>"/dev/tcp/localhost/$port") 2>/dev/null; then

@@ -162,18 +162,12 @@ func TestEveryAttributeArrives(t *testing.T) {
 
 // TestEveryAttributeIsTyped gives each attribute of each report a wrong type.
 func TestEveryAttributeIsTyped(t *testing.T) {
-	taskSpan := span(taskspan.ReportTask)
-	taskAttributes(taskSpan.Attributes())
-	for _, make := range []func() ptrace.Span{waitSpan, heartbeatSpan, lockOrderSpan} {
-		for key := range make().Attributes().All() {
-			s := make()
+	for _, newSpan := range []func() ptrace.Span{waitSpan, heartbeatSpan, lockOrderSpan} {
+		for key := range newSpan().Attributes().All() {
+			s := newSpan()
 			s.Attributes().PutEmptyBytes(key)
 			_, drop := Decode(process, s, now)
-			want := DropType
-			if key == taskspan.Report {
-				want = DropType
-			}
-			require.Equal(t, want, drop, key)
+			require.Equal(t, DropType, drop, key)
 		}
 	}
 	for key := range waitSpan().Links().At(0).Attributes().All() {
@@ -248,9 +242,6 @@ func TestWhatIsRefused(t *testing.T) {
 		"names that are not JSON": {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) {
 			a.PutEmptySlice(taskspan.TasksByName).AppendEmpty().SetStr("{")
 		}, DropValue},
-		"a name without a name": {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) {
-			a.PutEmptySlice(taskspan.TasksByName).AppendEmpty().SetStr(`{"started":1}`)
-		}, DropValue},
 		"a rate above 1":   {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutDouble(taskspan.SamplingRate, 1.1) }, DropValue},
 		"overhead of NaN":  {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutDouble(taskspan.Overhead, math.NaN()) }, DropValue},
 		"drops of no kind": {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutEmptySlice(taskspan.Dropped).AppendEmpty().SetStr("x") }, DropValue},
@@ -315,6 +306,14 @@ func TestNamesBeyondTheLimitAreSummed(t *testing.T) {
 	require.Equal(t, Used, drop)
 	require.Len(t, got.Heartbeat.ByName, taskspan.MaxNames+1)
 	require.EqualValues(t, 50, got.Heartbeat.ByName[taskspan.OtherNames].Started)
+}
+
+func TestTasksWithoutANameAreCountedAsOther(t *testing.T) {
+	s := heartbeatSpan()
+	s.Attributes().PutEmptySlice(taskspan.TasksByName).AppendEmpty().SetStr(`{"name":"","started":3}`)
+	got, drop := Decode(process, s, now)
+	require.Equal(t, Used, drop)
+	require.Equal(t, map[string]NameCounts{taskspan.OtherNames: {Counts: Counts{Started: 3}}}, got.Heartbeat.ByName)
 }
 
 func TestAWaitMayHaveBegunDaysAgo(t *testing.T) {

@@ -171,6 +171,9 @@ func (f *fields) names(v pcommon.Value) map[string]NameCounts {
 			return nil
 		}
 		name := f.cut(n.Name, taskspan.MaxStringBytes)
+		if name == "" {
+			name = taskspan.OtherNames
+		}
 		if _, known := out[name]; !known && len(out) >= taskspan.MaxNames {
 			f.shortened = true
 			name = taskspan.OtherNames
@@ -193,7 +196,7 @@ func plausible(n taskspan.NameCounts) bool {
 			return false
 		}
 	}
-	return n.Name != ""
+	return true
 }
 
 // reasons reads "reason=count" texts.

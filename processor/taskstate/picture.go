@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/report"
@@ -34,7 +35,8 @@ func (p *taskState) logPicture(shown *shownPicture, now time.Time) {
 		return
 	}
 	shown.text = text
-	p.logger.Info(text)
+	// The end of the line keeps the log's own fields apart.
+	p.logger.Info(text + "\n")
 }
 
 // picture is what is shown to a person at a terminal.
@@ -104,7 +106,7 @@ func (p picture) services(b *strings.Builder) {
 		for _, n := range s.ended {
 			fmt.Fprintf(w, "%s\t", number(int64(n+0.5)))
 		}
-		fmt.Fprintf(w, "  %s", name)
+		fmt.Fprintf(w, "  %s", oneLine(name))
 		if i < len(services)-1 {
 			fmt.Fprint(w, "\n")
 		}
@@ -129,7 +131,7 @@ func (p picture) gone(b *strings.Builder, now time.Time) {
 		if i == 0 {
 			b.WriteString("\n")
 		}
-		fmt.Fprintf(b, "\n  LOST process %s (instance %s), last heard of at %s", x.Service, x.Instance, x.LastHeard.UTC().Format(time.TimeOnly))
+		fmt.Fprintf(b, "\n  LOST process %s (instance %s), last heard of at %s", oneLine(x.Service), oneLine(x.Instance), x.LastHeard.UTC().Format(time.TimeOnly))
 	}
 }
 
@@ -169,7 +171,7 @@ func groupBlocked(tasks []*fleet.Task) []*blockedGroup {
 
 func (g *blockedGroup) render(b *strings.Builder, byID map[report.TaskID]*fleet.Task, now time.Time) {
 	t, w := g.first, g.wait
-	fmt.Fprintf(b, "\n\n  %s  %s: %s", strings.ToUpper(string(t.Live())), t.Process.Service, t.Name)
+	fmt.Fprintf(b, "\n\n  %s  %s: %s", strings.ToUpper(string(t.Live())), oneLine(t.Process.Service), oneLine(t.Name))
 	if g.count > 1 {
 		fmt.Fprintf(b, "  (%d tasks here, the longest shown)", g.count)
 	}
@@ -209,7 +211,7 @@ func holder(h report.Holder, waiter *fleet.Task, byID map[report.TaskID]*fleet.T
 	case h.Task == waiter.ID:
 		who = "itself"
 	case known != nil:
-		who = known.Process.Service + ": " + known.Name
+		who = oneLine(known.Process.Service + ": " + known.Name)
 	}
 	if !h.Since.IsZero() {
 		who += " for " + age(now.Sub(h.Since.Add(-waiter.Ahead)))
@@ -234,7 +236,18 @@ func place(p report.Place) string {
 		}
 		text = strings.TrimSpace(text + " " + file + ":" + strconv.Itoa(p.Line))
 	}
-	return text
+	return oneLine(text)
+}
+
+// oneLine keeps names that anybody may have sent from forging lines of the log,
+// or speaking to the terminal.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }
 
 // age writes a duration to three digits or so.

@@ -76,6 +76,27 @@ func TestThePictureIsAsInItsGoldenFile(t *testing.T) {
 	require.Equal(t, string(want), got+"\n", "go test -run Picture -update rewrites it")
 }
 
+func TestANameCannotForgeALineOfTheLog(t *testing.T) {
+	const forged = "x\nERROR\x1b[31m all is lost"
+	task := &fleet.Task{
+		Task:    report.Task{ID: report.TaskID{Trace: [16]byte{1}}, Name: forged, State: taskspan.Blocked},
+		Process: report.Process{Service: forged, Instance: forged},
+	}
+	w := report.Wait{Kind: taskspan.WaitMutex, ResourceName: forged, Place: report.Place{Function: forged, File: forged}}
+	w.Holders = []report.Holder{{Task: task.ID, Place: w.Place}, {Task: report.TaskID{Trace: [16]byte{2}}}}
+	task.Waits = []*fleet.Wait{{Wait: w}}
+	other := *task
+	other.ID = report.TaskID{Trace: [16]byte{2}}
+	text, _ := picture{
+		tasks:     []*fleet.Task{task, &other},
+		processes: []fleet.Process{{Process: task.Process, Status: fleet.Lost, LastHeard: start}},
+		series:    []taskTotals{{service: forged}},
+	}.render(start)
+	require.NotContains(t, text, "\nERROR")
+	require.NotContains(t, text, "\x1b")
+	require.Contains(t, text, "ERROR")
+}
+
 func TestThePictureIsLoggedWhenSomethingIsBlockedOrHasChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.InfoLevel)

@@ -120,12 +120,14 @@ func (p *taskState) run(ctx context.Context) {
 		now = time.Now()
 		p.live.advance(now)
 		p.sendLost(ctx)
-		if !now.Before(cleanup) {
+		// A tick that comes a little early still counts.
+		due := now.Add(tick / 2)
+		if due.After(cleanup) {
 			p.ended.expire(now, p.cfg.TaskRetention)
 			p.warnFull()
 			cleanup = now.Add(p.cfg.CleanupInterval)
 		}
-		if p.cfg.LogInterval > 0 && !now.Before(picture) {
+		if p.cfg.LogInterval > 0 && due.After(picture) {
 			p.logPicture(&shown, now)
 			picture = now.Add(p.cfg.LogInterval)
 		}
