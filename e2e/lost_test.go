@@ -22,6 +22,13 @@ func TestKilledServiceLeavesLostTasks(t *testing.T) {
 		}
 		return nil
 	})
+	eventually(t, 30*time.Second, "blocked clerks in a heartbeat", func() error {
+		n, err := collector.sum(liveTasks, map[string]string{"state": "blocked"})
+		if err == nil && n < 4 {
+			err = fmt.Errorf("%v so far", n)
+		}
+		return err
+	})
 	if err := demo.cmd.Process.Signal(killed); err != nil {
 		t.Fatal(err)
 	}
@@ -31,8 +38,8 @@ func TestKilledServiceLeavesLostTasks(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if n < 2 {
-			return fmt.Errorf("%v of the clerks are lost", n)
+		if n != 4 {
+			return fmt.Errorf("%v of the 4 clerks are lost", n)
 		}
 		spans, err := os.ReadFile(collector.spans)
 		if err != nil {

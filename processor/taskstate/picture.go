@@ -1,6 +1,7 @@
 package taskstate
 
 import (
+	"encoding/hex"
 	"fmt"
 	"path"
 	"slices"
@@ -53,14 +54,17 @@ func (p picture) render(now time.Time) (text string, blocked bool) {
 	var sum totals
 	for _, t := range p.tasks {
 		byID[t.ID] = t
+		if !t.RemoteParent.IsZero() {
+			byID[t.RemoteParent] = t // who answers a remote call goes by the call's name, too
+		}
 	}
 	for _, s := range p.series {
 		sum.add(s.totals)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "live tasks: %s running, %s blocked", number(sum.running), number(sum.blocked))
-	p.services(&b)
 	groups := groupBlocked(p.tasks)
+	fmt.Fprintf(&b, "live tasks: %s running, %s blocked", number(sum.running), number(max(sum.blocked, waits(groups))))
+	p.services(&b)
 	for i, g := range groups {
 		if i == pictureGroups {
 			fmt.Fprintf(&b, "\n\n  ... and %d more places where tasks are blocked", len(groups)-i)
@@ -166,7 +170,25 @@ func groupBlocked(tasks []*fleet.Task) []*blockedGroup {
 			groups = append(groups, g)
 		}
 	}
+	// Who waits for somebody comes before who waits for something to happen: an idle
+	// worker is no trouble.
+	slices.SortStableFunc(groups, func(a, b *blockedGroup) int { return a.rank() - b.rank() })
 	return groups
+}
+
+func (g *blockedGroup) rank() int {
+	if len(g.wait.Holders) > 0 || g.wait.Kind == taskspan.WaitRemote || g.first.Live() == taskspan.Deadlocked {
+		return 0
+	}
+	return 1
+}
+
+// waits counts the waits in all groups.
+func waits(groups []*blockedGroup) (n int64) {
+	for _, g := range groups {
+		n += int64(g.count)
+	}
+	return n
 }
 
 func (g *blockedGroup) render(b *strings.Builder, byID map[report.TaskID]*fleet.Task, now time.Time) {
@@ -183,7 +205,11 @@ func (g *blockedGroup) render(b *strings.Builder, byID map[report.TaskID]*fleet.
 	if !w.Place.IsZero() {
 		fmt.Fprintf(b, "\n    at        %s", place(w.Place))
 	}
-	if len(w.Holders) == 0 {
+	switch {
+	case len(w.Holders) > 0 || w.Kind == taskspan.WaitSleep:
+	case w.Kind == taskspan.WaitRemote:
+		fmt.Fprintf(b, "\n    answered  by %s", answerer(w, byID))
+	default:
 		b.WriteString("\n    held by   nobody that is known")
 	}
 	for i, h := range w.Holders {
@@ -223,6 +249,28 @@ func holder(h report.Holder, waiter *fleet.Task, byID map[report.TaskID]*fleet.T
 		who += fmt.Sprintf("\n              which is %s itself, on %s %q", known.Live(), known.Waits[0].Kind, known.Waits[0].ResourceName)
 	}
 	return who
+}
+
+// answerer says who answers a remote call, if that is stuck itself and so known.
+func answerer(w *fleet.Wait, byID map[report.TaskID]*fleet.Task) string {
+	id, ok := remoteCall(w.ResourceID)
+	t := byID[id]
+	if !ok || t == nil || len(t.Waits) == 0 {
+		return "a task that is not stuck, or not known"
+	}
+	return fmt.Sprintf("%s\n              which is %s itself, on %s %q",
+		oneLine(t.Process.Service+": "+t.Name), t.Live(), t.Waits[0].Kind, t.Waits[0].ResourceName)
+}
+
+// remoteCall reads the client span that a resource is named for.
+func remoteCall(resource string) (id report.TaskID, ok bool) {
+	text, ok := strings.CutPrefix(resource, taskspan.ResourceSpan)
+	if !ok || len(text) != 2*(len(id.Trace)+len(id.Span))+1 {
+		return id, false
+	}
+	_, errTrace := hex.Decode(id.Trace[:], []byte(text[:2*len(id.Trace)]))
+	_, errSpan := hex.Decode(id.Span[:], []byte(text[2*len(id.Trace)+1:]))
+	return id, errTrace == nil && errSpan == nil
 }
 
 // place is written so that a terminal or an editor finds the line.

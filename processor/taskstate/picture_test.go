@@ -123,3 +123,17 @@ func TestThePictureIsLoggedWhenSomethingIsBlockedOrHasChanged(t *testing.T) {
 		require.NoError(t, p.Shutdown(context.Background()))
 	})
 }
+
+func TestThePictureSaysWhoAnswersARemoteCall(t *testing.T) {
+	now := time.Unix(1_767_225_600, 0).UTC()
+	call := report.TaskID{Trace: [16]byte{0xca}, Span: [8]byte{0x11}}
+	caller := &fleet.Task{Task: report.Task{ID: report.TaskID{Trace: [16]byte{1}, Span: [8]byte{1}}, Name: "pay"}, Process: report.Process{Service: "shop"}}
+	caller.Waits = []*fleet.Wait{{Wait: report.Wait{ID: 1, Kind: taskspan.WaitRemote, ResourceID: "span:" + call.String(), ResourceName: "bank", Since: now.Add(-time.Second)}}}
+	text, _ := picture{tasks: []*fleet.Task{caller}}.render(now)
+	require.Contains(t, text, "answered  by a task that is not stuck, or not known")
+
+	answers := &fleet.Task{Task: report.Task{ID: report.TaskID{Trace: [16]byte{1}, Span: [8]byte{2}}, Name: "book", RemoteParent: call}, Process: report.Process{Service: "bank"}}
+	answers.Waits = []*fleet.Wait{{Wait: report.Wait{ID: 2, Kind: taskspan.WaitMutex, ResourceID: "r1", ResourceName: "ledger", Since: now.Add(-time.Second)}}}
+	text, _ = picture{tasks: []*fleet.Task{caller, answers}}.render(now)
+	require.Contains(t, text, "answered  by bank: book\n              which is blocked itself, on mutex \"ledger\"")
+}

@@ -12,28 +12,57 @@ import (
 // An RWMutex is a [sync.RWMutex] that knows who holds it, readers too, and who waits
 // for it. The zero value is unlocked. As with sync.RWMutex a writer that waits keeps
 // new readers out, so a goroutine that takes the read lock twice can deadlock around
-// a writer; it must not be copied after first use.
+// a writer, and it must not be copied after first use.
+//
+// Readers make themselves known in a table instead of counting themselves in the
+// lock: an RLock and RUnlock alone cost a few nanoseconds more than those of
+// sync.RWMutex, and on several cores at once they cost less, because readers do not
+// share a cache line. The price is paid by a writer that comes after many readers:
+// it looks through the table, about a microsecond.
+//
+// (The method is that of D. Dice and A. Kogan, "BRAVO: Biased Locking for
+// Reader-Writer Locks", USENIX ATC 2019, with a writer that is woken instead of
+// polling, and slots that say who reads.)
 type RWMutex struct {
+	// rw is held by the writer, and by readers while passing is off.
 	rw    sync.RWMutex
 	owner ownerWord // the writer
 	taken uint64    // the place of its Lock
 
-	// Writers that have to wait queue here, so that the one that keeps the readers
-	// out is known.
+	// passing lets readers pass rw by. It is turned on by a reader that holds rw, and
+	// off by a writer that wants it.
+	passing atomic.Bool
+	// passed says that readers may have: a writer that gets rw looks for them. It is
+	// turned on before passing, and off by a writer that holds rw, has turned passing
+	// off and has then seen nobody in the table.
+	passed atomic.Bool
+	key    atomic.Uint64 // of the readers in the table; 0 until there is one
+	// quiet is how many readers still have to come until passing is turned on again.
+	// It is only about right: readers do not wait for each other to count.
+	quiet uint64
+
+	// untracked readers hold rw and found no slot.
+	untracked  atomic.Int64
+	handedOver atomic.Bool // a read lock was released by another goroutine than took it
+
+	// Writers that cannot have the lock at once queue. The first of them is pending: it
+	// shuts the gate to new readers, and tries again whenever somebody leaves.
 	queue   sync.Mutex
 	pending ownerWord
-
-	// readers are the goroutines that read, each in a slot of its own; those that
-	// found none are counted.
-	readers    [readerSlots]readerSlot
-	uncounted  atomic.Int32
-	handedOver atomic.Bool // a read lock was released by another goroutine
+	gate    atomic.Pointer[gate]
 	named
 }
 
-const readerSlots = 8
+// gate keeps new readers out while a writer is pending.
+type gate struct {
+	opened chan struct{} // closed when the writer has the lock, or has given up
+	left   chan struct{} // wakes the writer; room for one, so that nobody waits to send
+}
 
-type readerSlot struct{ word uint64 }
+// readersPerWriter is how many readers have to come after a writer before readers
+// pass rw by again: enough that what the next writer pays for looking through the
+// table is little for each of them.
+const readersPerWriter = 256
 
 // NewRWMutex returns a mutex with a name; see [NewMutex].
 func NewRWMutex(name string) *RWMutex {
@@ -48,113 +77,276 @@ func (m *RWMutex) SetName(name string) { m.setName(name) }
 
 // RLock locks m for reading.
 func (m *RWMutex) RLock() {
-	if !m.rw.TryRLock() {
-		w := beginWait(nil, taskspan.WaitRWMutexRead, (*readSide)(m))
-		m.rw.RLock()
-		endWait(w)
+	g := goid.Get()
+	if !m.pass(g) {
+		if m.gate.Load() != nil || !m.rw.TryRLock() {
+			_ = m.waitToRead(nil)
+		}
+		m.enter(g)
 	}
-	m.enter(goid.Get())
 }
 
 // TryRLock tries to lock m for reading and reports whether it succeeded.
 func (m *RWMutex) TryRLock() bool {
-	if !m.rw.TryRLock() {
+	g := goid.Get()
+	if m.pass(g) {
+		return true
+	}
+	if m.gate.Load() != nil || !m.rw.TryRLock() {
 		return false
 	}
-	m.enter(goid.Get())
+	m.enter(g)
 	return true
 }
 
 // RLockContext locks m for reading for the task of ctx, unless ctx is done first;
 // see [Mutex.LockContext].
 func (m *RWMutex) RLockContext(ctx context.Context) error {
-	if !m.rw.TryRLock() {
-		w := beginWait(ctx, taskspan.WaitRWMutexRead, (*readSide)(m))
-		err := lockOrDone(ctx, m.rw.RLocker())
-		endWait(w)
-		if err != nil {
+	g := holderOf(ctx)
+	if m.pass(g) {
+		return nil
+	}
+	if m.gate.Load() != nil || !m.rw.TryRLock() {
+		if err := m.waitToRead(ctx); err != nil {
 			return err
 		}
 	}
-	m.enter(holderOf(ctx))
+	m.enter(g)
 	return nil
 }
 
-// RUnlock undoes one RLock.
+// waitToRead takes rw for reading. It waits for at most one pending writer: the next
+// one finds this reader in front of it.
+//
+//go:noinline
+func (m *RWMutex) waitToRead(ctx context.Context) error {
+	w := beginWait(ctx, taskspan.WaitRWMutexRead, (*readSide)(m))
+	defer endWait(w)
+	var done <-chan struct{}
+	if ctx != nil {
+		done = ctx.Done()
+	}
+	if gate := m.gate.Load(); gate != nil {
+		select {
+		case <-gate.opened:
+		case <-done:
+			return ctx.Err()
+		}
+	}
+	if done == nil {
+		m.rw.RLock()
+		return nil
+	}
+	return lockOrDone(ctx, m.rw.RLocker())
+}
+
+// pass takes the read lock past rw.
+//
+// The order makes it safe: a reader takes its slot and then looks whether passing is
+// still on; a writer turns passing off and then looks at the slots. Atomics are
+// sequentially consistent, so one of the two sees the other.
+func (m *RWMutex) pass(goroutine uint64) bool {
+	if !m.passing.Load() || goroutine == 0 {
+		return false
+	}
+	slot := bucketOf(goroutine).enter(readerKey(m.key.Load()))
+	if slot == nil {
+		return false
+	}
+	if !m.passing.Load() {
+		slot.key.Store(0)
+		m.left() // a writer may have seen this one
+		return false
+	}
+	slot.reader.acquire(goroutine)
+	return true
+}
+
+// left wakes the pending writer, if there is one, after somebody has left.
+//
+// No wake-up is lost: a writer shuts the gate and then looks whether it can have the
+// lock; whoever it still sees there leaves later, and finds the gate.
+func (m *RWMutex) left() {
+	if g := m.gate.Load(); g != nil {
+		select {
+		case g.left <- struct{}{}:
+		default: // it has been woken and will look again
+		}
+	}
+}
+
+// enter notes a reader that holds rw.
+func (m *RWMutex) enter(goroutine uint64) {
+	key := m.readerKey()
+	var slot *readerSlot
+	if goroutine != 0 {
+		slot = bucketOf(goroutine).enter(key.counted())
+	}
+	if slot == nil {
+		m.untracked.Add(1)
+		return
+	}
+	slot.reader.acquire(goroutine)
+	// While we hold rw there is no writer, so passing may be turned on.
+	if quiet := loadRelaxed(&m.quiet); quiet > 0 {
+		storeRelaxed(&m.quiet, quiet-1)
+	} else if !m.passing.Load() {
+		m.passed.Store(true)
+		m.passing.Store(true)
+	}
+}
+
+// readerKey returns the key of the lock, made by the first reader.
+func (m *RWMutex) readerKey() readerKey {
+	if k := m.key.Load(); k != 0 {
+		return readerKey(k)
+	}
+	m.key.CompareAndSwap(0, uint64(newReaderKey()))
+	return readerKey(m.key.Load())
+}
+
+// RUnlock undoes one RLock. As with sync.RWMutex it is a fatal error if m is not
+// locked for reading.
 func (m *RWMutex) RUnlock() {
-	m.leave(goid.Get())
-	m.rw.RUnlock()
+	g, key := goid.Get(), readerKey(m.key.Load())
+	switch bucketOf(g).leave(key, g) {
+	case key:
+		m.left()
+	case key.counted():
+		m.rw.RUnlock()
+		m.left()
+	default:
+		m.leaveForAnother(key)
+	}
+}
+
+// leaveForAnother releases a read lock that the goroutine has no slot for: one that
+// found none, or one that another goroutine has taken.
+func (m *RWMutex) leaveForAnother(key readerKey) {
+	for {
+		n := m.untracked.Load()
+		if n == 0 {
+			break
+		}
+		if m.untracked.CompareAndSwap(n, n-1) {
+			m.rw.RUnlock()
+			m.left()
+			return
+		}
+	}
+	// From here on a slot may name a goroutine whose lock somebody else has released.
+	m.handedOver.Store(true)
+	if key == 0 || leaveAny(key) != key {
+		m.rw.RUnlock()
+	}
+	m.left()
 }
 
 // Lock locks m for writing.
 //
 //go:noinline
 func (m *RWMutex) Lock() {
-	if !m.rw.TryLock() {
-		w := beginWait(nil, taskspan.WaitRWMutexWrite, (*writeSide)(m))
-		m.queue.Lock()
-		m.pending.acquire(goid.Get())
-		m.rw.Lock()
-		m.pending.release()
-		m.queue.Unlock()
-		endWait(w)
+	g, place := goid.GetWithPC()
+	if m.gate.Load() != nil || !m.tryLock() {
+		_ = m.waitToWrite(nil, g)
 	}
-	m.own(goid.GetWithPC())
+	m.own(g, place)
 }
 
 // TryLock tries to lock m for writing and reports whether it succeeded.
 //
 //go:noinline
 func (m *RWMutex) TryLock() bool {
-	if !m.rw.TryLock() {
+	g, place := goid.GetWithPC()
+	if !m.tryLock() {
 		return false
 	}
-	m.own(goid.GetWithPC())
+	m.own(g, place)
 	return true
 }
 
-// LockContext locks m for writing for the task of ctx, unless ctx is done first; see
-// [Mutex.LockContext]. While it waits it keeps new readers out, also for a moment
-// after it has given up.
+// LockContext locks m for writing for the task of ctx, unless ctx is done first.
 //
 //go:noinline
 func (m *RWMutex) LockContext(ctx context.Context) error {
-	if !m.rw.TryLock() {
-		w := beginWait(ctx, taskspan.WaitRWMutexWrite, (*writeSide)(m))
-		err := lockOrDone(ctx, pendingWriter{m, holderOf(ctx)})
-		endWait(w)
-		if err != nil {
-			return err
-		}
-	}
 	g, place := goid.GetWithPC()
 	if g == 0 {
 		g = holderOf(ctx)
+	}
+	if m.gate.Load() != nil || !m.tryLock() {
+		if err := m.waitToWrite(ctx, g); err != nil {
+			return err
+		}
 	}
 	m.own(g, place)
 	return nil
 }
 
-// pendingWriter locks for writing on behalf of a goroutine.
-type pendingWriter struct {
-	m         *RWMutex
-	goroutine uint64
+// tryLock takes rw for writing if no reader is there, neither in rw nor in the table.
+func (m *RWMutex) tryLock() bool {
+	if !m.rw.TryLock() {
+		return false
+	}
+	if !m.passed.Load() {
+		return true
+	}
+	// Readers have passed by, and more do until passing is off.
+	m.stopPassing()
+	if anyReader(readerKey(m.key.Load())) {
+		m.rw.Unlock()
+		return false
+	}
+	m.passed.Store(false)
+	return true
 }
 
-func (p pendingWriter) Lock() {
-	p.m.queue.Lock()
-	p.m.pending.acquire(p.goroutine)
-	p.m.rw.Lock()
-	p.m.pending.release()
-	p.m.queue.Unlock()
+func (m *RWMutex) stopPassing() {
+	storeRelaxed(&m.quiet, readersPerWriter)
+	m.passing.Store(false)
 }
 
-func (p pendingWriter) Unlock() { p.m.rw.Unlock() }
+// waitToWrite takes the lock for writing when all who are in front of this writer
+// have left.
+//
+//go:noinline
+func (m *RWMutex) waitToWrite(ctx context.Context, goroutine uint64) error {
+	w := beginWait(ctx, taskspan.WaitRWMutexWrite, (*writeSide)(m))
+	defer endWait(w)
+	var done <-chan struct{}
+	if ctx != nil {
+		done = ctx.Done()
+	}
+	if done == nil {
+		m.queue.Lock()
+	} else if err := lockOrDone(ctx, &m.queue); err != nil {
+		return err
+	}
+	defer m.queue.Unlock()
+	m.pending.acquire(goroutine)
+	defer m.pending.release()
+	shut := &gate{opened: make(chan struct{}), left: make(chan struct{}, 1)}
+	m.gate.Store(shut)
+	defer func() {
+		m.gate.Store(nil)
+		close(shut.opened)
+	}()
+	m.stopPassing()
+	for !m.tryLock() {
+		select {
+		case <-shut.left:
+		case <-done:
+			return ctx.Err()
+		}
+	}
+	return nil
+}
 
-// Unlock unlocks m for writing.
+// Unlock unlocks m for writing. As with sync.RWMutex it is a fatal error if m is not
+// locked for writing.
 func (m *RWMutex) Unlock() {
 	m.owner.release()
 	m.rw.Unlock()
+	m.left()
 }
 
 // RLocker returns a [sync.Locker] whose methods are RLock and RUnlock.
@@ -170,37 +362,6 @@ func (m *RWMutex) own(goroutine uint64, place uintptr) {
 	m.owner.acquire(goroutine)
 }
 
-// enter notes a reader, which has the lock.
-func (m *RWMutex) enter(goroutine uint64) {
-	for i := range uint64(readerSlots) {
-		slot := &m.readers[(goroutine+i)%readerSlots].word
-		v := atomic.LoadUint64(slot)
-		if v>>generationBits == 0 && goroutine != 0 &&
-			atomic.CompareAndSwapUint64(slot, v, goroutine<<generationBits|(v+1)&generationMask) {
-			return
-		}
-	}
-	m.uncounted.Add(1)
-}
-
-// leave forgets a reader, which still has the lock.
-func (m *RWMutex) leave(goroutine uint64) {
-	for i := range uint64(readerSlots) {
-		slot := &m.readers[(goroutine+i)%readerSlots].word
-		if v := atomic.LoadUint64(slot); v>>generationBits == goroutine && goroutine != 0 {
-			storeRelaxed(slot, v&generationMask)
-			return
-		}
-	}
-	if m.uncounted.Add(-1) >= 0 {
-		return
-	}
-	// Not this goroutine's, and nobody's who was not counted: it releases what
-	// another has taken, whose slot stays taken.
-	m.uncounted.Add(1)
-	m.handedOver.Store(true)
-}
-
 // readSide and writeSide are what readers and writers wait for.
 type (
 	readSide  RWMutex
@@ -212,33 +373,32 @@ func (s *writeSide) identify(kind taskspan.Kind, stack []uintptr) { s.named.iden
 func (s *readSide) identity() (id, name string)                   { return s.named.identity() }
 func (s *writeSide) identity() (id, name string)                  { return s.named.identity() }
 
-// holders of the read lock are the writer, or the one that waits and keeps readers
-// out.
+// holders of the read lock are the writer, or the pending one, who keeps readers out.
 func (s *readSide) holders(_ *waitView, set *holderSet) {
 	if addOwner(set, &s.owner, &s.taken); len(set.list) == 0 {
 		addOwner(set, &s.pending, new(uint64))
 	}
 }
 
-// holders of the write lock are the writer; or, for others than the first that
-// waits, that one; or all readers.
+// holders of the write lock are the writer; or, for others than the pending one,
+// that one; or all readers.
 func (s *writeSide) holders(w *waitView, set *holderSet) {
 	if addOwner(set, &s.owner, &s.taken); len(set.list) > 0 {
 		return
 	}
-	switch g, generation := s.pending.load(); g {
+	switch first, generation := s.pending.load(); first {
 	case 0:
 		return // about to queue
 	case w.goroutine:
 	default:
-		set.add(holder{goroutine: g, generation: generation})
+		set.add(holder{goroutine: first, generation: generation})
 		set.complete = true
 		return
 	}
-	for i := range s.readers {
-		if v := atomic.LoadUint64(&s.readers[i].word); v>>generationBits != 0 {
-			set.add(holder{goroutine: v >> generationBits, generation: v & generationMask})
-		}
+	key := readerKey(s.key.Load())
+	if key == 0 {
+		return
 	}
-	set.complete = len(set.list) > 0 && s.uncounted.Load() == 0 && !s.handedOver.Load()
+	all := addReaders(set, key)
+	set.complete = all && len(set.list) > 0 && s.untracked.Load() == 0 && !s.handedOver.Load()
 }
