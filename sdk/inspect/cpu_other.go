@@ -1,4 +1,4 @@
-//go:build !linux
+//go:build !unix && !windows
 
 package inspect
 
@@ -7,9 +7,3 @@ import "time"
 // processCPU is not known here, so the overhead shows as 0 and an adaptive sampler
 // stays at its highest rate.
 func processCPU() time.Duration { return 0 }
-
-// threadCPU measures the time that passes.
-func threadCPU() (stop func() time.Duration) {
-	start := now()
-	return func() time.Duration { return now().sub(start) }
-}

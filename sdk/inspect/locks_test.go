@@ -18,8 +18,8 @@ func watched(t *testing.T) {
 
 func goidOfTest() uint64 { return goid.Get() }
 
-// holdersOf waits until a goroutine waits for somebody and returns for whom.
-func holdersOf(t *testing.T, goroutine uint64) holderSet {
+// lockHolders waits until a goroutine waits for somebody and returns for whom.
+func lockHolders(t *testing.T, goroutine uint64) holderSet {
 	t.Helper()
 	for {
 		if w, ok := waitOf(goroutine); ok {

@@ -182,6 +182,7 @@ func TestRemoteParentThroughLocalSpans(t *testing.T) {
 		if apart.remote.valid() {
 			t.Errorf("a task of its own answers %v", apart.remote)
 		}
+		apart.End(nil)
 		inner.End(nil)
 		task.End(nil)
 		local.End()

@@ -157,7 +157,7 @@ func TestRWMutexHolders(t *testing.T) {
 			m.Lock()
 			m.Unlock()
 		})
-		set := holdersOf(t, <-writer)
+		set := lockHolders(t, <-writer)
 		if !set.complete || set.need != 0 || !sameGoroutines(set, readers) {
 			t.Errorf("holders are %+v, want the readers %v", set, readers)
 		}
@@ -174,7 +174,7 @@ func TestRWMutexHolders(t *testing.T) {
 			m.RLock()
 			m.RUnlock()
 		})
-		set := holdersOf(t, <-reader)
+		set := lockHolders(t, <-reader)
 		if !set.complete || !sameGoroutines(set, []uint64{goidOfTest()}) || placeOf(set.list[0].place).function == "" {
 			t.Errorf("holders are %+v, want this goroutine and its place", set)
 		}
@@ -205,13 +205,13 @@ func TestRWMutexHolders(t *testing.T) {
 			m.Unlock()
 		})
 		w := <-writer
-		holdersOf(t, w) // it waits
+		lockHolders(t, w) // it waits
 		close(again)
 		r := <-reader
-		if set := holdersOf(t, r); !set.complete || !sameGoroutines(set, []uint64{w}) {
+		if set := lockHolders(t, r); !set.complete || !sameGoroutines(set, []uint64{w}) {
 			t.Errorf("the reader's holders are %+v, want the writer %d", set, w)
 		}
-		if set := holdersOf(t, w); !set.complete || !sameGoroutines(set, []uint64{r}) {
+		if set := lockHolders(t, w); !set.complete || !sameGoroutines(set, []uint64{r}) {
 			t.Errorf("the writer's holders are %+v, want the reader %d", set, r)
 		}
 		cancel()
@@ -229,12 +229,12 @@ func TestRWMutexHolders(t *testing.T) {
 				m.Unlock()
 			})
 			if c == first {
-				holdersOf(t, <-first)
+				lockHolders(t, <-first)
 			}
 		}
 		g := <-second
 		// It waits for whichever is ahead of it, and that is not the reader.
-		set := holdersOf(t, g)
+		set := lockHolders(t, g)
 		if !set.complete || sameGoroutines(set, []uint64{goidOfTest()}) || len(set.list) != 1 {
 			t.Errorf("holders are %+v, want the first writer", set)
 		}
@@ -255,7 +255,7 @@ func TestRWMutexHolders(t *testing.T) {
 			m.Lock()
 			m.Unlock()
 		})
-		if set := holdersOf(t, <-writer); set.complete {
+		if set := lockHolders(t, <-writer); set.complete {
 			t.Errorf("holders are complete after a hand-over: %+v", set)
 		}
 		m.RUnlock()

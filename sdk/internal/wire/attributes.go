@@ -25,10 +25,14 @@ func (a *attributes) str(key, v string) {
 }
 
 func strValue(v string) *commonpb.AnyValue {
-	if !utf8.ValidString(v) {
-		v = strings.ToValidUTF8(v, "\uFFFD")
+	return &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: valid(v)}}
+}
+
+func valid(v string) string {
+	if utf8.ValidString(v) {
+		return v
 	}
-	return &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: v}}
+	return strings.ToValidUTF8(v, "\uFFFD")
 }
 
 func intValue(v int64) *commonpb.AnyValue {

@@ -119,7 +119,7 @@ func (t *Task) Encode() *tracepb.Span {
 func span(t *Task, name string, start int64, a attributes) *tracepb.Span {
 	return &tracepb.Span{
 		TraceId: t.Trace[:], SpanId: t.SpanID[:], ParentSpanId: t.Span[:],
-		Name: name, Kind: tracepb.Span_SPAN_KIND_INTERNAL,
+		Name: valid(name), Kind: tracepb.Span_SPAN_KIND_INTERNAL,
 		StartTimeUnixNano: uint64(start), EndTimeUnixNano: end(start, t.Observed),
 		Attributes: a, Status: new(tracepb.Status),
 	}

@@ -2,12 +2,8 @@ package inspect
 
 import (
 	"runtime"
-	"syscall"
 	"time"
 )
-
-// processCPU is the CPU time of the process so far.
-func processCPU() time.Duration { return cpuOf(syscall.RUSAGE_SELF) }
 
 // threadCPU measures the CPU time of the running goroutine until stop is called,
 // by keeping it on its thread.
@@ -20,12 +16,4 @@ func threadCPU() (stop func() time.Duration) {
 		runtime.UnlockOSThread()
 		return d
 	}
-}
-
-func cpuOf(who int) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(who, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -1,0 +1,83 @@
+// Package inspect shows what the goroutines of a service are doing while they do it:
+// which tasks run, which are blocked, on what, for how long, who holds it, and where
+// in the code. It tells a collector by ordinary OpenTelemetry spans.
+//
+//	ins, err := inspect.Start(ctx, inspect.WithServiceName("shop"))
+//	if err != nil {
+//		return err
+//	}
+//	defer ins.Shutdown(ctx)
+//
+//	ctx, task := inspect.Begin(ctx, "checkout")
+//	defer task.EndWith(&err)
+//
+// A task is a unit of concurrent work, and a span. [Begin] begins one on the running
+// goroutine, [Go] on a goroutine of its own, [Group] and [WaitGroup] several. Waits
+// are seen where they happen: [Mutex], [RWMutex], [Semaphore], [Cond], [Chan],
+// [Select], [Flight] and [Sleep] take the place of what they are called after, [Wait]
+// and [External] are for everything else, and client spans of instrumentation
+// libraries are waits by themselves. Package inspecthttp does both ends of net/http.
+//
+// A wait that lasts for more than a second is reported at once, with those who could
+// end it, whatever the sampling rate; heartbeats carry exact counts of tasks. What
+// all this costs is proportional to what is stuck: a lock that is free costs a few
+// nanoseconds more than one of package sync, and no clock, allocation or lock of ours
+// is in its way. A collector that is slow, dead or absent costs memory up to a bound,
+// and never time.
+//
+// # Configuration
+//
+// Without any, Start sends to localhost:4317. Where several places set one thing, the
+// first of these counts:
+//
+//  1. options of [Start]
+//  2. ASYNC_INSPECT_* environment variables
+//  3. OTEL_* environment variables
+//  4. the defaults of the [Mode]
+//
+// So what the code leaves open, the operator decides, and a mode is never more than a
+// set of defaults. Off is an exception: if either of its variables says so, the SDK is
+// off, whatever the code says. Start then returns an Inspector that does nothing.
+//
+//	ASYNC_INSPECT_ENABLED        false turns the SDK off
+//	ASYNC_INSPECT_MODE           development (the default), analysis or production
+//	ASYNC_INSPECT_SAMPLING       share of traces to record, 0 to 1
+//	ASYNC_INSPECT_MAX_TASKS      live tasks that are listed, 10000
+//	ASYNC_INSPECT_MAX_EVENTS     inspection points that are kept, 100000
+//	ASYNC_INSPECT_OTLP_ENDPOINT  host:port or URL; before OTEL_EXPORTER_OTLP_ENDPOINT
+//
+//	OTEL_SDK_DISABLED                          true turns the SDK off
+//	OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES
+//	OTEL_EXPORTER_OTLP_*, _TRACES_*            ENDPOINT, PROTOCOL (grpc, http/protobuf), HEADERS, INSECURE,
+//	                                           CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY, COMPRESSION, TIMEOUT
+//	OTEL_TRACES_EXPORTER                       otlp, or none: nothing is sent
+//	OTEL_TRACES_SAMPLER, _ARG                  always_on, always_off, traceidratio, parentbased_*
+//	OTEL_BSP_*, OTEL_SPAN_*_LIMIT              as in the OpenTelemetry SDK
+//
+// A value that cannot be used is an error of Start, which names the variable and says
+// what can be. OpenTelemetry would warn and go on; a service whose telemetry goes
+// nowhere is better found at its start than in its next incident.
+//
+//	                 sampling  stacks of waits  allocations
+//	Development      1         yes              yes
+//	Analysis         0.1       yes              no
+//	Production       0.01      no               no
+//
+// # Sampling
+//
+// Sampling decides about the spans of tasks and waits, and about nothing else. A rate
+// is consistent probability sampling: services with one rate keep the same traces,
+// and the rate travels in the tracestate (ot=th), so that counts can be made whole
+// again. [WithAdaptiveSampler] steers the rate by what the SDK costs, [WithSampler]
+// decides by the name of the task, [WithOTelSampler] takes any sampler of
+// OpenTelemetry. Spans follow their parents.
+//
+// # Allocations
+//
+// The Go runtime counts allocations of the process and not of goroutines. With
+// [WithTrackAllocations] a sampled task carries what the whole process allocated while
+// it ran: its own if nothing else ran, an upper bound otherwise, and never a part of
+// what others are responsible for. Small objects count when their block is full, so
+// the numbers of short tasks are coarse. To attribute allocations exactly take a heap
+// profile.
+package inspect

@@ -1,0 +1,416 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/pprof"
+	"strings"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// countsOf are the counts of one name.
+func countsOf(ins *Inspector, name string) taskspan.NameCounts {
+	return ins.names.entry(name).counts.sum()
+}
+
+func TestHowATaskEnds(t *testing.T) {
+	deadline, cancel := context.WithDeadline(context.Background(), time.Unix(0, 0))
+	defer cancel()
+	for _, test := range []struct {
+		name      string
+		end       func(*Task)
+		state     taskspan.State
+		errorType string
+	}{
+		{"nil", func(t *Task) { t.End(nil) }, taskspan.Completed, ""},
+		{"error", func(t *Task) { t.End(errors.New("no")) }, taskspan.Failed, "*errors.errorString"},
+		{"canceled", func(t *Task) { t.End(context.Canceled) }, taskspan.Cancelled, ""},
+		{"wrapped canceled", func(t *Task) { t.End(fmt.Errorf("stop: %w", context.Canceled)) }, taskspan.Cancelled, ""},
+		{"deadline", func(t *Task) { t.End(deadline.Err()) }, taskspan.Failed, "context.deadlineExceededError"},
+		{"EndWith nil pointer", func(t *Task) { t.EndWith(nil) }, taskspan.Completed, ""},
+		{"EndWith no error", func(t *Task) { var err error; t.EndWith(&err) }, taskspan.Completed, ""},
+		{"EndWith error", func(t *Task) { err := errors.New("no"); t.EndWith(&err) }, taskspan.Failed, "*errors.errorString"},
+		{"EndPanic", func(t *Task) { t.EndPanic("boom") }, taskspan.Failed, "panic"},
+		{"twice", func(t *Task) { t.End(nil); t.End(errors.New("late")) }, taskspan.Completed, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ins, exporter := newSeen(t)
+			_, task := ins.Begin(t.Context(), "work")
+			if n := countsOf(ins, "work"); n.Started != 1 || n.Running != 1 {
+				t.Errorf("while it runs: %+v", n)
+			}
+			test.end(task)
+
+			want := taskspan.NameCounts{Started: 1}
+			switch test.state {
+			case taskspan.Completed:
+				want.Completed = 1
+			case taskspan.Failed:
+				want.Failed = 1
+			case taskspan.Cancelled:
+				want.Cancelled = 1
+			}
+			if n := countsOf(ins, "work"); n != want {
+				t.Errorf("counts %+v, want %+v", n, want)
+			}
+			if ins.live.Load() != 0 {
+				t.Errorf("%d live tasks", ins.live.Load())
+			}
+			spans := exported(t, ins, exporter)
+			if len(spans) != 1 {
+				t.Fatalf("%d spans", len(spans))
+			}
+			s := spans[0]
+			if got := attributeOf(s, taskspan.TaskState).AsString(); got != string(test.state) {
+				t.Errorf("the span's state is %q", got)
+			}
+			if got := attributeOf(s, taskspan.ErrorType).AsString(); got != test.errorType {
+				t.Errorf("the span's error type is %q", got)
+			}
+			if failed := test.state == taskspan.Failed; (s.Status.Code == codes.Error) != failed || (len(s.Events) == 1) != failed {
+				t.Errorf("the span's status is %v, its events %v", s.Status, s.Events)
+			}
+		})
+	}
+}
+
+// A panic is recorded on the task and goes on.
+func TestPanicGoesOn(t *testing.T) {
+	for name, work := range map[string]func(*Task){
+		"End":     func(task *Task) { defer task.End(nil); panic("boom") },
+		"EndWith": func(task *Task) { var err error; defer task.EndWith(&err); panic("boom") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ins, exporter := newSeen(t)
+			_, task := ins.Begin(t.Context(), "work")
+			func() {
+				defer func() {
+					if r := recover(); r != "boom" {
+						t.Errorf("the panic arrives as %v", r)
+					}
+				}()
+				work(task)
+			}()
+			s := exported(t, ins, exporter)[0]
+			if s.Status.Code != codes.Error || !strings.Contains(s.Status.Description, "boom") ||
+				attributeOf(s, taskspan.ErrorType).AsString() != "panic" {
+				t.Errorf("status %v, attributes %v", s.Status, s.Attributes)
+			}
+			if n := countsOf(ins, "work"); n.Failed != 1 {
+				t.Errorf("counts %+v", n)
+			}
+		})
+	}
+}
+
+func TestNilTaskDoesNothing(t *testing.T) {
+	var task *Task
+	err := errors.New("no")
+	task.End(err)
+	task.EndWith(&err)
+	task.EndPanic("boom")
+	task.Point("x")
+	if task.Name() != "" || task.SpanContext().IsValid() {
+		t.Error("a nil task is somebody")
+	}
+}
+
+func TestTaskSpan(t *testing.T) {
+	ins, exporter := newSeen(t)
+	ctx, outer := ins.Begin(t.Context(), "outer")
+	_, inner := ins.Begin(ctx, "inner", WithAttributes(attribute.String("tenant", "a")), WithSpanKind(trace.SpanKindConsumer))
+	inner.blocked(thing{id: "r1", name: "stock"}, 3*time.Second)
+	inner.blocked(thing{id: "r2", name: "till"}, time.Second)
+	trace.SpanFromContext(&inner.ctx).SetAttributes(attribute.Int("items", 2))
+	inner.End(nil)
+	outer.End(nil)
+
+	s := exported(t, ins, exporter)[0]
+	if s.Name != "inner" || s.SpanKind != trace.SpanKindConsumer || s.Parent.SpanID() != outer.SpanContext().SpanID() ||
+		!s.SpanContext.Equal(inner.SpanContext()) || s.InstrumentationScope.Name != ScopeName {
+		t.Errorf("the span is %+v", s)
+	}
+	for key, want := range map[string]any{
+		"tenant": "a", "items": int64(2),
+		"async_inspect.task.state":                 "completed",
+		"async_inspect.task.blocked_ns":            int64(4e9),
+		"async_inspect.task.waits":                 int64(2),
+		"async_inspect.task.longest_wait_ns":       int64(3e9),
+		"async_inspect.task.longest_wait_resource": "stock",
+		"code.function.name":                       packageOfTests + ".TestTaskSpan",
+	} {
+		if got := attributeOf(s, key).AsInterface(); got != want {
+			t.Errorf("%s is %v, want %v", key, got, want)
+		}
+	}
+	if got := attributeOf(s, "code.file.path").AsString(); !strings.HasSuffix(got, "/task_test.go") {
+		t.Errorf("it was begun in %q", got)
+	}
+	if got := uint64(attributeOf(s, "thread.id").AsInt64()); goid.Supported() && got != goid.Get() {
+		t.Errorf("it ran on goroutine %d", got)
+	}
+	seen := map[attribute.Key]bool{}
+	for _, a := range s.Attributes {
+		if seen[a.Key] {
+			t.Errorf("%s is there twice", a.Key)
+		}
+		seen[a.Key] = true
+	}
+}
+
+const packageOfTests = "github.com/asyncinspect/asyncinspect/sdk/inspect"
+
+// The processors of a provider of our own see the span as it was made, the exporter
+// sees what the SDK adds, also if many tasks end side by side.
+func TestTaskSpansThatEndSideBySide(t *testing.T) {
+	ins, exporter := newSeen(t)
+	const tasks, goroutines = 200, 16
+	done := make(chan struct{})
+	for range goroutines {
+		go func() {
+			for range tasks {
+				_, task := ins.Begin(context.Background(), "x")
+				task.End(nil)
+			}
+			done <- struct{}{}
+		}()
+	}
+	for range goroutines {
+		<-done
+	}
+	n := 0
+	for _, s := range exported(t, ins, exporter) {
+		n++
+		if attributeOf(s, taskspan.TaskState).AsString() != "completed" || attributeOf(s, taskspan.ThreadID).AsInt64() == 0 {
+			t.Fatalf("a span has the attributes %v", s.Attributes)
+		}
+	}
+	if lost := int(ins.drops[dropSpanExport].Load()); n+lost != tasks*goroutines {
+		t.Errorf("%d spans and %d drops of %d", n, lost, tasks*goroutines)
+	}
+	for i := range table {
+		if table[i].ending.Load() != nil {
+			t.Error("a task is ending for ever")
+		}
+	}
+}
+
+func TestNewRoot(t *testing.T) {
+	ins, exporter := newSeen(t)
+	ctx, outer := ins.Begin(t.Context(), "outer")
+	in, task := ins.Begin(ctx, "apart", WithNewRoot())
+	if task.SpanContext().TraceID() == outer.SpanContext().TraceID() || task.parent.IsValid() {
+		t.Errorf("the task is %v below %v", task.SpanContext(), task.parent)
+	}
+	_, child := ins.Begin(in, "child")
+	if child.SpanContext().TraceID() != task.SpanContext().TraceID() || child.parent != task.SpanContext().SpanID() {
+		t.Errorf("its child is %v below %v", child.SpanContext(), child.parent)
+	}
+	child.End(nil)
+	task.End(nil)
+	s := exported(t, ins, exporter)[1]
+	if s.Parent.IsValid() || len(s.Links) != 1 || s.Links[0].SpanContext.SpanID() != outer.SpanContext().SpanID() {
+		t.Errorf("parent %v, links %v", s.Parent, s.Links)
+	}
+	if !s.SpanContext.Equal(task.SpanContext()) {
+		t.Errorf("the span is %v, the task %v", s.SpanContext, task.SpanContext())
+	}
+	outer.End(nil)
+}
+
+// Who has no context finds the innermost open task of the goroutine, in whatever order
+// tasks end.
+func TestCurrentTask(t *testing.T) {
+	if !goid.Supported() {
+		t.Skip("goroutines cannot be told apart here")
+	}
+	ins, _ := newSeen(t)
+	current := func(want *Task) {
+		t.Helper()
+		if got := currentTask(); got != want {
+			t.Errorf("the current task is %q, want %q", got.Name(), want.Name())
+		}
+	}
+	current(nil)
+	ctx, a := ins.Begin(t.Context(), "a")
+	ctx, b := ins.Begin(ctx, "b")
+	_, c := ins.Begin(ctx, "c")
+	current(c)
+	b.End(nil)
+	current(c)
+	c.End(nil)
+	current(a) // b has ended before
+	_, d := ins.Begin(ctx, "d")
+	current(d)
+	a.End(nil)
+	d.End(nil)
+	current(nil)
+
+	_, e := ins.Begin(t.Context(), "e")
+	done := make(chan struct{})
+	go func() { // a task may end on another goroutine
+		defer close(done)
+		current(nil)
+		e.End(nil)
+	}()
+	<-done
+	current(nil)
+	for i := range table {
+		for task := table[i].tasks.front; task != nil; task = task.next {
+			t.Errorf("%q is left in the table", task.Name())
+		}
+		if n := len(table[i].current); n != 0 {
+			t.Errorf("%d goroutines are left in the table", n)
+		}
+	}
+}
+
+// Above max_tasks tasks are counted exactly and work, but they are not listed.
+func TestMaxTasks(t *testing.T) {
+	ins, exporter := newSeen(t, WithMaxTasks(2))
+	var tasks []*Task
+	for range 5 {
+		ctx, task := ins.Begin(t.Context(), "x")
+		if TaskFromContext(ctx) != task {
+			t.Fatal("the context does not carry the task")
+		}
+		tasks = append(tasks, task)
+	}
+	if tasks[1].tracked == false || tasks[2].tracked {
+		t.Error("the wrong ones are listed")
+	}
+	if n := countsOf(ins, "x"); n.Running != 5 || ins.drops[dropMaxTasks].Load() != 3 {
+		t.Errorf("counts %+v, %d drops", n, ins.drops[dropMaxTasks].Load())
+	}
+	for _, task := range tasks {
+		task.End(nil)
+	}
+	if n := countsOf(ins, "x"); n.Completed != 5 || ins.live.Load() != 0 {
+		t.Errorf("counts %+v, %d live", n, ins.live.Load())
+	}
+	if n := len(exported(t, ins, exporter)); n != 5 {
+		t.Errorf("%d spans", n)
+	}
+	_, task := ins.Begin(t.Context(), "x")
+	if !task.tracked {
+		t.Error("there is no room although all have ended")
+	}
+	task.End(nil)
+}
+
+// More names than are told apart are counted under one, and keep their own in spans.
+func TestNamesOverflow(t *testing.T) {
+	ins, exporter := newSeen(t)
+	for i := range maxTaskNames + 10 {
+		_, task := ins.Begin(t.Context(), fmt.Sprint("name", i))
+		task.End(nil)
+	}
+	known := *ins.names.known.Load()
+	if len(known) != maxTaskNames {
+		t.Errorf("%d names", len(known))
+	}
+	var total int64
+	for _, e := range known {
+		total += e.counts.sum().Completed
+	}
+	if other := countsOf(ins, taskspan.OtherNames); total != maxTaskNames+10 || other.Completed != 11 {
+		t.Errorf("%d tasks, %d under another name", total, other.Completed)
+	}
+	spans := exported(t, ins, exporter)
+	if last := spans[len(spans)-1]; last.Name != fmt.Sprint("name", maxTaskNames+9) {
+		t.Errorf("the last span is called %q", last.Name)
+	}
+}
+
+// Profiles show the task, beside the labels of the application, and those are back
+// afterwards.
+func TestPprofLabels(t *testing.T) {
+	ins, _ := newSeen(t)
+	mine := pprof.WithLabels(t.Context(), pprof.Labels("tenant", "a"))
+	pprof.SetGoroutineLabels(mine)
+	defer pprof.SetGoroutineLabels(t.Context())
+	ctx, outer := ins.Begin(mine, "outer")
+	goroutineHas(t, `"async_inspect.task":"outer"`, `"tenant":"a"`)
+	_, inner := ins.Begin(ctx, "inner")
+	goroutineHas(t, `"async_inspect.task":"inner"`, `"tenant":"a"`)
+	inner.End(nil)
+	goroutineHas(t, `"async_inspect.task":"outer"`, `"tenant":"a"`)
+	outer.End(nil)
+	goroutineHas(t, `"tenant":"a"`)
+	if strings.Contains(goroutineProfile(t), `"async_inspect.task"`) {
+		t.Error("the label stays after the task")
+	}
+}
+
+func goroutineHas(t *testing.T, labels ...string) {
+	t.Helper()
+	for block := range strings.SplitSeq(goroutineProfile(t), "\n\n") {
+		if !strings.Contains(block, "goroutineProfile") {
+			continue // not the running goroutine
+		}
+		for _, label := range labels {
+			if !strings.Contains(block, label) {
+				t.Errorf("the goroutine has no label %s:\n%s", label, block)
+			}
+		}
+		return
+	}
+	t.Error("the goroutine is not in the profile")
+}
+
+func goroutineProfile(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// What was allocated while a task ran is on its span, at least its own.
+func TestTrackAllocations(t *testing.T) {
+	ins, exporter := newSeen(t, WithMode(Development))
+	_, task := ins.Begin(t.Context(), "x")
+	allocationSink = make([]byte, 10<<20)
+	task.End(nil)
+	without, other := newSeen(t, WithTrackAllocations(false))
+	_, task = without.Begin(t.Context(), "x")
+	task.End(nil)
+
+	s := exported(t, ins, exporter)[0]
+	if got := attributeOf(s, taskspan.TaskAllocatedBytes).AsInt64(); got < 10<<20 || got > 1<<40 {
+		t.Errorf("%d bytes", got)
+	}
+	if got := attributeOf(s, taskspan.TaskAllocatedObjects).AsInt64(); got < 1 {
+		t.Errorf("%d objects", got)
+	}
+	if got := attributeOf(exported(t, without, other)[0], taskspan.TaskAllocatedBytes); got.Type() != attribute.INVALID {
+		t.Errorf("where they are not tracked: %v", got.Emit())
+	}
+}
+
+var allocationSink []byte
+
+// One allocation for an unsampled task, for each of the ways to begin one.
+func TestTaskAllocatesOnce(t *testing.T) {
+	ins, _ := newSeen(t, WithSamplingRate(0))
+	ctx, parent := ins.Begin(t.Context(), "parent")
+	defer parent.End(nil)
+	for name, in := range map[string]context.Context{"root": t.Context(), "child": ctx} {
+		if n := testing.AllocsPerRun(100, func() {
+			_, task := ins.Begin(in, "x")
+			task.End(nil)
+		}); n > 1 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
