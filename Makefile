@@ -127,7 +127,7 @@ generate: ## generate the code and documentation of the components, and tidy the
 
 .PHONY: fmt
 fmt: ## format all code
-	$(TOOL) gofumpt -w $(MODULES)
+	$(TOOL) gofumpt -w .
 
 LINTS := lint-format lint-vet lint-platforms lint-staticcheck
 
@@ -136,21 +136,27 @@ lint: ## gofumpt, vet and staticcheck, for all modules
 	$(call each,$(LINTS))
 
 lint-format:
-	@unformatted=$$($(TOOL) gofumpt -l .) || exit 1; \
+	@unformatted=$$($(TOOL) gofumpt -l . | grep -v '^$(BUILD)/'); \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
 lint-vet:
-	@for module in $(MODULES); do go -C $$module vet ./... || exit 1; done
-	@go -C sdk vet -tags noinspect ./...
+	@status=0; \
+	for module in $(MODULES); do go -C $$module vet ./... || status=1; done; \
+	go -C sdk vet -tags noinspect ./... || status=1; \
+	exit $$status
 # The SDK goes into other people's programs, so it has to compile where they do.
 lint-platforms:
-	@cd sdk && for platform in linux/arm64 linux/386 darwin/arm64 windows/amd64; do \
-	  GOOS=$${platform%/*} GOARCH=$${platform#*/} go vet ./... || { echo "on $$platform"; exit 1; }; \
-	done
+	@status=0; \
+	for platform in linux/arm64 linux/386 darwin/arm64 windows/amd64; do \
+	  GOOS=$${platform%/*} GOARCH=$${platform#*/} go -C sdk vet ./... || { echo "on $$platform"; status=1; }; \
+	done; \
+	exit $$status
 lint-staticcheck:
 	@mkdir -p $(BIN)
 	@go build -modfile=$(TOOLS) -o $(BIN)/staticcheck honnef.co/go/tools/cmd/staticcheck
-	@for module in $(MODULES); do (cd $$module && $(BIN)/staticcheck ./...) || exit 1; done
-	@cd sdk && $(BIN)/staticcheck -tags noinspect ./...
+	@status=0; \
+	for module in $(MODULES); do (cd $$module && $(BIN)/staticcheck ./...) || status=1; done; \
+	(cd sdk && $(BIN)/staticcheck -tags noinspect ./...) || status=1; \
+	exit $$status
 
 .PHONY: clean
 clean: ## remove what was built

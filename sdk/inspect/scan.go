@@ -25,6 +25,7 @@ type reading struct {
 // toldWait is a wait that the collector has been told of.
 type toldWait struct {
 	last     wire.Wait // as it was told last
+	task     *Task     // whose own goroutine waits, or nil
 	tellAt   nanos     // when to repeat it
 	repeated int
 	// What is different now, if it is, and since when.
@@ -122,6 +123,9 @@ func (r *reporter) tell(one *reading, at, observed nanos) {
 			return
 		}
 		told = &toldWait{seen: true}
+		if _, own := r.node(&one.view); own {
+			told.task = one.view.task
+		}
 		r.waits[one.view.id] = told
 		told.last = r.report(one, 1)
 		r.send(told, at, observed)
@@ -191,6 +195,9 @@ func (r *reporter) close(id uint64, told *toldWait, observed nanos) {
 	told.last.Observed = observed.unix()
 	told.last.SpanID = newSpanID()
 	r.sender.Send(sender.Key{Kind: taskspan.ReportWait, ID: id}, told.last.Encode())
+	if told.task != nil {
+		r.follow(told.task)
+	}
 }
 
 // report makes the report of a wait.
@@ -208,20 +215,18 @@ func (r *reporter) report(one *reading, revision int64) wire.Wait {
 	return w
 }
 
-// toldTask is a long task that the collector has been told of.
+// toldTask is a task that the collector has been told of, and whose end it will be
+// told.
 type toldTask struct {
 	last     wire.Task
 	key      uint64
 	tellAt   nanos
 	repeated int
-	seen     bool
 }
 
-// longTasks reports tasks that run for long and are not blocked.
+// longTasks reports tasks that run for long and are not blocked, and the ends of all
+// that the collector knows.
 func (r *reporter) longTasks(at nanos) {
-	for _, told := range r.tasks {
-		told.seen = false
-	}
 	for i := range table {
 		for _, t := range table[i].longTasks(at - nanos(r.config.longTask)) {
 			if t.ins == r.ins {
@@ -230,12 +235,27 @@ func (r *reporter) longTasks(at nanos) {
 		}
 	}
 	for t, told := range r.tasks {
-		if !told.seen {
+		if t.ended() {
 			delete(r.tasks, t)
 			told.last.State = endStates[t.state.Load()]
 			r.sendTask(told, at)
 		}
 	}
+}
+
+// follow notes a task so that its end is told. It returns nil if there is no room.
+func (r *reporter) follow(t *Task) *toldTask {
+	told := r.tasks[t]
+	if told == nil {
+		if len(r.tasks) >= maxTold {
+			r.ins.drops.add(dropLongTasks, 1)
+			return nil
+		}
+		g := t.goroutine.Load()
+		told = &toldTask{last: r.longTask(t), key: shardOf(g).nextID(g)}
+		r.tasks[t] = told
+	}
+	return told
 }
 
 // longTasks returns the tasks of a shard that began at or before a time.
@@ -250,17 +270,8 @@ func (s *shard) longTasks(before nanos) []*Task {
 }
 
 func (r *reporter) tellTask(t *Task, at nanos) {
-	told := r.tasks[t]
-	if told == nil {
-		if len(r.tasks) >= maxTold {
-			r.ins.drops.add(dropLongTasks, 1)
-			return
-		}
-		told = &toldTask{last: r.longTask(t), key: shardOf(t.goroutine.Load()).nextID(t.goroutine.Load())}
-		r.tasks[t] = told
-	}
-	told.seen = true
-	if at < told.tellAt {
+	told := r.follow(t)
+	if told == nil || at < told.tellAt {
 		return
 	}
 	if _, waits := waitOf(t.goroutine.Load()); waits {
