@@ -362,3 +362,7 @@ func WithLogger(l *slog.Logger) Option {
 		}
 	})
 }
+
+// WithoutExport keeps spans from being exported, as OTEL_TRACES_EXPORTER=none does.
+// Reports still go out.
+func WithoutExport() Option { return optionFunc(func(c *config) { c.export = false }) }
