@@ -5,6 +5,10 @@
 # Each module stands by itself, also inside somebody's workspace.
 export GOWORK := off
 
+ifeq ($(shell go env GOVERSION 2>/dev/null),)
+$(error Go is not here, or not in the PATH; get 1.26 or later from https://go.dev/dl)
+endif
+
 # The tools are pinned in a module of their own, which is in nobody's graph. It
 # cannot be tidied: not all test dependencies of mdatagen are published.
 TOOLS     := $(CURDIR)/internal/tools/go.mod
@@ -44,7 +48,7 @@ build: collector demo ## build the distribution and the demo
 # ocb writes the program; go, which knows best what has changed, compiles it.
 .PHONY: collector
 collector: $(BUILD)/main.go
-	@echo "building $(BUILD)/otelcol-asyncinspect (some minutes the first time)"
+	@test -e $(COLLECTOR) || echo "compiling the distribution; the first time takes some minutes"
 	@cd $(BUILD) && CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o $(COLLECTOR) .
 
 $(BUILD)/main.go: builder-config.yaml go.mod go.sum sdk/go.mod sdk/go.sum $(TOOLS)

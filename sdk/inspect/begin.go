@@ -1,3 +1,5 @@
+//go:build !noinspect
+
 package inspect
 
 import (
@@ -101,6 +103,15 @@ func (ins *Inspector) Begin(ctx context.Context, name string, opts ...TaskOption
 	return &t.ctx, t
 }
 
+// prepare makes a task that another goroutine will run; see [Task.bind].
+func (ins *Inspector) prepare(ctx context.Context, name string, place uintptr, opts []TaskOption) (context.Context, *Task) {
+	if !ins.running() {
+		return ctx, nil
+	}
+	t := ins.newTask(ctx, name, goid.Get(), place, opts)
+	return &t.ctx, t
+}
+
 // inspectorOf returns who inspects what ctx belongs to.
 func inspectorOf(ctx context.Context) *Inspector {
 	if t := TaskFromContext(ctx); t != nil {
@@ -160,7 +171,7 @@ func (ins *Inspector) startSpan(t *Task, parent trace.SpanContext, config *taskC
 	}
 	// The id generator and the sampler of our own provider find the task, and with
 	// it the decision that was just made, in the context.
-	t.starting = ins.head != nil
+	t.starting = true
 	_, span := ins.tracer.Start(&t.ctx, t.label, config.spanOptions(parent)...)
 	t.starting = false
 	sc := span.SpanContext()

@@ -1,3 +1,5 @@
+//go:build !noinspect
+
 package inspect
 
 import (
@@ -27,10 +29,6 @@ type nameEntry struct {
 	labels context.Context // carries the pprof label of the name
 	counts counts
 }
-
-// PprofLabel is the key of the label that CPU and goroutine profiles show for
-// the code of a task; its value is the task's name.
-const PprofLabel = "async_inspect.task"
 
 func newNameEntry(name string) *nameEntry {
 	return &nameEntry{

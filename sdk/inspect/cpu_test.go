@@ -1,3 +1,5 @@
+//go:build !noinspect
+
 package inspect
 
 import (

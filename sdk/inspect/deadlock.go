@@ -1,52 +1,10 @@
+//go:build !noinspect
+
 package inspect
 
 import (
-	"fmt"
-	"strings"
-	"time"
-
 	"github.com/asyncinspect/asyncinspect/sdk/waitgraph"
 )
-
-// A Deadlock is a set of tasks of this process that wait for each other and can
-// never proceed.
-type Deadlock struct {
-	// Cycle are tasks each of which waits for the next, and the last for the first.
-	Cycle []TaskInfo
-	// Size is how many tasks are in the deadlock, and Victims how many others wait
-	// behind it.
-	Size    int
-	Victims int
-}
-
-// String tells the deadlock in words, a line for each task.
-func (d Deadlock) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "deadlock of %d", d.Size)
-	if d.Victims > 0 {
-		fmt.Fprintf(&b, ", with %d more blocked behind it", d.Victims)
-	}
-	for i, t := range d.Cycle {
-		next := d.Cycle[(i+1)%len(d.Cycle)]
-		fmt.Fprintf(&b, "\n  %q (goroutine %d) waits %v for %s %q at %s, held by %q (goroutine %d)",
-			t.Name, t.Goroutine, time.Since(t.Wait.Since).Round(time.Millisecond),
-			t.Wait.Kind, t.Wait.Resource, t.Wait.Place, next.Name, next.Goroutine)
-		for _, h := range t.Wait.Holders {
-			if h.Goroutine == next.Goroutine && h.Place.Function != "" {
-				fmt.Fprintf(&b, " since %s", h.Place)
-			}
-		}
-	}
-	return b.String()
-}
-
-// String is function (file:line).
-func (p Place) String() string {
-	if p.Function == "" {
-		return "an unknown place"
-	}
-	return fmt.Sprintf("%s (%s:%d)", shortFunction(p.Function), p.File, p.Line)
-}
 
 // Deadlocks looks for tasks and goroutines of this process that can never proceed.
 // What it finds is real: it reads every wait twice and believes only what is the

@@ -56,10 +56,7 @@ func holderOf(ctx context.Context) uint64 {
 	if g := goid.Get(); g != 0 {
 		return g
 	}
-	if t := TaskFromContext(ctx); t != nil {
-		return t.goroutine.Load()
-	}
-	return 0
+	return TaskFromContext(ctx).goroutineID()
 }
 
 // maxExternalHolds bounds the external locks of one process that are known as

@@ -41,10 +41,7 @@ func (ins *Inspector) spawn(ctx context.Context, name string, place uintptr,
 	fn func(context.Context) error, ended func(*Handle), opts []TaskOption,
 ) *Handle {
 	h := &Handle{done: make(chan struct{})}
-	if ins.running() {
-		h.task = ins.newTask(ctx, name, goid.Get(), place, opts)
-		ctx = &h.task.ctx
-	}
+	ctx, h.task = ins.prepare(ctx, name, place, opts)
 	go h.run(ctx, fn, ended)
 	return h
 }

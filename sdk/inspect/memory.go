@@ -1,18 +1,8 @@
+//go:build !noinspect
+
 package inspect
 
 import "unsafe"
-
-// MemoryStats says how full the SDK's tables are.
-type MemoryStats struct {
-	TaskCount  int64 `json:"task_count"` // live tasks
-	MaxTasks   int64 `json:"max_tasks"`
-	EventCount int64 `json:"event_count"` // inspection points that are kept
-	MaxEvents  int64 `json:"max_events"`
-	// TotalBytes estimates what live tasks, their points, open waits and unsent
-	// reports take: their number times the size of each, without what attributes
-	// and names point to.
-	TotalBytes int64 `json:"total_bytes"`
-}
 
 // reportBytes is about what a report takes until it is sent.
 const reportBytes = 1024

@@ -1,3 +1,5 @@
+//go:build !noinspect
+
 package inspect
 
 import (
@@ -5,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -21,13 +24,6 @@ type Option interface{ apply(*config) }
 type optionFunc func(*config)
 
 func (f optionFunc) apply(c *config) { f(c) }
-
-// AdaptiveConfig bounds the adaptive sampler. A zero field takes its default.
-type AdaptiveConfig struct {
-	MinRate        float64 // default 0.001
-	MaxRate        float64 // default 0.1
-	TargetOverhead float64 // share of the process's CPU time, default 0.02
-}
 
 // config is what an Inspector is made from: the mode's defaults, then the
 // environment, then the options.
@@ -363,6 +359,29 @@ func WithLogger(l *slog.Logger) Option {
 	})
 }
 
-// WithoutExport keeps spans from being exported, as OTEL_TRACES_EXPORTER=none does.
-// Reports still go out.
+// WithoutExport keeps spans from being exported. Reports still go out, other than with
+// OTEL_TRACES_EXPORTER=none, which says that nothing does.
 func WithoutExport() Option { return optionFunc(func(c *config) { c.export = false }) }
+
+func parseMode(s string) (Mode, error) {
+	for _, m := range []Mode{Development, Analysis, Production} {
+		if strings.EqualFold(s, m.String()) {
+			return m, nil
+		}
+	}
+	return Development, fmt.Errorf("%q is not a mode; there are development, analysis and production", s)
+}
+
+// apply sets what the mode decides, in a configuration that nothing else has
+// changed yet.
+func (m Mode) apply(c *config) {
+	c.mode = m
+	switch m {
+	case Development:
+		c.rate, c.backtraces, c.allocations = 1, true, true
+	case Analysis:
+		c.rate, c.backtraces = 0.1, true
+	case Production:
+		c.rate = 0.01
+	}
+}

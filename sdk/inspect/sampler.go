@@ -1,3 +1,5 @@
+//go:build !noinspect
+
 package inspect
 
 import (
@@ -9,12 +11,6 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
-
-// Sampler decides about a whole trace by the name of its first task.
-// ShouldSample is called concurrently.
-type Sampler interface {
-	ShouldSample(taskName string) bool
-}
 
 // OTelSampler makes an OpenTelemetry sampler of s, for use beside others:
 //
@@ -123,7 +119,7 @@ func (s spanSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.Sampli
 	switch {
 	case s.head.otel != nil:
 		r = s.head.otel.ShouldSample(p)
-	case task != nil:
+	case task != nil && task.sc.IsValid():
 		return result(true, task.sc.TraceState())
 	default:
 		parent := trace.SpanContextFromContext(p.ParentContext)

@@ -1,3 +1,5 @@
+//go:build !noinspect
+
 package inspect
 
 import (
@@ -5,18 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
-
-// ScopeName is the instrumentation scope of task and wait spans.
-const ScopeName = "github.com/asyncinspect/asyncinspect/sdk/inspect"
-
-// Version of the SDK.
-const Version = "0.1.0"
 
 // Start starts an Inspector and makes it the default one, which the functions of
 // this package use. Without options it sends to localhost:4317. It returns an error
@@ -130,13 +127,22 @@ func (ins *Inspector) startProvider(ctx context.Context) error {
 	return nil
 }
 
+// leaving is how long Shutdown takes at most if its context has no deadline.
+const leaving = 5 * time.Second
+
 // Shutdown ends the Inspector: it says goodbye to the collector, with the final
-// counts, and sends what has been recorded, until ctx is done. Tasks that are still
-// open are not ended; the goodbye says that they end with the process. Functions
-// that are called later do nothing. Only the first call has an effect.
+// counts, and sends what has been recorded, until ctx is done, or for five seconds if
+// ctx has no deadline. Tasks that are still open are not ended; the goodbye says that
+// they end with the process. Functions that are called later do nothing. Only the
+// first call has an effect.
 func (ins *Inspector) Shutdown(ctx context.Context) error {
 	if ins == nil || ins.stopped.Swap(true) {
 		return nil
+	}
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, leaving)
+		defer cancel()
 	}
 	defaultInspector.CompareAndSwap(ins, nil)
 	inspectors.Add(-1)

@@ -1,3 +1,5 @@
+//go:build !noinspect
+
 package inspect
 
 import (
@@ -7,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -331,5 +335,77 @@ func TestWarnsOfAnotherIdentity(t *testing.T) {
 	}
 	if n := strings.Count(logged.String(), "inspect.NewResource"); n != 1 {
 		t.Errorf("%d warnings:\n%s", n, logged.String())
+	}
+}
+
+// Without a deadline Shutdown gives up by itself.
+func TestShutdownHasALimit(t *testing.T) {
+	clearEnv(t)
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		ins, err := New(t.Context(), WithSpanExporter(stuckExporter{stuck}), WithReports(false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, task := ins.Begin(t.Context(), "work")
+		task.End(nil)
+		begun := time.Now()
+		if err := ins.Shutdown(context.Background()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown says %v", err)
+		}
+		if took := time.Since(begun); took != leaving {
+			t.Errorf("Shutdown took %v", took)
+		}
+		close(stuck)
+	})
+}
+
+// The adaptive sampler's goroutine sets the rate, and ends with the Inspector.
+func TestSteering(t *testing.T) {
+	if processCPU() == 0 {
+		t.Skip("the CPU time of the process is not known here")
+	}
+	clearEnv(t)
+	synctest.Test(t, func(t *testing.T) {
+		ins, err := New(t.Context(), WithSpanExporter(discardingExporter{}), WithReports(false),
+			WithAdaptiveSampler(AdaptiveConfig{MaxRate: 0.5}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rate := ins.SamplingRate(); rate > 0.001; rate = ins.SamplingRate() {
+			ins.spent(time.Hour) // far too much
+			for busy := processCPU(); processCPU()-busy < 2*leastCPU; {
+				allocationSink = make([]byte, 1024)
+			}
+			time.Sleep(steeringInterval) // of the bubble: no time passes
+			if got := ins.SamplingRate(); got > rate || got < 0.001 {
+				t.Fatalf("the rate goes from %v to %v", rate, got)
+			}
+		}
+		if err := ins.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// One Inspector can use the provider of another, which decides for both.
+func TestProviderOfAnotherInspector(t *testing.T) {
+	for _, rate := range []float64{0, 1} {
+		first, exporter := newSeen(t, WithSamplingRate(rate))
+		second, err := New(t.Context(), WithResource(first.resource), WithTracerProvider(first.TracerProvider()), WithReports(false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, task := second.Begin(t.Context(), "x", WithSpanKind(trace.SpanKindServer))
+		task.End(nil)
+		if sc := task.SpanContext(); !sc.IsValid() || sc.IsSampled() != (rate == 1) {
+			t.Errorf("at the rate %v the task is %v", rate, sc)
+		}
+		if n := len(exported(t, first, exporter)); n != int(rate) {
+			t.Errorf("at the rate %v there are %d spans", rate, n)
+		}
+		if err := second.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -1,3 +1,5 @@
+//go:build !noinspect
+
 package inspect
 
 import (
@@ -156,6 +158,14 @@ func (t *Task) SpanContext() trace.SpanContext {
 	return t.sc
 }
 
+// goroutineID is the goroutine that the task runs on, 0 if it is not known.
+func (t *Task) goroutineID() uint64 {
+	if t == nil {
+		return 0
+	}
+	return t.goroutine.Load()
+}
+
 // Name returns the task's name.
 func (t *Task) Name() string {
 	if t == nil {
@@ -215,11 +225,6 @@ func (t *Task) TracerProvider() trace.TracerProvider {
 	}
 	return t.ins.TracerProvider()
 }
-
-// panicError is the error of a task that panicked.
-type panicError struct{ value any }
-
-func (e *panicError) Error() string { return fmt.Sprint("panic: ", e.value) }
 
 // outcome says how a task with this error ended, as an index into endStates.
 func outcome(err error) int32 {

@@ -1,3 +1,5 @@
+//go:build !noinspect
+
 package inspect
 
 import (
@@ -6,62 +8,9 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
-
-// TaskInfo is a live task as it is seen at one moment.
-type TaskInfo struct {
-	TraceID   string         `json:"trace_id,omitempty"`
-	SpanID    string         `json:"span_id,omitempty"`
-	ParentID  string         `json:"parent_span_id,omitempty"`
-	Name      string         `json:"name"`
-	State     taskspan.State `json:"state"`
-	Sampled   bool           `json:"sampled"`
-	Start     time.Time      `json:"start"`
-	Goroutine uint64         `json:"goroutine"`
-	Begun     Place          `json:"begun"` // where it was started
-	Wait      *WaitInfo      `json:"wait,omitempty"`
-	Points    []PointInfo    `json:"points,omitempty"`
-}
-
-// WaitInfo is what a task waits for.
-type WaitInfo struct {
-	Kind       taskspan.Kind `json:"kind"`
-	ResourceID string        `json:"resource_id"`
-	Resource   string        `json:"resource"`
-	Since      time.Time     `json:"since"`
-	Deadline   *time.Time    `json:"deadline,omitempty"`
-	Place      Place         `json:"place"`
-	// Holders are those who must let go. Complete says that nobody else can.
-	Holders  []HolderInfo `json:"holders,omitempty"`
-	Need     int64        `json:"need,omitempty"` // of their weight; 0: all
-	Complete bool         `json:"complete"`
-}
-
-// HolderInfo is one who holds what is waited for.
-type HolderInfo struct {
-	Task      string `json:"task,omitempty"` // its name; empty for a goroutine without a task
-	SpanID    string `json:"span_id,omitempty"`
-	Goroutine uint64 `json:"goroutine,omitempty"`
-	Weight    int64  `json:"weight,omitempty"`
-	Place     Place  `json:"place"` // where it was taken, if that is known
-}
-
-// PointInfo is an inspection point.
-type PointInfo struct {
-	Time       time.Time      `json:"time"`
-	Name       string         `json:"name"`
-	Attributes map[string]any `json:"attributes,omitempty"`
-}
-
-// Place is a line of code.
-type Place struct {
-	Function string `json:"function,omitempty"`
-	File     string `json:"file,omitempty"`
-	Line     int    `json:"line,omitempty"`
-}
 
 func placeInfo(pc uintptr) Place {
 	p := placeOf(pc)

@@ -1,3 +1,5 @@
+//go:build !noinspect
+
 package inspect
 
 import (
@@ -18,7 +20,7 @@ import (
 // What the SDK has to say of a task costs more to put on a span, and to look through
 // for duplicates, than all the rest of the span. With a provider of our own that is
 // left to the exporter, which runs beside the application: the processor in front of
-// it adds a view of the task to the span, see taskSpans. A provider of somebody else
+// it adds the facts of the task to the span, see taskSpans. A provider of somebody else
 // gets the attributes here, and so does a task whose neighbour in the shard ends at
 // the same moment.
 func (t *Task) endSpan(state taskspan.State, err error) {
@@ -33,7 +35,8 @@ func (t *Task) endSpan(state taskspan.State, err error) {
 	}
 	ending := &shardOf(goid.Get()).ending
 	if !t.ins.viewsTasks || !ending.CompareAndSwap(nil, t) {
-		span.SetAttributes(t.attributes()...)
+		facts := t.facts()
+		span.SetAttributes(facts.attributes()...)
 		span.End()
 		return
 	}
@@ -41,29 +44,49 @@ func (t *Task) endSpan(state taskspan.State, err error) {
 	ending.Store(nil)
 }
 
-// attributes are those of an ended task.
-func (t *Task) attributes() []attribute.KeyValue {
+// taskFacts is what the SDK has to say of an ended task. It is a copy, so that spans
+// that wait for a slow collector do not keep tasks, and with them the contexts of the
+// application, in memory.
+type taskFacts struct {
+	state     taskspan.State
+	goroutine uint64
+	begun     uintptr
+	blockedNS int64
+	waits     int64
+	longest   *longestWait // nil: none
+	rare      *taskRare    // nil for most
+}
+
+func (t *Task) facts() taskFacts {
+	return taskFacts{
+		state: endStates[t.state.Load()], goroutine: t.goroutine.Load(), begun: t.begun,
+		blockedNS: t.blockage.total.Load(), waits: t.blockage.count.Load(),
+		longest: t.blockage.longest.Load(), rare: t.rare,
+	}
+}
+
+func (f *taskFacts) attributes() []attribute.KeyValue {
 	attrs := make([]attribute.KeyValue, 0, 12)
 	attrs = append(attrs,
-		attribute.String(taskspan.TaskState, string(endStates[t.state.Load()])),
-		attribute.Int64(taskspan.TaskBlockedNS, t.blockage.total.Load()),
-		attribute.Int64(taskspan.TaskWaits, t.blockage.count.Load()),
-		attribute.Int64(taskspan.ThreadID, int64(t.goroutine.Load())))
-	attrs = append(attrs, placeAttributes(t.begun)...)
-	if longest := t.blockage.longest.Load(); longest != nil {
-		_, name := longest.on.identity()
+		attribute.String(taskspan.TaskState, string(f.state)),
+		attribute.Int64(taskspan.TaskBlockedNS, f.blockedNS),
+		attribute.Int64(taskspan.TaskWaits, f.waits),
+		attribute.Int64(taskspan.ThreadID, int64(f.goroutine)))
+	attrs = append(attrs, placeAttributes(f.begun)...)
+	if f.longest != nil {
+		_, name := f.longest.on.identity()
 		attrs = append(attrs,
-			attribute.Int64(taskspan.TaskLongestWaitNS, int64(longest.duration)),
+			attribute.Int64(taskspan.TaskLongestWaitNS, int64(f.longest.duration)),
 			attribute.String(taskspan.TaskLongestWaitResource, name))
 	}
-	if t.rare == nil {
+	if f.rare == nil {
 		return attrs
 	}
-	if t.rare.errorType != "" {
-		attrs = append(attrs, attribute.String(taskspan.ErrorType, t.rare.errorType))
+	if f.rare.errorType != "" {
+		attrs = append(attrs, attribute.String(taskspan.ErrorType, f.rare.errorType))
 	}
-	if t.rare.tracks {
-		attrs = append(attrs, t.rare.allocated.attributes()...)
+	if f.rare.tracks {
+		attrs = append(attrs, f.rare.allocated.attributes()...)
 	}
 	return attrs
 }
@@ -76,7 +99,7 @@ type taskSpans struct{ sdktrace.SpanProcessor }
 func (p taskSpans) OnEnd(s sdktrace.ReadOnlySpan) {
 	t := shardOf(goid.Get()).ending.Load()
 	if t != nil && t.sc.SpanID() == s.SpanContext().SpanID() {
-		s = &taskView{ReadOnlySpan: s, task: t}
+		s = &taskView{ReadOnlySpan: s, facts: t.facts()}
 	}
 	p.SpanProcessor.OnEnd(s)
 }
@@ -84,13 +107,13 @@ func (p taskSpans) OnEnd(s sdktrace.ReadOnlySpan) {
 // taskView is the span of an ended task with what the SDK has to say of it.
 type taskView struct {
 	sdktrace.ReadOnlySpan
-	task *Task
+	facts taskFacts
 }
 
 // Attributes are the span's and the task's. What the application has set under the
 // same key goes.
 func (v *taskView) Attributes() []attribute.KeyValue {
-	all := v.task.attributes()
+	all := v.facts.attributes()
 	for _, a := range v.ReadOnlySpan.Attributes() {
 		if !slices.ContainsFunc(all, func(b attribute.KeyValue) bool { return a.Key == b.Key }) {
 			all = append(all, a)

@@ -1,0 +1,138 @@
+package inspect
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// What the API consists of in every build, also in one with the tag noinspect.
+
+// ScopeName is the instrumentation scope of task and wait spans.
+const ScopeName = "github.com/asyncinspect/asyncinspect/sdk/inspect"
+
+// Version of the SDK.
+const Version = "0.1.0"
+
+// PprofLabel is the key of the label that CPU and goroutine profiles show for
+// the code of a task; its value is the task's name.
+const PprofLabel = "async_inspect.task"
+
+// Sampler decides about a whole trace by the name of its first task.
+// ShouldSample is called concurrently.
+type Sampler interface {
+	ShouldSample(taskName string) bool
+}
+
+// AdaptiveConfig bounds the adaptive sampler. A zero field takes its default.
+type AdaptiveConfig struct {
+	MinRate        float64 // default 0.001
+	MaxRate        float64 // default 0.1
+	TargetOverhead float64 // share of the process's CPU time, default 0.02
+}
+
+// TaskInfo is a live task as it is seen at one moment.
+type TaskInfo struct {
+	TraceID   string         `json:"trace_id,omitempty"`
+	SpanID    string         `json:"span_id,omitempty"`
+	ParentID  string         `json:"parent_span_id,omitempty"`
+	Name      string         `json:"name"`
+	State     taskspan.State `json:"state"`
+	Sampled   bool           `json:"sampled"`
+	Start     time.Time      `json:"start"`
+	Goroutine uint64         `json:"goroutine"`
+	Begun     Place          `json:"begun"` // where it was started
+	Wait      *WaitInfo      `json:"wait,omitempty"`
+	Points    []PointInfo    `json:"points,omitempty"`
+}
+
+// WaitInfo is what a task waits for.
+type WaitInfo struct {
+	Kind       taskspan.Kind `json:"kind"`
+	ResourceID string        `json:"resource_id"`
+	Resource   string        `json:"resource"`
+	Since      time.Time     `json:"since"`
+	Deadline   *time.Time    `json:"deadline,omitempty"`
+	Place      Place         `json:"place"`
+	// Holders are those who must let go. Complete says that nobody else can.
+	Holders  []HolderInfo `json:"holders,omitempty"`
+	Need     int64        `json:"need,omitempty"` // of their weight; 0: all
+	Complete bool         `json:"complete"`
+}
+
+// HolderInfo is one who holds what is waited for.
+type HolderInfo struct {
+	Task      string `json:"task,omitempty"` // its name; empty for a goroutine without a task
+	SpanID    string `json:"span_id,omitempty"`
+	Goroutine uint64 `json:"goroutine,omitempty"`
+	Weight    int64  `json:"weight,omitempty"`
+	Place     Place  `json:"place"` // where it was taken, if that is known
+}
+
+// PointInfo is an inspection point.
+type PointInfo struct {
+	Time       time.Time      `json:"time"`
+	Name       string         `json:"name"`
+	Attributes map[string]any `json:"attributes,omitempty"`
+}
+
+// Place is a line of code.
+type Place struct {
+	Function string `json:"function,omitempty"`
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`
+}
+
+// A Deadlock is a set of tasks of this process that wait for each other and can
+// never proceed.
+type Deadlock struct {
+	// Cycle are tasks each of which waits for the next, and the last for the first.
+	Cycle []TaskInfo
+	// Size is how many tasks are in the deadlock, and Victims how many others wait
+	// behind it.
+	Size    int
+	Victims int
+}
+
+// String tells the deadlock in words, a line for each task.
+func (d Deadlock) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "deadlock of %d", d.Size)
+	if d.Victims > 0 {
+		fmt.Fprintf(&b, ", with %d more blocked behind it", d.Victims)
+	}
+	for i, t := range d.Cycle {
+		next := d.Cycle[(i+1)%len(d.Cycle)]
+		fmt.Fprintf(&b, "\n  %q (goroutine %d) waits %v for %s %q at %s, held by %q (goroutine %d)",
+			t.Name, t.Goroutine, time.Since(t.Wait.Since).Round(time.Millisecond),
+			t.Wait.Kind, t.Wait.Resource, t.Wait.Place, next.Name, next.Goroutine)
+		for _, h := range t.Wait.Holders {
+			if h.Goroutine == next.Goroutine && h.Place.Function != "" {
+				fmt.Fprintf(&b, " since %s", h.Place)
+			}
+		}
+	}
+	return b.String()
+}
+
+// String is function (file:line).
+func (p Place) String() string {
+	if p.Function == "" {
+		return "an unknown place"
+	}
+	return fmt.Sprintf("%s (%s:%d)", shortFunction(p.Function), p.File, p.Line)
+}
+
+// MemoryStats says how full the SDK's tables are.
+type MemoryStats struct {
+	TaskCount  int64 `json:"task_count"` // live tasks
+	MaxTasks   int64 `json:"max_tasks"`
+	EventCount int64 `json:"event_count"` // inspection points that are kept
+	MaxEvents  int64 `json:"max_events"`
+	// TotalBytes estimates what live tasks, their points, open waits and unsent
+	// reports take: their number times the size of each, without what attributes
+	// and names point to.
+	TotalBytes int64 `json:"total_bytes"`
+}
