@@ -63,22 +63,31 @@ func AssertNoLeakedTasks(t testing.TB, opts ...Option) {
 	}
 	t.Cleanup(func() {
 		t.Helper()
-		var leaked []inspect.TaskInfo
-		for deadline := time.Now().Add(c.grace); ; time.Sleep(poll) {
-			leaked = leaked[:0]
-			for _, task := range ins.Tasks() {
-				if task.SpanID != "" && !before[task.SpanID] {
-					leaked = append(leaked, task)
-				}
-			}
-			if len(leaked) == 0 || time.Now().After(deadline) {
-				break
-			}
+		leaked, settled := leakedTasks(ins, before)
+		for deadline := time.Now().Add(c.grace); !settled && time.Now().Before(deadline); {
+			time.Sleep(poll)
+			leaked, settled = leakedTasks(ins, before)
 		}
 		if len(leaked) > 0 {
 			t.Errorf("%d tasks are still open %v after the test:%s", len(leaked), c.grace, describe(leaked))
 		}
 	})
+}
+
+// leakedTasks returns the open tasks that are not among those before. It is settled if
+// there are none, and none that has been started and does not run yet.
+func leakedTasks(ins *inspect.Inspector, before map[string]bool) (leaked []inspect.TaskInfo, settled bool) {
+	open := ins.MemoryStats().TaskCount
+	for _, task := range ins.Tasks() {
+		if task.SpanID == "" {
+			continue // a goroutine without a task
+		}
+		open--
+		if !before[task.SpanID] {
+			leaked = append(leaked, task)
+		}
+	}
+	return leaked, len(leaked) == 0 && open <= 0
 }
 
 // AssertNoDeadlock watches for deadlocks until the test has ended. If it finds one,
