@@ -194,7 +194,7 @@ func BenchmarkReports(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StopTimer()
-		td = ptrace.NewTraces()
+		runtime.KeepAlive(td)
 		grown = heap() - before
 		require.NoError(b, c.Shutdown(context.Background()))
 		b.StartTimer()

@@ -31,7 +31,7 @@ func NewCond(name string, l sync.Locker) *Cond {
 
 // Wait unlocks c.L, waits until it is woken by Signal or Broadcast, and locks c.L
 // again. The condition need not hold then, so Wait is called in a loop.
-func (c *Cond) Wait() { _ = c.wait(nil) }
+func (c *Cond) Wait() { _ = c.wait(context.Background()) }
 
 // WaitContext is Wait until ctx is done; it then returns the context's error, with
 // c.L locked.
@@ -47,10 +47,6 @@ func (c *Cond) wait(ctx context.Context) error {
 
 	w := beginWait(ctx, taskspan.WaitCond, c)
 	defer endWait(w)
-	if ctx == nil {
-		<-woken
-		return nil
-	}
 	select {
 	case <-woken:
 		return nil

@@ -101,10 +101,14 @@ func TestPrecedence(t *testing.T) {
 		{"limits", "ASYNC_INSPECT_MAX_TASKS=5 ASYNC_INSPECT_MAX_EVENTS=6", nil, limits, "5 6"},
 		{"limits by option", "ASYNC_INSPECT_MAX_TASKS=5 ASYNC_INSPECT_MAX_EVENTS=6", []Option{WithMaxTasks(7), WithMaxEvents(8)}, limits, "7 8"},
 		{"empty is not set", "ASYNC_INSPECT_MAX_TASKS=", nil, limits, "10000 100000"},
-		{"batches", "OTEL_BSP_SCHEDULE_DELAY=1 OTEL_BSP_EXPORT_TIMEOUT=2 OTEL_BSP_MAX_QUEUE_SIZE=3 OTEL_BSP_MAX_EXPORT_BATCH_SIZE=4", nil,
-			func(c *config) string { return fmt.Sprint(c.batch.delay, c.batch.timeout, c.batch.queue, c.batch.size) }, "1ms 2ms 3 3"},
-		{"no exporter", "OTEL_TRACES_EXPORTER=none", nil,
-			func(c *config) string { return fmt.Sprint(c.export, c.reports) }, "false false"},
+		{
+			"batches", "OTEL_BSP_SCHEDULE_DELAY=1 OTEL_BSP_EXPORT_TIMEOUT=2 OTEL_BSP_MAX_QUEUE_SIZE=3 OTEL_BSP_MAX_EXPORT_BATCH_SIZE=4", nil,
+			func(c *config) string { return fmt.Sprint(c.batch.delay, c.batch.timeout, c.batch.queue, c.batch.size) }, "1ms 2ms 3 3",
+		},
+		{
+			"no exporter", "OTEL_TRACES_EXPORTER=none", nil,
+			func(c *config) string { return fmt.Sprint(c.export, c.reports) }, "false false",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			clearEnv(t)

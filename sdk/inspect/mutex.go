@@ -48,7 +48,7 @@ func (m *Mutex) SetName(name string) { m.setName(name) }
 //go:noinline
 func (m *Mutex) Lock() {
 	if !m.mu.TryLock() {
-		m.wait(nil)
+		m.wait(context.Background())
 	}
 	m.own(goid.GetWithPC())
 }

@@ -82,7 +82,7 @@ func (ins *Inspector) checkIdentity(span trace.Span) {
 		if got, _ := s.Resource().Set().Value(key); got != want {
 			ins.config.logger.Warn("async-inspect: the resource of the TracerProvider is not that of the reports, so the collector "+
 				"takes them for two processes; make it with inspect.NewResource and pass it to WithResource, too",
-				"attribute", string(key), "provider", got.Emit(), "reports", want.Emit())
+				"attribute", string(key), "provider", got.String(), "reports", want.String())
 			return
 		}
 	}

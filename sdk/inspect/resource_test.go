@@ -20,7 +20,7 @@ func resourceValue(t *testing.T, key string, opts ...Option) string {
 		t.Fatal(err)
 	}
 	v, _ := r.Set().Value(attribute.Key(key))
-	return v.Emit()
+	return v.String()
 }
 
 func TestServiceName(t *testing.T) {
@@ -84,7 +84,7 @@ func TestProcessIdentity(t *testing.T) {
 	for _, key := range []attribute.Key{taskspan.ServiceInstanceID, taskspan.ProcessEpoch} {
 		want, _ := given.Set().Value(key)
 		if got, _ := ins.resource.Set().Value(key); got != want {
-			t.Errorf("%s of the given resource is %v, ours %v", key, want.Emit(), got.Emit())
+			t.Errorf("%s of the given resource is %v, ours %v", key, want.String(), got.String())
 		}
 	}
 }

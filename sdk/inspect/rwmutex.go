@@ -82,7 +82,7 @@ func (m *RWMutex) RLock() {
 	g := goid.Get()
 	if !m.pass(g) {
 		if m.gate.Load() != nil || !m.rw.TryRLock() {
-			_ = m.waitToRead(nil)
+			_ = m.waitToRead(context.Background())
 		}
 		m.enter(g)
 	}
@@ -124,10 +124,7 @@ func (m *RWMutex) RLockContext(ctx context.Context) error {
 func (m *RWMutex) waitToRead(ctx context.Context) error {
 	w := beginWait(ctx, taskspan.WaitRWMutexRead, (*readSide)(m))
 	defer endWait(w)
-	var done <-chan struct{}
-	if ctx != nil {
-		done = ctx.Done()
-	}
+	done := ctx.Done()
 	if gate := m.gate.Load(); gate != nil {
 		select {
 		case <-gate.opened:
@@ -250,7 +247,7 @@ func (m *RWMutex) leaveForAnother(key readerKey) {
 func (m *RWMutex) Lock() {
 	g, place := goid.GetWithPC()
 	if m.gate.Load() != nil || !m.tryLock() {
-		_ = m.waitToWrite(nil, g)
+		_ = m.waitToWrite(context.Background(), g)
 	}
 	m.own(g, place)
 }
@@ -314,10 +311,7 @@ func (m *RWMutex) stopPassing() {
 func (m *RWMutex) waitToWrite(ctx context.Context, goroutine uint64) error {
 	w := beginWait(ctx, taskspan.WaitRWMutexWrite, (*writeSide)(m))
 	defer endWait(w)
-	var done <-chan struct{}
-	if ctx != nil {
-		done = ctx.Done()
-	}
+	done := ctx.Done()
 	if done == nil {
 		m.queue.Lock()
 	} else if err := lockOrDone(ctx, &m.queue); err != nil {

@@ -34,7 +34,6 @@ type shardState struct {
 	waits   list[wait]
 	waitSeq uint64
 	ending  atomic.Pointer[Task] // whose span a goroutine of the shard is ending, see taskSpans
-	free    *wait                // waits to be used again, linked by next
 }
 
 func shardOf(goroutine uint64) *shard { return &table[goroutine%shards] }

@@ -49,22 +49,17 @@ func (w *wait) view() waitView {
 // beginWait enters the running goroutine into the table as blocked on a
 // resource. The task is the one of ctx, or else the innermost one of the
 // goroutine. The deadline of ctx is one of the wait; a wait that cannot be given
-// up has a nil ctx.
+// up has the background as its ctx.
 //
 // It returns nil, which endWait takes, if nobody looks.
 func beginWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
 	if inspectors.Load() == 0 {
 		return nil
 	}
-	var (
-		t        *Task
-		deadline nanos
-	)
-	if ctx != nil {
-		t = TaskFromContext(ctx)
-		if d, ok := ctx.Deadline(); ok {
-			deadline = nanosOf(d)
-		}
+	t := TaskFromContext(ctx)
+	var deadline nanos
+	if d, ok := ctx.Deadline(); ok {
+		deadline = nanosOf(d)
 	}
 	g := goid.Get()
 	if g == 0 {

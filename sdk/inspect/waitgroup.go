@@ -79,7 +79,7 @@ func (g *WaitGroup) ended(h *Handle) {
 }
 
 // Wait waits until all units are done.
-func (g *WaitGroup) Wait() { _ = g.wait(nil) }
+func (g *WaitGroup) Wait() { _ = g.wait(context.Background()) }
 
 // WaitContext is Wait until ctx is done; it then returns the context's error.
 func (g *WaitGroup) WaitContext(ctx context.Context) error { return g.wait(ctx) }
@@ -98,10 +98,6 @@ func (g *WaitGroup) wait(ctx context.Context) error {
 
 	w := beginWait(ctx, taskspan.WaitJoin, g)
 	defer endWait(w)
-	if ctx == nil {
-		<-done
-		return nil
-	}
 	select {
 	case <-done:
 		return nil

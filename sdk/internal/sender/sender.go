@@ -5,7 +5,6 @@ package sender
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -13,8 +12,6 @@ import (
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -248,8 +245,13 @@ func (s *Sender) failed(b batch, err error) time.Duration {
 	for range dropped {
 		s.config.Dropped()
 	}
-	if n > 1 || errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled {
-		err = nil // said before, or Close has interrupted it
+	select {
+	case <-s.stop:
+		err = nil // Close has interrupted it
+	default:
+		if n > 1 {
+			err = nil // said before
+		}
 	}
 	s.config.Failed(err)
 	return min(firstRetry<<min(n-1, 10), lastRetry)
