@@ -372,13 +372,16 @@ func TestSteering(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer ins.Shutdown(t.Context())
+		synctest.Wait() // until it has begun to measure
 		for rate := ins.SamplingRate(); rate > 0.001; rate = ins.SamplingRate() {
 			ins.spent(time.Hour) // far too much
 			for busy := processCPU(); processCPU()-busy < 2*leastCPU; {
 				allocationSink = make([]byte, 1024)
 			}
 			time.Sleep(steeringInterval) // of the bubble: no time passes
-			if got := ins.SamplingRate(); got > rate || got < 0.001 {
+			synctest.Wait()
+			if got := ins.SamplingRate(); got >= rate || got < 0.001 {
 				t.Fatalf("the rate goes from %v to %v", rate, got)
 			}
 		}

@@ -1,0 +1,218 @@
+//go:build !noinspect
+
+package inspect
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// cast are goroutines that wait for each other until the test breaks it up.
+type cast struct {
+	t      *testing.T
+	ctx    context.Context
+	all    sync.WaitGroup
+	ready  sync.WaitGroup // all have taken what they take first
+	actors []uint64
+	mu     sync.Mutex
+}
+
+func newCast(t *testing.T, actors int) *cast {
+	watched(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &cast{t: t, ctx: ctx}
+	c.ready.Add(actors)
+	t.Cleanup(func() {
+		cancel()
+		c.all.Wait()
+	})
+	return c
+}
+
+// plays lets a goroutine take one thing and, when all have theirs, want another.
+func (c *cast) plays(take, want func(context.Context) error) {
+	c.all.Go(func() {
+		if err := take(c.ctx); err != nil {
+			c.t.Error(err)
+		}
+		c.mu.Lock()
+		c.actors = append(c.actors, goidOfTest())
+		c.mu.Unlock()
+		c.ready.Done()
+		c.ready.Wait()
+		_ = want(c.ctx)
+	})
+}
+
+// found waits until a deadlock is seen.
+func (c *cast) found() Deadlock {
+	for {
+		if d := Deadlocks(); len(d) > 0 {
+			return d[0]
+		}
+		runtime.Gosched()
+	}
+}
+
+// none looks for a deadlock when n goroutines wait.
+func (c *cast) none(n int) {
+	c.t.Helper()
+	for len(openWaits(now(), nil)) < n {
+		runtime.Gosched()
+	}
+	for range 100 {
+		if d := Deadlocks(); len(d) > 0 {
+			c.t.Fatalf("there is no deadlock, but: %v", d)
+		}
+	}
+}
+
+func nothing(context.Context) error { return nil }
+
+func TestDeadlocksThatAreReal(t *testing.T) {
+	type play func(c *cast)
+	for _, scene := range []struct {
+		name          string
+		actors        int
+		size, victims int
+		play          play
+	}{
+		{"two locks in opposite orders", 2, 2, 0, func(c *cast) {
+			var a, b Mutex
+			c.plays(a.LockContext, b.LockContext)
+			c.plays(b.LockContext, a.LockContext)
+		}},
+		{"three in a ring, and one behind it", 4, 3, 1, func(c *cast) {
+			var a, b, d Mutex
+			c.plays(a.LockContext, b.LockContext)
+			c.plays(b.LockContext, d.LockContext)
+			c.plays(d.LockContext, a.LockContext)
+			c.plays(nothing, a.LockContext)
+		}},
+		{"a lock taken twice", 1, 1, 0, func(c *cast) {
+			var a Mutex
+			c.plays(a.LockContext, a.LockContext)
+		}},
+		{"a writer between two readers", 2, 2, 0, func(c *cast) {
+			var rw RWMutex
+			var a Mutex
+			c.plays(rw.RLockContext, a.LockContext)
+			c.plays(a.LockContext, rw.LockContext)
+		}},
+		{"both permits of a semaphore", 3, 3, 0, func(c *cast) {
+			s := NewSemaphore("slots", 2)
+			var a Mutex
+			one := func(ctx context.Context) error { return s.Acquire(ctx, 1) }
+			c.plays(one, a.LockContext)
+			c.plays(one, a.LockContext)
+			c.plays(a.LockContext, one)
+		}},
+		{"a channel with declared ends", 2, 2, 0, func(c *cast) {
+			a, b := NewChan[int]("a", 0), NewChan[int]("b", 0)
+			side := func(send, receive *Chan[int]) (func(context.Context) error, func(context.Context) error) {
+				return func(ctx context.Context) error { send.Sender(ctx); return nil },
+					func(ctx context.Context) error { _, err := receive.Receive(ctx); return err }
+			}
+			c.plays(side(a, b))
+			c.plays(side(b, a))
+		}},
+	} {
+		t.Run(scene.name, func(t *testing.T) {
+			c := newCast(t, scene.actors)
+			scene.play(c)
+			d := c.found()
+			for d.Size != scene.size || d.Victims != scene.victims { // not all of them wait yet
+				d = c.found()
+			}
+			if text := d.String(); strings.Count(text, "deadlock_test.go:") < len(d.Cycle) {
+				t.Errorf("the story lacks places: %s", text)
+			}
+		})
+	}
+}
+
+func TestJoiningAChildThatWaitsForOnesLock(t *testing.T) {
+	c := newCast(t, 1)
+	ins := quietInspector(t)
+	var a Mutex
+	c.plays(a.LockContext, func(ctx context.Context) error {
+		child := ins.Go(ctx, "child", a.LockContext)
+		return child.Wait(ctx)
+	})
+	if d := c.found(); d.Size != 2 {
+		t.Errorf("found %v", d)
+	}
+}
+
+func TestWhatLooksLikeADeadlock(t *testing.T) {
+	t.Run("a lock whose holder runs", func(t *testing.T) {
+		c := newCast(t, 2)
+		var a Mutex
+		a.Lock()
+		c.plays(nothing, a.LockContext)
+		c.plays(nothing, a.LockContext)
+		c.none(2)
+		a.Unlock()
+	})
+	t.Run("a semaphore of which one holder runs", func(t *testing.T) {
+		c := newCast(t, 2)
+		s := NewSemaphore("slots", 2)
+		_ = s.Acquire(context.Background(), 1)
+		var a Mutex
+		one := func(ctx context.Context) error { return s.Acquire(ctx, 1) }
+		c.plays(one, a.LockContext)
+		c.plays(a.LockContext, one)
+		c.none(2)
+	})
+	t.Run("a wait with a deadline", func(t *testing.T) {
+		c := newCast(t, 2)
+		var a, b Mutex
+		c.plays(a.LockContext, b.LockContext)
+		c.plays(b.LockContext, func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, time.Hour)
+			defer cancel()
+			return a.LockContext(ctx)
+		})
+		c.none(2)
+	})
+	t.Run("a channel whose ends are not declared", func(t *testing.T) {
+		c := newCast(t, 2)
+		a, b := NewChan[int]("a", 0), NewChan[int]("b", 0)
+		c.plays(nothing, func(ctx context.Context) error { _, err := a.Receive(ctx); return err })
+		c.plays(nothing, func(ctx context.Context) error { _, err := b.Receive(ctx); return err })
+		c.none(2)
+	})
+	t.Run("a busy lock", func(t *testing.T) {
+		watched(t)
+		var a, b Mutex
+		var all sync.WaitGroup
+		stop := make(chan struct{})
+		for range 4 {
+			all.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					a.Lock()
+					b.Lock()
+					b.Unlock()
+					a.Unlock()
+				}
+			})
+		}
+		for range 2000 {
+			if d := Deadlocks(); len(d) > 0 {
+				t.Errorf("there is no deadlock, but: %v", d)
+				break
+			}
+		}
+		close(stop)
+		all.Wait()
+	})
+}
