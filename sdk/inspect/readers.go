@@ -71,7 +71,8 @@ func (b *readerBucket) leave(k readerKey, goroutine uint64) readerKey {
 	return 0
 }
 
-// leaveAny gives back somebody's slot for a lock.
+// leaveAny gives back somebody's slot for a lock, and says with which key it was
+// taken; 0 if it has seen none.
 func leaveAny(k readerKey) readerKey {
 	for i := range readers {
 		for j := range readers[i] {

@@ -4,6 +4,7 @@ package inspect
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -45,7 +46,7 @@ type RWMutex struct {
 
 	// untracked readers hold rw and found no slot.
 	untracked  atomic.Int64
-	handedOver atomic.Bool // a read lock was released by another goroutine than took it
+	handedOver atomic.Bool // since the last writer, a read lock may have been released by another goroutine than took it
 
 	// Writers that cannot have the lock at once queue. The first of them is pending: it
 	// shuts the gate to new readers, and tries again whenever somebody leaves.
@@ -136,7 +137,7 @@ func (m *RWMutex) waitToRead(ctx context.Context) error {
 		m.rw.RLock()
 		return nil
 	}
-	return lockOrDone(ctx, m.rw.RLocker())
+	return lockOrDone(ctx, (*counter)(m))
 }
 
 // pass takes the read lock past rw.
@@ -153,15 +154,19 @@ func (m *RWMutex) pass(goroutine uint64) bool {
 		return false
 	}
 	if !m.passing.Load() {
-		slot.key.Store(0)
-		m.left() // a writer may have seen this one
+		if key := m.key.Load(); slot.key.CompareAndSwap(key, 0) {
+			m.left() // a writer may have seen this one
+		} else {
+			m.leaveForAnother(readerKey(key)) // who has taken this slot for its own
+		}
 		return false
 	}
 	slot.reader.acquire(goroutine)
 	return true
 }
 
-// left wakes the pending writer, if there is one, after somebody has left.
+// left wakes the pending writer, if there is one, after somebody has left: a reader, a
+// writer, and whoever has only tried, for all of them can have been in its way.
 //
 // No wake-up is lost: a writer shuts the gate and then looks whether it can have the
 // lock; whoever it still sees there leaves later, and finds the gate.
@@ -220,25 +225,49 @@ func (m *RWMutex) RUnlock() {
 }
 
 // leaveForAnother releases a read lock that the goroutine has no slot for: one that
-// found none, or one that another goroutine has taken.
+// found none, or one that another goroutine has taken. It takes what it finds, and
+// whoever misses that comes here too: there are always as many slots and untracked
+// readers as read locks.
 func (m *RWMutex) leaveForAnother(key readerKey) {
-	for {
-		n := m.untracked.Load()
-		if n == 0 {
-			break
-		}
-		if m.untracked.CompareAndSwap(n, n-1) {
-			m.rw.RUnlock()
+	// From here on a slot may name a goroutine whose lock somebody else has released.
+	m.handedOver.Store(true)
+	for range leaveAttempts {
+		if m.leaveAny(key) {
 			m.left()
 			return
 		}
+		runtime.Gosched()
 	}
-	// From here on a slot may name a goroutine whose lock somebody else has released.
-	m.handedOver.Store(true)
-	if key == 0 || leaveAny(key) != key {
+	m.rw.RUnlock() // says that m is not locked for reading
+}
+
+// leaveAny releases somebody's read lock, if it finds one.
+func (m *RWMutex) leaveAny(key readerKey) bool {
+	if m.leaveUntracked() {
+		m.rw.RUnlock()
+		return true
+	}
+	left := leaveAny(key)
+	if left == key.counted() {
 		m.rw.RUnlock()
 	}
-	m.left()
+	return left != 0
+}
+
+// leaveAttempts is how often a slot is looked for that must be there: others who take
+// and leave slots can hide it from one look.
+const leaveAttempts = 100
+
+func (m *RWMutex) leaveUntracked() bool {
+	for {
+		n := m.untracked.Load()
+		if n == 0 {
+			return false
+		}
+		if m.untracked.CompareAndSwap(n, n-1) {
+			return true
+		}
+	}
 }
 
 // Lock locks m for writing.
@@ -258,6 +287,7 @@ func (m *RWMutex) Lock() {
 func (m *RWMutex) TryLock() bool {
 	g, place := goid.GetWithPC()
 	if !m.tryLock() {
+		m.left()
 		return false
 	}
 	m.own(g, place)
@@ -282,20 +312,23 @@ func (m *RWMutex) LockContext(ctx context.Context) error {
 }
 
 // tryLock takes rw for writing if no reader is there, neither in rw nor in the table.
+// Who fails and is not the pending writer calls left.
 func (m *RWMutex) tryLock() bool {
 	if !m.rw.TryLock() {
 		return false
 	}
-	if !m.passed.Load() {
-		return true
+	if m.passed.Load() {
+		// Readers have passed by, and more do until passing is off.
+		m.stopPassing()
+		if anyReader(readerKey(m.key.Load())) {
+			m.rw.Unlock()
+			return false
+		}
+		m.passed.Store(false)
 	}
-	// Readers have passed by, and more do until passing is off.
-	m.stopPassing()
-	if anyReader(readerKey(m.key.Load())) {
-		m.rw.Unlock()
-		return false
+	if m.handedOver.Load() {
+		m.handedOver.Store(false) // there is no reader, so no slot names a wrong one
 	}
-	m.passed.Store(false)
 	return true
 }
 
@@ -311,6 +344,7 @@ func (m *RWMutex) stopPassing() {
 func (m *RWMutex) waitToWrite(ctx context.Context, goroutine uint64) error {
 	w := beginWait(ctx, taskspan.WaitRWMutexWrite, (*writeSide)(m))
 	defer endWait(w)
+	m.left() // this one has tried
 	done := ctx.Done()
 	if done == nil {
 		m.queue.Lock()
@@ -352,6 +386,15 @@ type rlocker RWMutex
 
 func (r *rlocker) Lock()   { (*RWMutex)(r).RLock() }
 func (r *rlocker) Unlock() { (*RWMutex)(r).RUnlock() }
+
+// counter is rw as readers wait for it.
+type counter RWMutex
+
+func (c *counter) Lock() { c.rw.RLock() }
+func (c *counter) Unlock() {
+	c.rw.RUnlock()
+	(*RWMutex)(c).left()
+}
 
 func (m *RWMutex) own(goroutine uint64, place uintptr) {
 	storeRelaxed(&m.taken, uint64(place))
