@@ -87,9 +87,8 @@ func runShop(ctx context.Context, listen string, perSecond int, show bool) error
 	if err := server.Shutdown(closing); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		log.Print("close: ", err)
 	}
-	for end := time.Now().Add(time.Second); time.Now().Before(end) && ins.MemoryStats().TaskCount > 0; {
-		time.Sleep(10 * time.Millisecond)
-	}
+	// Who works on now would not be in the counts of both.
+	s.settle(2 * time.Second)
 	if err := ins.Shutdown(closing); err != nil {
 		log.Print("shut down async-inspect: ", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/asyncinspect/asyncinspect/sdk/inspect"
@@ -29,6 +30,7 @@ type shop struct {
 	client  *http.Client
 	calls   *inspect.Semaphore    // to the bank
 	parcels *inspect.Chan[parcel] // from orders to packers
+	workers sync.WaitGroup        // who is not an order
 }
 
 type parcel struct{ item string }
@@ -105,20 +107,30 @@ func (s *shop) pay(ctx context.Context) error {
 	return err
 }
 
-// work runs the packers and clerks until ctx is done, and then waits for those
-// that can still end.
+// work starts the packers and clerks, who work until ctx is done.
 func (s *shop) work(ctx context.Context) {
 	for range packers {
-		go s.pack(ctx)
+		s.workers.Go(func() { s.pack(ctx) })
 	}
 	for i := range clerks {
-		go s.carry(ctx, i%2 == 0)
+		s.workers.Go(func() { s.carry(ctx, i%2 == 0) })
 	}
-	go func() {
+	s.workers.Go(func() {
 		for tick(ctx, time.Second) {
 			s.stock.reprice()
 		}
-	}()
+	})
+}
+
+// settle waits until all workers have gone home, but not for ever: some may be
+// stuck.
+func (s *shop) settle(atMost time.Duration) {
+	gone := make(chan struct{})
+	go func() { s.workers.Wait(); close(gone) }()
+	select {
+	case <-gone:
+	case <-time.After(atMost):
+	}
 }
 
 func (s *shop) pack(ctx context.Context) {
@@ -153,11 +165,11 @@ func (s *shop) chaos(w http.ResponseWriter, r *http.Request) {
 	ctx := context.WithoutCancel(r.Context())
 	switch what := r.PathValue("what"); what {
 	case "block":
-		go func() {
+		s.workers.Go(func() {
 			_ = s.counts.task(ctx, "stocktaking", func(ctx context.Context) error {
 				return s.stock.sitOn(ctx, sittingOnStock)
 			})
-		}()
+		})
 	case "slow-bank":
 		response, err := http.Post(s.bank+"/slow", "", nil)
 		if err != nil {
