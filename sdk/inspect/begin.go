@@ -80,12 +80,13 @@ func WithRemoteParent(client trace.SpanContext) TaskOption {
 //
 //go:noinline
 func Begin(ctx context.Context, name string, opts ...TaskOption) (context.Context, *Task) {
-	ins := inspectorOf(ctx)
+	outer := TaskFromContext(ctx)
+	ins := outer.inspector()
 	if !ins.running() {
 		return ctx, nil
 	}
 	goroutine, place := goid.GetWithPC()
-	t := ins.newTask(ctx, name, goroutine, place, opts)
+	t := ins.newTask(ctx, outer, name, goroutine, place, opts)
 	t.bind(goroutine)
 	return &t.ctx, t
 }
@@ -98,7 +99,7 @@ func (ins *Inspector) Begin(ctx context.Context, name string, opts ...TaskOption
 		return ctx, nil
 	}
 	goroutine, place := goid.GetWithPC()
-	t := ins.newTask(ctx, name, goroutine, place, opts)
+	t := ins.newTask(ctx, TaskFromContext(ctx), name, goroutine, place, opts)
 	t.bind(goroutine)
 	return &t.ctx, t
 }
@@ -108,34 +109,35 @@ func (ins *Inspector) prepare(ctx context.Context, name string, place uintptr, o
 	if !ins.running() {
 		return ctx, nil
 	}
-	t := ins.newTask(ctx, name, goid.Get(), place, opts)
+	t := ins.newTask(ctx, TaskFromContext(ctx), name, goid.Get(), place, opts)
 	return &t.ctx, t
 }
 
 // inspectorOf returns who inspects what ctx belongs to.
-func inspectorOf(ctx context.Context) *Inspector {
-	if t := TaskFromContext(ctx); t != nil {
+func inspectorOf(ctx context.Context) *Inspector { return TaskFromContext(ctx).inspector() }
+
+func (t *Task) inspector() *Inspector {
+	if t != nil {
 		return t.ins
 	}
 	return Default()
 }
 
 // newTask makes a task that is counted as started and runs on no goroutine yet.
-// The goroutine and the place are those of the caller.
-func (ins *Inspector) newTask(ctx context.Context, name string, goroutine uint64, place uintptr, opts []TaskOption) *Task {
+// The task of ctx is outer; the goroutine and the place are those of the caller.
+func (ins *Inspector) newTask(ctx context.Context, outer *Task, name string, goroutine uint64, place uintptr, opts []TaskOption) *Task {
 	config := newTaskConfig(opts)
 	t := &Task{ins: ins, label: name, name: ins.names.entry(name), begun: place, start: now()}
 	t.ctx.task, t.light.task = t, t
 	t.ctx.Context = ctx
 
-	outer := TaskFromContext(ctx)
-	parent := trace.SpanContextFromContext(ctx)
+	parent := spanContextOf(ctx)
 	switch {
 	case config.newRoot:
 	case config.remote.IsValid():
-		t.remote = remoteParent{trace: config.remote.TraceID(), span: config.remote.SpanID()}
+		t.remote = &remoteParent{trace: config.remote.TraceID(), span: config.remote.SpanID()}
 	case parent.IsRemote():
-		t.remote = remoteParent{trace: parent.TraceID(), span: parent.SpanID()}
+		t.remote = &remoteParent{trace: parent.TraceID(), span: parent.SpanID()}
 	case outer != nil:
 		t.remote = outer.remote
 	case parent.IsValid():
@@ -152,6 +154,14 @@ func (ins *Inspector) newTask(ctx context.Context, name string, goroutine uint64
 		ins.drops.add(dropMaxTasks, 1)
 	}
 	return t
+}
+
+// spanContextOf is that of the span in ctx.
+func spanContextOf(ctx context.Context) trace.SpanContext {
+	if c, ok := ctx.(*taskContext); ok && c.span != nil {
+		return c.task.sc
+	}
+	return trace.SpanContextFromContext(ctx)
 }
 
 // startSpan gives the task its identity and, if it is sampled, its span. With a
@@ -267,7 +277,7 @@ func (t *Task) bind(goroutine uint64) {
 		goroutine = pseudoGoroutine()
 	}
 	t.goroutine.Store(goroutine)
-	if t.remote.valid() && t.remote.goroutine == 0 {
+	if t.remote != nil && t.remote.goroutine == 0 {
 		t.remote.goroutine = goroutine
 	}
 	if t.tracked {

@@ -39,7 +39,7 @@ type openSpansShard struct {
 type openSpan struct {
 	wait   *wait
 	call   *remoteCall // of wait
-	remote remoteParent
+	remote *remoteParent
 }
 
 func (o *openSpans) of(id trace.SpanID) *openSpansShard {
@@ -98,9 +98,9 @@ func (o *openSpans) take(id trace.SpanID) (openSpan, bool) {
 }
 
 // remoteOf returns the remote parent that an open local span answers.
-func (o *openSpans) remoteOf(id trace.SpanID) remoteParent {
+func (o *openSpans) remoteOf(id trace.SpanID) *remoteParent {
 	if o.answers.Load() == 0 {
-		return remoteParent{}
+		return nil
 	}
 	span, _ := o.get(id)
 	return span.remote
@@ -133,9 +133,9 @@ func (spanProcessor) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
 		return // tasks hand on what they answer themselves
 	}
 	parent := s.Parent()
-	remote := remoteParent{trace: parent.TraceID(), span: parent.SpanID(), goroutine: goid.Get()}
-	if !parent.IsRemote() {
-		remote = followed.remoteOf(parent.SpanID())
+	remote := followed.remoteOf(parent.SpanID())
+	if parent.IsRemote() {
+		remote = &remoteParent{trace: parent.TraceID(), span: parent.SpanID(), goroutine: goid.Get()}
 	}
 	if !remote.valid() {
 		return

@@ -28,8 +28,8 @@ type Task struct {
 	sc     trace.SpanContext // its identity
 	light  unsampledSpan     // stands for the span if nobody makes one
 	parent trace.SpanID
-	remote remoteParent
-	begun  uintptr // place of Begin or Go
+	remote *remoteParent // nil: none; its descendants share it
+	begun  uintptr       // place of Begin or Go
 	start  nanos
 
 	// goroutine is the one that the task runs on, 0 before it runs. Guarded by
@@ -148,7 +148,7 @@ type remoteParent struct {
 	goroutine uint64
 }
 
-func (r remoteParent) valid() bool { return r.span.IsValid() }
+func (r *remoteParent) valid() bool { return r != nil && r.span.IsValid() }
 
 // SpanContext returns the identity of the task.
 func (t *Task) SpanContext() trace.SpanContext {
