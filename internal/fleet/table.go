@@ -25,6 +25,7 @@ type Table struct {
 	ended *tombstones[report.TaskID]
 
 	waits  int // open ones
+	edges  int // holders of all open waits
 	listed int // wait ids in all kept heartbeats
 	// largest is a process that had more than its fair share of the waits when
 	// last looked at, or nil.
@@ -93,6 +94,26 @@ func (t *Table) bury(id report.TaskID, now time.Time) {
 	}
 }
 
+// Condemn marks a live task as found in a deadlock, or not any more. The mark goes
+// with the task's waits.
+func (t *Table) Condemn(id report.TaskID, in bool, at time.Time) {
+	old, ok := t.tasks[id]
+	if !ok || old.Condemned == in || len(old.Waits) == 0 {
+		return
+	}
+	task := *old
+	task.Condemned = in
+	t.change(t.processes[old.Process], old, &task, at)
+}
+
+// lease is how long after its last sign of life a process is lost.
+func (t *Table) lease(p *process) time.Duration {
+	if t.limits.Silence > 0 {
+		return t.limits.Silence
+	}
+	return p.lease()
+}
+
 // Advance does what time does: processes that missed their heartbeats are lost,
 // silent tasks are given up, tombstones crumble.
 func (t *Table) Advance(now time.Time) {
@@ -102,7 +123,7 @@ func (t *Table) Advance(now time.Time) {
 			continue
 		}
 		p.closed.expire(now)
-		if now.Sub(p.lastHeard) > p.lease() {
+		if now.Sub(p.lastHeard) > t.lease(p) {
 			t.endProcess(p, Lost)
 		}
 	}
@@ -229,6 +250,17 @@ func (t *Table) Processes(dst []Process) []Process {
 	}
 	return dst
 }
+
+// Ahead is how far the clock of a process is ahead of ours at least.
+func (t *Table) Ahead(id report.Process) time.Duration {
+	if p := t.processes[id]; p != nil {
+		return p.ahead
+	}
+	return 0
+}
+
+// Edges returns how many holders all open waits have together.
+func (t *Table) Edges() int { return t.edges }
 
 // Sizes says how full the table is: processes that report, records of those that
 // are gone, live tasks, open waits.

@@ -7,11 +7,15 @@ import (
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
-// Limits bound a Table. All must be positive.
+// Limits bound a Table. The first three must be positive.
 type Limits struct {
 	Processes int // reporting ones, and separately the records of those that are gone
 	Tasks     int // live tasks
 	Waits     int // open waits
+	Edges     int // holders of all open waits together; 0: as many as waits have
+	// Silence is after how long without a sign of life a process is lost; 0: after
+	// three missed heartbeats of its own.
+	Silence time.Duration
 }
 
 const (
@@ -42,6 +46,8 @@ type Task struct {
 	StateSince time.Time // since when it is in its state, in the process's clock
 	// Ahead is how far that clock is ahead of ours at least.
 	Ahead time.Duration
+	// Condemned says that a detector on the way has found it in a deadlock.
+	Condemned bool
 }
 
 // Wait is an open wait. It is immutable.
@@ -73,7 +79,7 @@ func (t *Task) Live() taskspan.State {
 	switch {
 	case len(t.Waits) == 0:
 		return taskspan.Running
-	case t.State == taskspan.Deadlocked:
+	case t.Condemned || t.State == taskspan.Deadlocked:
 		return taskspan.Deadlocked
 	default:
 		return taskspan.Blocked
@@ -183,6 +189,7 @@ type Counters struct {
 	TasksRefused    int64 // live tasks that found no room
 	WaitsRefused    int64 // waits of the process that has most, refused at the limit
 	WaitsEvicted    int64 // waits that made room for those of smaller processes
+	EdgesRefused    int64 // holders that found no room: their waits count as able to end
 	NamesMerged     int64 // task names of one process counted as other
 	PartsGivenUp    int64 // heartbeats that never became whole
 	TombstonesEarly int64 // tombstones dropped before their time

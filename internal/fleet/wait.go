@@ -40,6 +40,7 @@ func (t *Table) wait(p *process, r *report.Report, now time.Time) {
 			Wait: *r.Wait, Task: r.Task.ID, Process: p.id, Sequence: r.Sequence,
 			First: r.Observed, Last: r.Observed,
 		}
+		t.cutEdges(w, 0)
 		w.confirm(p.beat, rev, listed)
 		t.putWait(p, w)
 		t.emit(Event{Kind: WaitOpened, Process: p.id, Task: t.tasks[w.Task], Wait: w, At: r.Observed})
@@ -54,6 +55,7 @@ func (t *Table) wait(p *process, r *report.Report, now time.Time) {
 	} else if r.Sequence > old.Sequence {
 		w.Wait, w.Sequence = *r.Wait, r.Sequence
 	}
+	t.cutEdges(&w, len(old.Holders))
 	w.First = earlier(w.First, r.Observed)
 	w.Last = later(w.Last, r.Observed)
 	w.confirm(p.beat, rev, listed)
@@ -61,6 +63,17 @@ func (t *Table) wait(p *process, r *report.Report, now time.Time) {
 	if w.Revision > old.Revision {
 		t.emit(Event{Kind: WaitRevised, Process: p.id, Task: t.tasks[w.Task], Wait: &w, At: r.Observed})
 	}
+}
+
+// cutEdges takes the holders off a wait if there is no room for them. Without them
+// it counts as able to end, which can hide a deadlock and no more.
+func (t *Table) cutEdges(w *Wait, before int) {
+	n := len(w.Holders)
+	if t.limits.Edges == 0 || t.edges-before+n <= t.limits.Edges {
+		return
+	}
+	w.Holders, w.Complete = nil, false
+	t.counters.EdgesRefused += int64(n)
 }
 
 // confirm makes the newest heartbeat's word count if it is about this revision.
@@ -73,9 +86,12 @@ func (w *Wait) confirm(b *beat, rev int64, listed bool) {
 
 // putWait makes a new or changed wait known, and its task with it.
 func (t *Table) putWait(p *process, w *Wait) {
-	if _, known := p.waits[w.ID]; !known {
+	if before, known := p.waits[w.ID]; known {
+		t.edges -= len(before.Holders)
+	} else {
 		t.waits++
 	}
+	t.edges += len(w.Holders)
 	p.waits[w.ID] = w
 	old := t.tasks[w.Task]
 	task := *old
@@ -93,9 +109,11 @@ func (t *Table) putWait(p *process, w *Wait) {
 func (t *Table) closeWait(p *process, w *Wait, reason Reason, at time.Time) {
 	delete(p.waits, w.ID)
 	t.waits--
+	t.edges -= len(w.Holders)
 	if old := t.tasks[w.Task]; old != nil {
 		task := *old
 		task.Waits = slices.DeleteFunc(slices.Clone(old.Waits), func(o *Wait) bool { return o.ID == w.ID })
+		task.Condemned = task.Condemned && len(task.Waits) > 0
 		t.change(p, old, &task, at)
 	}
 	t.emit(Event{Kind: WaitClosed, Process: p.id, Task: t.tasks[w.Task], Wait: w, Reason: reason, At: at})

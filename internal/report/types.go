@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/hex"
+	"strings"
 	"time"
 
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -42,6 +43,17 @@ func (id TaskID) IsZero() bool { return id == TaskID{} }
 // String is "<trace>/<span>" in hex, as remote_parent is written.
 func (id TaskID) String() string {
 	return hex.EncodeToString(id.Trace[:]) + "/" + hex.EncodeToString(id.Span[:])
+}
+
+// RemoteCall reads the client span that a resource is named for.
+func RemoteCall(resource string) (id TaskID, ok bool) {
+	text, ok := strings.CutPrefix(resource, taskspan.ResourceSpan)
+	if !ok || len(text) != 2*(len(id.Trace)+len(id.Span))+1 {
+		return id, false
+	}
+	_, errTrace := hex.Decode(id.Trace[:], []byte(text[:2*len(id.Trace)]))
+	_, errSpan := hex.Decode(id.Span[:], []byte(text[2*len(id.Trace)+1:]))
+	return id, errTrace == nil && errSpan == nil
 }
 
 // Place is a place in the source of a process.

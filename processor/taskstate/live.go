@@ -9,6 +9,7 @@ import (
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/internal/view"
+	"github.com/asyncinspect/asyncinspect/internal/words"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
@@ -162,7 +163,7 @@ func (l *liveTasks) on(e fleet.Event) {
 		}
 		l.note(e.Wait.Task, view.Event{
 			At: e.At, Name: "wait ended",
-			Detail: fmt.Sprintf("%s after %s (%s)", waitText(e.Wait), age(e.At.Sub(e.Wait.Since)), e.Reason),
+			Detail: fmt.Sprintf("%s after %s (%s)", waitText(e.Wait), words.Age(e.At.Sub(e.Wait.Since)), e.Reason),
 		})
 	}
 }

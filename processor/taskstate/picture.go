@@ -1,18 +1,15 @@
 package taskstate
 
 import (
-	"encoding/hex"
 	"fmt"
-	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/internal/words"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
@@ -63,7 +60,7 @@ func (p picture) render(now time.Time) (text string, blocked bool) {
 	}
 	var b strings.Builder
 	groups := groupBlocked(p.tasks)
-	fmt.Fprintf(&b, "live tasks: %s running, %s blocked", number(sum.running), number(max(sum.blocked, waits(groups))))
+	fmt.Fprintf(&b, "live tasks: %s running, %s blocked", words.Number(sum.running), words.Number(max(sum.blocked, waits(groups))))
 	p.services(&b)
 	for i, g := range groups {
 		if i == pictureGroups {
@@ -106,11 +103,11 @@ func (p picture) services(b *strings.Builder) {
 	fmt.Fprint(w, "processes\trunning\tblocked\tcompleted\tfailed\tcancelled\tlost\t  service\n")
 	for i, name := range services {
 		s := sums[name]
-		fmt.Fprintf(w, "%s\t%s\t%s\t", orDash(processes[name]), number(s.running), number(s.blocked))
+		fmt.Fprintf(w, "%s\t%s\t%s\t", orDash(processes[name]), words.Number(s.running), words.Number(s.blocked))
 		for _, n := range s.ended {
-			fmt.Fprintf(w, "%s\t", number(int64(n+0.5)))
+			fmt.Fprintf(w, "%s\t", words.Number(int64(n+0.5)))
 		}
-		fmt.Fprintf(w, "  %s", oneLine(name))
+		fmt.Fprintf(w, "  %s", words.OneLine(name))
 		if i < len(services)-1 {
 			fmt.Fprint(w, "\n")
 		}
@@ -135,7 +132,7 @@ func (p picture) gone(b *strings.Builder, now time.Time) {
 		if i == 0 {
 			b.WriteString("\n")
 		}
-		fmt.Fprintf(b, "\n  LOST process %s (instance %s), last heard of at %s", oneLine(x.Service), oneLine(x.Instance), x.LastHeard.UTC().Format(time.TimeOnly))
+		fmt.Fprintf(b, "\n  LOST process %s (instance %s), last heard of at %s", words.OneLine(x.Service), words.OneLine(x.Instance), x.LastHeard.UTC().Format(time.TimeOnly))
 	}
 }
 
@@ -193,17 +190,17 @@ func waits(groups []*blockedGroup) (n int64) {
 
 func (g *blockedGroup) render(b *strings.Builder, byID map[report.TaskID]*fleet.Task, now time.Time) {
 	t, w := g.first, g.wait
-	fmt.Fprintf(b, "\n\n  %s  %s: %s", strings.ToUpper(string(t.Live())), oneLine(t.Process.Service), oneLine(t.Name))
+	fmt.Fprintf(b, "\n\n  %s  %s: %s", strings.ToUpper(string(t.Live())), words.OneLine(t.Process.Service), words.OneLine(t.Name))
 	if g.count > 1 {
 		fmt.Fprintf(b, "  (%d tasks here, the longest shown)", g.count)
 	}
-	fmt.Fprintf(b, "\n    for       %s", age(now.Sub(w.Since.Add(-t.Ahead))))
+	fmt.Fprintf(b, "\n    for       %s", words.Age(now.Sub(w.Since.Add(-t.Ahead))))
 	if !w.Deadline.IsZero() {
 		fmt.Fprintf(b, ", ends by itself at %s", w.Deadline.UTC().Format(time.TimeOnly))
 	}
 	fmt.Fprintf(b, "\n    waits on  %s %q", w.Kind, w.ResourceName)
 	if !w.Place.IsZero() {
-		fmt.Fprintf(b, "\n    at        %s", place(w.Place))
+		fmt.Fprintf(b, "\n    at        %s", words.Place(w.Place))
 	}
 	switch {
 	case len(w.Holders) > 0 || w.Kind == taskspan.WaitSleep:
@@ -237,13 +234,13 @@ func holder(h report.Holder, waiter *fleet.Task, byID map[report.TaskID]*fleet.T
 	case h.Task == waiter.ID:
 		who = "itself"
 	case known != nil:
-		who = oneLine(known.Process.Service + ": " + known.Name)
+		who = words.OneLine(known.Process.Service + ": " + known.Name)
 	}
 	if !h.Since.IsZero() {
-		who += " for " + age(now.Sub(h.Since.Add(-waiter.Ahead)))
+		who += " for " + words.Age(now.Sub(h.Since.Add(-waiter.Ahead)))
 	}
 	if !h.Place.IsZero() {
-		who += ", taken at " + place(h.Place)
+		who += ", taken at " + words.Place(h.Place)
 	}
 	if known != nil && known != waiter && len(known.Waits) > 0 {
 		who += fmt.Sprintf("\n              which is %s itself, on %s %q", known.Live(), known.Waits[0].Kind, known.Waits[0].ResourceName)
@@ -253,77 +250,18 @@ func holder(h report.Holder, waiter *fleet.Task, byID map[report.TaskID]*fleet.T
 
 // answerer says who answers a remote call, if that is stuck itself and so known.
 func answerer(w *fleet.Wait, byID map[report.TaskID]*fleet.Task) string {
-	id, ok := remoteCall(w.ResourceID)
+	id, ok := report.RemoteCall(w.ResourceID)
 	t := byID[id]
 	if !ok || t == nil || len(t.Waits) == 0 {
 		return "a task that is not stuck, or not known"
 	}
 	return fmt.Sprintf("%s\n              which is %s itself, on %s %q",
-		oneLine(t.Process.Service+": "+t.Name), t.Live(), t.Waits[0].Kind, t.Waits[0].ResourceName)
-}
-
-// remoteCall reads the client span that a resource is named for.
-func remoteCall(resource string) (id report.TaskID, ok bool) {
-	text, ok := strings.CutPrefix(resource, taskspan.ResourceSpan)
-	if !ok || len(text) != 2*(len(id.Trace)+len(id.Span))+1 {
-		return id, false
-	}
-	_, errTrace := hex.Decode(id.Trace[:], []byte(text[:2*len(id.Trace)]))
-	_, errSpan := hex.Decode(id.Span[:], []byte(text[2*len(id.Trace)+1:]))
-	return id, errTrace == nil && errSpan == nil
-}
-
-// place is written so that a terminal or an editor finds the line.
-func place(p report.Place) string {
-	text := p.Function
-	if p.File != "" {
-		file := p.File
-		// The last two elements tell files apart; the rest is the build machine's.
-		if dir, name := path.Split(file); dir != "" {
-			file = path.Join(path.Base(dir), name)
-		}
-		text = strings.TrimSpace(text + " " + file + ":" + strconv.Itoa(p.Line))
-	}
-	return oneLine(text)
-}
-
-// oneLine keeps names that anybody may have sent from forging lines of the log,
-// or speaking to the terminal.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s)
-}
-
-// age writes a duration to three digits or so.
-func age(d time.Duration) string {
-	switch {
-	case d < 0:
-		return "0s"
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < time.Minute:
-		return d.Round(100 * time.Millisecond).String()
-	default:
-		return d.Round(time.Second).String()
-	}
-}
-
-// number writes n with commas between the thousands.
-func number(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
+		words.OneLine(t.Process.Service+": "+t.Name), t.Live(), t.Waits[0].Kind, t.Waits[0].ResourceName)
 }
 
 func orDash(n int64) string {
 	if n == 0 {
 		return "-"
 	}
-	return number(n)
+	return words.Number(n)
 }

@@ -211,6 +211,33 @@ func (g *Graph) groupsOf(t Task) []int32 {
 	return s.groupsOf[t]
 }
 
+// Behind returns the tasks that are stuck because they wait, themselves or through
+// others, for a task of a core. Call Solve first.
+func (g *Graph) Behind(core []Task) []Task {
+	if !g.solved {
+		return nil
+	}
+	seen := make(map[Task]bool, len(core))
+	for _, t := range core {
+		seen[t] = true
+	}
+	var behind []Task
+	for queue := slices.Clone(core); len(queue) > 0; {
+		t := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		for _, e := range g.byHolder[g.firstEdge[t]:g.firstEdge[t+1]] {
+			gr := &g.groups[e.group]
+			if gr.satisfied || seen[gr.waiter] {
+				continue
+			}
+			seen[gr.waiter] = true
+			behind = append(behind, gr.waiter)
+			queue = append(queue, gr.waiter)
+		}
+	}
+	return behind
+}
+
 // Cycle returns a shortest cycle through the first task of a core: each task
 // waits for the next, and the last for the first. It is for people; the core is
 // the proof.

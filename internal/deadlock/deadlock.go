@@ -1,0 +1,158 @@
+package deadlock
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"slices"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/internal/fleet"
+	"github.com/asyncinspect/asyncinspect/internal/report"
+)
+
+// ID names a deadlock for as long as it stands, also across restarts of the
+// collector. It is the trace id of the deadlock's own span, too.
+type ID [16]byte
+
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// Confidence says how sure a deadlock is.
+type Confidence string
+
+// The confidences.
+const (
+	// Certain: every edge was declared by who waits.
+	Certain Confidence = "certain"
+	// Suspected: an edge was guessed, from an open client span.
+	Suspected Confidence = "suspected"
+	// Transient: a wait in it has a deadline, which will end it.
+	Transient Confidence = "transient"
+)
+
+// Kind says how far a deadlock reaches.
+type Kind string
+
+// The kinds.
+const (
+	Self        Kind = "self"        // one task waits for itself
+	Local       Kind = "local"       // tasks of one process
+	Distributed Kind = "distributed" // tasks of several processes
+)
+
+// How a deadlock ended.
+const (
+	Released        = "released"         // somebody has let go
+	Cancelled       = "cancelled"        // a task of it was cancelled
+	DeadlineReached = "deadline"         // a wait of it had a deadline
+	ProcessLost     = "process_lost"     // a process of it went away
+	Evicted         = "evicted"          // a limit has pushed out a wait of it
+	EvidenceExpired = "evidence_expired" // nothing was heard of it any more
+)
+
+// Deadlock is a set of tasks that wait for each other and cannot go on. It is
+// immutable.
+type Deadlock struct {
+	ID         ID
+	Confidence Confidence
+	Kind       Kind
+	// Core are the tasks that wait for each other, those of the cycle first.
+	Core []*fleet.Task
+	// Cycle is how many of Core are a shortest cycle: each waits for the next, and
+	// the last for the first. It is for people; the whole core is the proof.
+	Cycle int
+	// Waits are the waits of each core task that keep it from going on.
+	Waits map[report.TaskID][]*fleet.Wait
+	// Victims is how many tasks are stuck behind the core.
+	Victims  int
+	Services []string
+	Since    time.Time // when the last of its waits began
+	Found    time.Time
+	// Added are the tasks that this record adds to one that was found before.
+	Added []*fleet.Task
+
+	Ended time.Time // zero while it stands
+	How   string    // it ended
+}
+
+func (p *proof) deadlock(now time.Time) *Deadlock {
+	dl := &Deadlock{
+		ID: identify(p), Core: slices.Clone(p.cycle), Cycle: len(p.cycle), Waits: p.waits,
+		Since: p.closed, Found: now, Confidence: Certain, Kind: Local,
+	}
+	inCycle := make(map[report.TaskID]bool, len(p.cycle))
+	for _, t := range p.cycle {
+		inCycle[t.ID] = true
+	}
+	for _, t := range p.core {
+		if !inCycle[t.ID] {
+			dl.Core = append(dl.Core, t)
+		}
+		if !slices.Contains(dl.Services, t.Process.Service) {
+			dl.Services = append(dl.Services, t.Process.Service)
+		}
+		for _, w := range p.waits[t.ID] {
+			switch {
+			case w.Inferred:
+				dl.Confidence = Suspected
+			case !w.Deadline.IsZero() && dl.Confidence == Certain:
+				dl.Confidence = Transient
+			}
+		}
+	}
+	slices.Sort(dl.Services)
+	switch {
+	case len(dl.Core) == 1:
+		dl.Kind = Self
+	case len(processes(dl.Core)) > 1:
+		dl.Kind = Distributed
+	}
+	return dl
+}
+
+// grown is what becomes of a deadlock when others are found to be in it.
+func (dl *Deadlock) grown(by *Deadlock, fresh []*fleet.Task) *Deadlock {
+	next := *by
+	next.ID, next.Found, next.Victims, next.Added = dl.ID, dl.Found, dl.Victims, fresh
+	for _, t := range dl.Core {
+		if !next.contains(t.ID) {
+			next.Core = append(next.Core, t)
+			next.Waits[t.ID] = dl.Waits[t.ID]
+		}
+	}
+	return &next
+}
+
+// contains reports whether a task is in the core: each of them waits.
+func (dl *Deadlock) contains(id report.TaskID) bool { return len(dl.Waits[id]) > 0 }
+
+func (dl *Deadlock) waitsFor(w *fleet.Wait) bool {
+	return slices.ContainsFunc(dl.Waits[w.Task], func(o *fleet.Wait) bool { return o.ID == w.ID })
+}
+
+// identify derives the id from the wait of the core that has stood for longest: it
+// stays the same when others join, and comes out again after a restart.
+func identify(p *proof) ID {
+	var (
+		oldest *fleet.Wait
+		of     *fleet.Task
+	)
+	for _, t := range p.core {
+		for _, w := range p.waits[t.ID] {
+			if oldest == nil || w.Since.Before(oldest.Since) ||
+				w.Since.Equal(oldest.Since) && t.ID.String() < of.ID.String() {
+				oldest, of = w, t
+			}
+		}
+	}
+	h := sha256.New()
+	for _, s := range []string{of.Process.Service, of.Process.Instance} {
+		_ = binary.Write(h, binary.BigEndian, int64(len(s)))
+		h.Write([]byte(s))
+	}
+	_ = binary.Write(h, binary.BigEndian, of.Process.Epoch)
+	h.Write(of.ID.Trace[:])
+	h.Write(of.ID.Span[:])
+	_ = binary.Write(h, binary.BigEndian, oldest.ID)
+	return ID(h.Sum(nil)[:16])
+}

@@ -1,0 +1,335 @@
+package deadlock
+
+import (
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/internal/fleet"
+	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// Limits bound a Detector. All counts must be positive.
+type Limits struct {
+	fleet.Limits
+	// Deadlocks bounds those that stand, and separately those that are over and
+	// remembered.
+	Deadlocks int
+}
+
+// victimsEvery is how often the tasks behind standing deadlocks are counted: it
+// takes a look at all waits.
+const victimsEvery = 5 * time.Second
+
+// Detector finds deadlocks. It is not safe for concurrent use.
+type Detector struct {
+	limits Limits
+	// skew is by how much the clocks of two processes may differ.
+	skew     time.Duration
+	table    *fleet.Table
+	claims   claims
+	counters Counters
+
+	dirty bool // something was reported since the last evaluation
+	// touched are tasks with which a new deadlock may begin.
+	touched map[report.TaskID]struct{}
+	// unproven holds a task of every core that lacks evidence so far.
+	unproven map[report.TaskID]struct{}
+
+	standing  map[ID]*Deadlock
+	of        map[report.TaskID]*Deadlock // the standing deadlock of a core task
+	broken    map[ID]string               // standing ones of which a wait has ended, and how
+	past      []*Deadlock                 // oldest first
+	victimsAt time.Time
+}
+
+// Counters are what a detector has seen and refused since its start.
+type Counters struct {
+	Evaluations      int64
+	DeadlocksRefused int64 // found while max_deadlocks stood
+	ClaimsRefused    int64 // resources that a task says it holds and that found no room
+}
+
+// New returns a detector that knows nothing yet.
+func New(limits Limits, skew time.Duration) *Detector {
+	d := &Detector{
+		limits: limits, skew: skew,
+		touched: make(map[report.TaskID]struct{}), unproven: make(map[report.TaskID]struct{}),
+		standing: make(map[ID]*Deadlock), of: make(map[report.TaskID]*Deadlock), broken: make(map[ID]string),
+	}
+	d.claims = newClaims(max(limits.Edges, limits.Tasks))
+	d.table = fleet.NewTable(limits.Limits, d.on)
+	return d
+}
+
+// Apply merges one report that came at now.
+func (d *Detector) Apply(r *report.Report, now time.Time) report.Drop {
+	drop := d.table.Apply(r, now)
+	if drop != report.Used {
+		return drop
+	}
+	d.dirty = true
+	if r.Task != nil {
+		d.claim(r.Task.ID)
+	}
+	return drop
+}
+
+// Advance does what time does: processes are lost, silent tasks given up.
+func (d *Detector) Advance(now time.Time) { d.table.Advance(now) }
+
+// on notes what a change means for the graph. It must not call the table.
+func (d *Detector) on(e fleet.Event) {
+	switch e.Kind {
+	case fleet.WaitOpened, fleet.WaitRevised:
+		d.touch(e.Wait.Task)
+	case fleet.WaitClosed:
+		d.dirty = true
+		if dl := d.of[e.Wait.Task]; dl != nil && dl.waitsFor(e.Wait) {
+			d.breakUp(dl, dl.howEnded(e))
+		}
+	case fleet.TaskEnded:
+		d.dirty = true
+		if dl := d.of[e.Task.ID]; dl != nil && e.State == taskspan.Cancelled && d.broken[dl.ID] == Released {
+			d.broken[dl.ID] = Cancelled
+		}
+		// Who else claims what it claimed may now be the only one to do so.
+		for _, id := range d.claims.set(e.Task.ID, nil) {
+			d.touch(id)
+		}
+	}
+}
+
+func (d *Detector) touch(id report.TaskID) {
+	d.dirty = true
+	d.touched[id] = struct{}{}
+}
+
+func (d *Detector) breakUp(dl *Deadlock, how string) {
+	if _, known := d.broken[dl.ID]; !known {
+		d.broken[dl.ID] = how
+	}
+}
+
+// howEnded says what the end of a wait means for the deadlock that it is part of.
+func (dl *Deadlock) howEnded(e fleet.Event) string {
+	switch e.Reason {
+	case fleet.ByLoss, fleet.ByReplacement:
+		return ProcessLost
+	case fleet.ByEviction:
+		return Evicted
+	case fleet.ByQuiet:
+		return EvidenceExpired
+	case fleet.ByGoodbye:
+		return Cancelled
+	}
+	for _, waits := range dl.Waits {
+		for _, w := range waits {
+			if !w.Deadline.IsZero() && !e.At.Before(w.Deadline) {
+				return DeadlineReached
+			}
+		}
+	}
+	return Released
+}
+
+// claim brings the index of who holds what up to date with a task.
+func (d *Detector) claim(id report.TaskID) {
+	task := d.table.Task(id)
+	if task == nil {
+		return
+	}
+	resources := resourcesOf(task)
+	if d.claims.has(id, resources) {
+		return
+	}
+	d.touch(id)
+	for _, other := range d.claims.set(id, resources) {
+		d.touch(other)
+	}
+}
+
+// Evaluate looks at what has changed since it was called last. Found deadlocks that
+// stood before have grown: Added says by whom.
+func (d *Detector) Evaluate(now time.Time) (found, ended []*Deadlock) {
+	if !d.dirty {
+		return nil, nil
+	}
+	d.dirty = false
+	d.counters.Evaluations++
+	ended = d.endBroken(nil, now)
+	seeds := make([]report.TaskID, 0, len(d.touched)+len(d.unproven))
+	for id := range d.touched {
+		seeds = append(seeds, id)
+	}
+	for id := range d.unproven {
+		if _, too := d.touched[id]; !too {
+			seeds = append(seeds, id)
+		}
+	}
+	touched := d.touched
+	d.touched = make(map[report.TaskID]struct{})
+	clear(d.unproven)
+	if len(seeds) > 0 {
+		g := d.explore(seeds)
+		g.Solve()
+		for _, core := range g.Cores() {
+			found = append(found, d.examine(g.members(core), now)...)
+		}
+		ended = d.endReleased(g, touched, ended, now)
+	}
+	if len(d.standing) > 0 && (len(found) > 0 || now.Sub(d.victimsAt) >= victimsEvery) {
+		d.victimsAt = now
+		d.countVictims(found)
+	}
+	return found, ended
+}
+
+// examine reports what can be proved of a core, and remembers the rest.
+func (d *Detector) examine(core []*fleet.Task, now time.Time) (found []*Deadlock) {
+	for _, p := range d.prove(core) {
+		if dl := d.report(p, now); dl != nil {
+			found = append(found, dl)
+		}
+	}
+	for _, t := range core {
+		if d.of[t.ID] == nil {
+			d.unproven[t.ID] = struct{}{}
+			break
+		}
+	}
+	return found
+}
+
+// report makes a deadlock of a proof, or lets one that stands grow. It returns nil if
+// there is nothing new.
+func (d *Detector) report(p proof, now time.Time) *Deadlock {
+	var (
+		known *Deadlock
+		fresh []*fleet.Task
+	)
+	for _, t := range p.core {
+		if dl := d.of[t.ID]; dl == nil {
+			fresh = append(fresh, t)
+		} else if known == nil {
+			known = dl
+		}
+	}
+	switch {
+	case len(fresh) == 0:
+		return nil
+	case known == nil && len(d.standing) >= d.limits.Deadlocks:
+		d.counters.DeadlocksRefused++
+		return nil
+	}
+	dl := p.deadlock(now)
+	if known != nil {
+		dl = known.grown(dl, fresh)
+	}
+	d.stand(dl)
+	return dl
+}
+
+// stand puts a deadlock, or a newer record of it, in its place.
+func (d *Detector) stand(dl *Deadlock) {
+	d.standing[dl.ID] = dl
+	for _, t := range dl.Core {
+		d.of[t.ID] = dl
+	}
+}
+
+// endBroken ends the deadlocks of which a wait has ended.
+func (d *Detector) endBroken(ended []*Deadlock, now time.Time) []*Deadlock {
+	for id, how := range d.broken {
+		if dl := d.standing[id]; dl != nil {
+			ended = append(ended, d.end(dl, how, now))
+		}
+	}
+	clear(d.broken)
+	return ended
+}
+
+// endReleased ends the deadlocks of which a task now waits for others and could go on.
+func (d *Detector) endReleased(g *subgraph, touched map[report.TaskID]struct{}, ended []*Deadlock, now time.Time) []*Deadlock {
+	for id := range touched {
+		dl := d.of[id]
+		if dl == nil {
+			continue
+		}
+		if n, in := g.number[id]; in && !g.Stuck(n) {
+			ended = append(ended, d.end(dl, Released, now))
+		}
+	}
+	return ended
+}
+
+func (d *Detector) end(dl *Deadlock, how string, now time.Time) *Deadlock {
+	delete(d.standing, dl.ID)
+	for _, t := range dl.Core {
+		delete(d.of, t.ID)
+		d.touch(t.ID) // some of them may still be stuck without the others
+	}
+	over := *dl
+	over.Ended, over.How, over.Added = now, how, nil
+	if len(d.past) >= d.limits.Deadlocks {
+		d.past = append(d.past[:0], d.past[1:]...)
+	}
+	d.past = append(d.past, &over)
+	return &over
+}
+
+// countVictims counts, for every standing deadlock, the tasks that are stuck behind
+// it. found are brought up to date, too.
+func (d *Detector) countVictims(found []*Deadlock) {
+	var waiting []report.TaskID
+	for _, t := range d.table.Tasks(nil) {
+		if len(t.Waits) > 0 {
+			waiting = append(waiting, t.ID)
+		}
+	}
+	g := d.explore(waiting)
+	g.Solve()
+	for id, dl := range d.standing {
+		core := g.numbers(dl.Core)
+		next := *dl
+		next.Victims = len(g.Behind(core))
+		d.standing[id] = &next
+		for _, t := range next.Core {
+			d.of[t.ID] = &next
+		}
+		for i := range found {
+			if found[i].ID == id {
+				found[i].Victims = next.Victims
+			}
+		}
+	}
+}
+
+// Deadlocked returns the standing deadlock that a task is part of, or nil.
+func (d *Detector) Deadlocked(id report.TaskID) *Deadlock { return d.of[id] }
+
+// Standing appends the deadlocks that stand to dst, in no order. They are immutable.
+func (d *Detector) Standing(dst []*Deadlock) []*Deadlock {
+	for _, dl := range d.standing {
+		dst = append(dst, dl)
+	}
+	return dst
+}
+
+// Past appends the deadlocks that are over to dst, oldest first. They are immutable.
+func (d *Detector) Past(dst []*Deadlock) []*Deadlock { return append(dst, d.past...) }
+
+// Table returns what is known of the fleet.
+func (d *Detector) Table() *fleet.Table { return d.table }
+
+// Counters returns what the detector has seen and refused.
+func (d *Detector) Counters() Counters {
+	c := d.counters
+	c.ClaimsRefused = d.claims.refused
+	return c
+}
+
+// Sizes says how much the detector keeps beside the fleet: claims, standing and past
+// deadlocks, and cores that lack evidence.
+func (d *Detector) Sizes() (claims, standing, past, unproven int) {
+	return d.claims.len, len(d.standing), len(d.past), len(d.unproven)
+}

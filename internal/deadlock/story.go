@@ -1,0 +1,208 @@
+package deadlock
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/internal/fleet"
+	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/internal/words"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// maxTold bounds the tasks that a text tells of.
+const maxTold = 16
+
+// Headline says in a line what has happened.
+func (dl *Deadlock) Headline() string {
+	where := list(dl.Services)
+	switch {
+	case dl.Kind == Self:
+		return fmt.Sprintf("a task of %s waits for itself and can never go on", where)
+	case dl.Confidence == Transient:
+		return fmt.Sprintf("%d tasks of %s wait for each other; a deadline will end it", len(dl.Core), where)
+	case dl.Confidence == Suspected:
+		return fmt.Sprintf("%d tasks of %s seem to wait for each other for ever", len(dl.Core), where)
+	}
+	return fmt.Sprintf("%d tasks of %s wait for each other and can never go on", len(dl.Core), where)
+}
+
+// CycleText tells the cycle, a line for each edge.
+func (dl *Deadlock) CycleText() string {
+	var b strings.Builder
+	for i, t := range dl.told() {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		w := dl.toNext(i)
+		fmt.Fprintf(&b, "%s waits for %s", dl.name(t), resource(w))
+		if !w.Place.IsZero() {
+			fmt.Fprintf(&b, " at %s", words.Place(w.Place))
+		}
+		next := dl.next(i)
+		fmt.Fprintf(&b, ", %s %s", dl.holds(i), dl.name(next))
+		if h := holderOf(w, next.ID); h != nil && !h.Place.IsZero() {
+			fmt.Fprintf(&b, " since %s", words.Place(h.Place))
+		}
+	}
+	if more := dl.Cycle - len(dl.told()); more > 0 {
+		fmt.Fprintf(&b, "\n... and so on through %d more tasks, back to the first", more)
+	}
+	return b.String()
+}
+
+// Story tells a person at a terminal what waits for what, and what to do.
+func (dl *Deadlock) Story(now time.Time) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "DEADLOCK  %s", dl.Headline())
+	fmt.Fprintf(&b, "\n          %s, since %s, %s", dl.Confidence, dl.Since.UTC().Format(time.TimeOnly), victims(dl.Victims))
+	for i, t := range dl.told() {
+		w := dl.toNext(i)
+		fmt.Fprintf(&b, "\n\n  %s", dl.name(t))
+		fmt.Fprintf(&b, "\n    waits for  %s", resource(w))
+		if !w.Place.IsZero() {
+			fmt.Fprintf(&b, "\n    at         %s", words.Place(w.Place))
+		}
+		next := dl.next(i)
+		who := dl.name(next)
+		if next.ID == t.ID {
+			who = "itself"
+		}
+		fmt.Fprintf(&b, "\n    %-10s %s", dl.label(i), who)
+		if h := holderOf(w, next.ID); h != nil && !h.Place.IsZero() {
+			fmt.Fprintf(&b, ", since %s", words.Place(h.Place))
+		}
+		if others := len(w.Holders) - 1; others > 0 && !shared(w) {
+			fmt.Fprintf(&b, ", and by %d more", others)
+		}
+		fmt.Fprintf(&b, "\n    trace      %x", t.ID.Trace)
+	}
+	if more := dl.Cycle - len(dl.told()); more > 0 {
+		fmt.Fprintf(&b, "\n\n  ... and so on through %d more tasks, back to the first", more)
+	}
+	switch more := len(dl.Core) - dl.Cycle; more {
+	case 0:
+	case 1:
+		b.WriteString("\n\n  1 more task is part of it")
+	default:
+		fmt.Fprintf(&b, "\n\n  %d more tasks are part of it", more)
+	}
+	fmt.Fprintf(&b, "\n\n  what to do   %s", strings.ReplaceAll(dl.Suggestion(), "\n", "\n               "))
+	return b.String()
+}
+
+func victims(n int) string {
+	switch n {
+	case 0:
+		return "nobody else is stuck behind it"
+	case 1:
+		return "1 more task is stuck behind it"
+	}
+	return words.Number(int64(n)) + " more tasks are stuck behind it"
+}
+
+// told are the tasks of the cycle that a text has room for.
+func (dl *Deadlock) told() []*fleet.Task { return dl.Core[:min(dl.Cycle, maxTold)] }
+
+// next is the task of the cycle that the i-th waits for.
+func (dl *Deadlock) next(i int) *fleet.Task { return dl.Core[(i+1)%dl.Cycle] }
+
+// toNext is the wait of the i-th task of the cycle for the next one.
+func (dl *Deadlock) toNext(i int) *fleet.Wait {
+	waits, next := dl.Waits[dl.Core[i].ID], dl.next(i)
+	for _, w := range waits {
+		if holderOf(w, next.ID) != nil || shared(w) && slices.Contains(resourcesOf(next), w.ResourceID) {
+			return w
+		}
+	}
+	return waits[0]
+}
+
+func holderOf(w *fleet.Wait, id report.TaskID) *report.Holder {
+	for i := range w.Holders {
+		if w.Holders[i].Task == id {
+			return &w.Holders[i]
+		}
+	}
+	return nil
+}
+
+// name tells tasks of one name apart.
+func (dl *Deadlock) name(t *fleet.Task) string {
+	name := words.OneLine(t.Process.Service + ": " + t.Name)
+	if t.Thread != 0 {
+		name += fmt.Sprintf(" (goroutine %d)", t.Thread)
+	}
+	return name
+}
+
+func resource(w *fleet.Wait) string {
+	name := words.OneLine(w.ResourceName)
+	switch w.Kind {
+	case taskspan.WaitRemote:
+		return fmt.Sprintf("the answer to %q", name)
+	case taskspan.WaitJoin:
+		return fmt.Sprintf("the end of %q", name)
+	case taskspan.WaitRWMutexRead:
+		return fmt.Sprintf("read lock %q", name)
+	case taskspan.WaitRWMutexWrite:
+		return fmt.Sprintf("write lock %q", name)
+	case taskspan.WaitExternal:
+		return fmt.Sprintf("external lock %q", name)
+	}
+	return fmt.Sprintf("%s %q", strings.ReplaceAll(string(w.Kind), ".", " "), name)
+}
+
+// holds says how who is waited for stands to what the i-th task of the cycle waits for.
+func (dl *Deadlock) holds(i int) string {
+	switch dl.toNext(i).Kind {
+	case taskspan.WaitRemote:
+		return "which is given by"
+	case taskspan.WaitJoin, taskspan.WaitSingleflight:
+		return "which is up to"
+	case taskspan.WaitChannelSend, taskspan.WaitChannelReceive, taskspan.WaitSelect, taskspan.WaitCond:
+		return "which only comes from"
+	}
+	if dl.queued(i) {
+		return "behind the waiting writer"
+	}
+	return "which is held by"
+}
+
+func (dl *Deadlock) label(i int) string {
+	switch dl.toNext(i).Kind {
+	case taskspan.WaitRemote:
+		return "answer by"
+	case taskspan.WaitJoin, taskspan.WaitSingleflight, taskspan.WaitChannelSend, taskspan.WaitChannelReceive,
+		taskspan.WaitSelect, taskspan.WaitCond:
+		return "up to"
+	}
+	if dl.queued(i) {
+		return "behind"
+	}
+	return "held by"
+}
+
+// queued reports whether the i-th task is a reader that a waiting writer keeps out.
+func (dl *Deadlock) queued(i int) bool {
+	w := dl.toNext(i)
+	return w.Kind == taskspan.WaitRWMutexRead && slices.ContainsFunc(dl.Waits[dl.next(i).ID], func(o *fleet.Wait) bool {
+		return o.Kind == taskspan.WaitRWMutexWrite && o.ResourceID == w.ResourceID
+	})
+}
+
+// list writes names as people do.
+func list(names []string) string {
+	names = slices.Clone(names)
+	for i, n := range names {
+		names[i] = words.OneLine(n)
+	}
+	if n := len(names); n > 4 {
+		return fmt.Sprintf("%s and %d more services", strings.Join(names[:3], ", "), n-3)
+	} else if n > 1 {
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+	return strings.Join(names, "")
+}

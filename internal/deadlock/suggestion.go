@@ -1,0 +1,97 @@
+package deadlock
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/asyncinspect/asyncinspect/internal/fleet"
+	"github.com/asyncinspect/asyncinspect/internal/words"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// Suggestion says how such a deadlock is avoided. It goes by what the tasks of the
+// cycle wait for.
+func (dl *Deadlock) Suggestion() string {
+	kinds := make(map[taskspan.Kind]bool)
+	var names, semaphores []string
+	for i := range dl.told() {
+		w := dl.toNext(i)
+		kinds[w.Kind] = true
+		if name := words.OneLine(w.ResourceName); !slices.Contains(names, name) {
+			names = append(names, name)
+			if w.Kind == taskspan.WaitSemaphore {
+				semaphores = append(semaphores, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	only := func(allowed ...taskspan.Kind) bool {
+		for k := range kinds {
+			if !slices.Contains(allowed, k) {
+				return false
+			}
+		}
+		return true
+	}
+	var advice string
+	switch {
+	case kinds[taskspan.WaitRemote]:
+		advice = "Do not call another service while holding what its answer may need: let go of it before the call, or make the\n" +
+			"call part of nothing that others wait for. A deadline on the call turns this into an error."
+	case dl.Kind == Self && only(taskspan.WaitMutex, taskspan.WaitRWMutexWrite, taskspan.WaitRWMutexRead):
+		advice = fmt.Sprintf("%q is taken by a task that has it already, and Go's locks cannot be taken twice. Let go of it before, or\n"+
+			"call a function that expects the lock to be held.", names[0])
+	case kinds[taskspan.WaitRWMutexRead] && kinds[taskspan.WaitRWMutexWrite] && len(names) == 1:
+		advice = fmt.Sprintf("A task takes the read lock of %q twice, and a writer has come in between: Go keeps new readers out while a\n"+
+			"writer waits. Take the read lock once, and pass on that it is held.", names[0])
+	case only(taskspan.WaitMutex, taskspan.WaitRWMutexRead, taskspan.WaitRWMutexWrite, taskspan.WaitExternal) && len(names) > 1:
+		advice = fmt.Sprintf("Take these locks in the same order everywhere, for example %s. Or hold one only after letting go of the\n"+
+			"other.", order(names))
+	case kinds[taskspan.WaitSemaphore]:
+		advice = fmt.Sprintf("Tasks hold permits of %s while they wait. Take all permits that a task needs in one Acquire, or let go of\n"+
+			"those it has before it waits for anything else.", quoted(semaphores))
+	case kinds[taskspan.WaitJoin]:
+		advice = "A task waits for the end of another one while holding what that one needs. Let go of it before waiting."
+	case kinds[taskspan.WaitSingleflight]:
+		advice = "The function that a singleflight runs needs something that one of those who wait for its result holds."
+	case only(taskspan.WaitChannelSend, taskspan.WaitChannelReceive, taskspan.WaitSelect):
+		advice = "Each waits for the other to send or receive first. Let one side do both in a select, give a channel a buffer, or\n" +
+			"close it when its last sender has ended."
+	default:
+		advice = fmt.Sprintf("Let go of one of %s before waiting for another.", quoted(names))
+	}
+	return advice + "\n" + dl.wayOut()
+}
+
+// wayOut says what can be done now.
+func (dl *Deadlock) wayOut() string {
+	if dl.Confidence == Transient {
+		return "It will end by itself when a deadline passes."
+	}
+	blocking := slices.ContainsFunc(dl.told(), func(t *fleet.Task) bool {
+		return slices.ContainsFunc(dl.Waits[t.ID], func(w *fleet.Wait) bool {
+			return w.Kind == taskspan.WaitMutex || w.Kind == taskspan.WaitRWMutexRead || w.Kind == taskspan.WaitRWMutexWrite
+		})
+	})
+	if blocking {
+		return "Only a restart of the process ends it now; with LockContext and a deadline it would end as an error."
+	}
+	return "Only a restart of a process ends it now; with a deadline in the context it would end as an error."
+}
+
+func order(names []string) string {
+	return strings.Join(quote(names[:min(len(names), 4)]), " before ")
+}
+
+func quoted(names []string) string {
+	return strings.Join(quote(names[:min(len(names), 4)]), " and ")
+}
+
+func quote(names []string) []string {
+	q := make([]string, len(names))
+	for i, n := range names {
+		q[i] = fmt.Sprintf("%q", n)
+	}
+	return q
+}
