@@ -47,7 +47,7 @@ func (dl *Deadlock) Suggestion() string {
 			"writer waits. Take the read lock once, and pass on that it is held.", names[0])
 	case only(taskspan.WaitMutex, taskspan.WaitRWMutexRead, taskspan.WaitRWMutexWrite, taskspan.WaitExternal) && len(names) > 1:
 		advice = fmt.Sprintf("Take these locks in the same order everywhere, for example %s. Or hold one only after letting go of the\n"+
-			"other.", order(names))
+			"other.", inOrder(names))
 	case kinds[taskspan.WaitSemaphore]:
 		advice = fmt.Sprintf("Tasks hold permits of %s while they wait. Take all permits that a task needs in one Acquire, or let go of\n"+
 			"those it has before it waits for anything else.", quoted(semaphores))
@@ -80,7 +80,7 @@ func (dl *Deadlock) wayOut() string {
 	return "Only a restart of a process ends it now; with a deadline in the context it would end as an error."
 }
 
-func order(names []string) string {
+func inOrder(names []string) string {
 	return strings.Join(quote(names[:min(len(names), 4)]), " before ")
 }
 

@@ -175,6 +175,15 @@ type LockOrder struct {
 	Held   string
 	Taken  string
 	Guards []string
-	Mode   string
-	Place  Place
+	// Mode is "read" or "write" of the lock that was held, a slash, and the same of
+	// the one that was taken; empty: both write.
+	Mode      string
+	HeldPlace Place // where Held was taken
+	Place     Place // where Taken was being taken
+}
+
+// Reads says which of the two locks were read locks.
+func (o *LockOrder) Reads() (held, taken bool) {
+	h, t, _ := strings.Cut(o.Mode, "/")
+	return h == "read", t == "read"
 }

@@ -1,0 +1,233 @@
+package deadlock
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/internal/report"
+)
+
+const (
+	// maxVariants bounds what is kept of one order beside its first sight.
+	maxVariants = 4
+	// maxInversion bounds the locks of one inversion that is looked for.
+	maxInversion = 8
+	// maxSteps bounds the work of one search.
+	maxSteps = 10_000
+)
+
+// Orders joins the orders in which the processes of a fleet take their locks, and
+// finds those that contradict each other: one task takes B while it holds A, another
+// one A while it holds B. Nothing hangs yet, but it can. It is the idea of the Linux
+// kernel's lockdep (locks are known by class and not by instance, and each order is
+// looked at once), over many processes and their restarts.
+//
+// An inversion is not reported when a further lock is held on every step of it (a
+// gate lock lets only one of them in; K. Havelund, "Using runtime analysis to guide
+// model checking of Java programs", SPIN 2000), nor when its tasks only read what
+// they would wait for.
+//
+// It is not safe for concurrent use.
+type Orders struct {
+	limit    int
+	seen     map[orderKey]*order
+	next     map[class][]*order // by the lock that is held
+	reported map[string]struct{}
+	counters OrderCounters
+}
+
+// OrderCounters are what has been seen and refused.
+type OrderCounters struct {
+	Refused  int64 // orders that found no room
+	CutShort int64 // searches that were given up
+}
+
+// class is a kind of lock in a service.
+type class struct{ service, name string }
+
+type orderKey struct {
+	held, taken class
+}
+
+type order struct {
+	held, taken class
+	variants    []Order
+}
+
+// Order is one lock taken while another one is held, as one task has done it.
+type Order struct {
+	Service    string
+	Instance   string
+	Held       string
+	Taken      string
+	HeldReads  bool // only the read lock
+	TakenReads bool
+	Guards     []string // other locks held meanwhile, sorted
+	HeldAt     report.Place
+	TakenAt    report.Place
+	Task       report.TaskID
+}
+
+// Inversion is a ring of orders: each takes what the next one holds.
+type Inversion struct {
+	Orders []Order
+	Found  time.Time
+}
+
+// NewOrders returns an empty set that keeps at most limit orders.
+func NewOrders(limit int) *Orders {
+	return &Orders{
+		limit: limit, seen: make(map[orderKey]*order), next: make(map[class][]*order),
+		reported: make(map[string]struct{}),
+	}
+}
+
+// Len returns how many orders are known.
+func (o *Orders) Len() int { return len(o.seen) }
+
+// Counters returns what has been seen and refused.
+func (o *Orders) Counters() OrderCounters { return o.counters }
+
+// Add adds an order and returns the inversion that it completes, once; nil if there
+// is none.
+func (o *Orders) Add(p report.Process, r *report.LockOrder, now time.Time) *Inversion {
+	heldReads, takenReads := r.Reads()
+	v := Order{
+		Service: p.Service, Instance: p.Instance, Held: r.Held, Taken: r.Taken,
+		HeldReads: heldReads, TakenReads: takenReads, Guards: slices.Compact(slices.Sorted(slices.Values(r.Guards))),
+		HeldAt: r.HeldPlace, TakenAt: r.Place, Task: r.Task,
+	}
+	if v.Held == v.Taken {
+		return nil // instances of one class: their order is not known
+	}
+	e := o.order(class{p.Service, r.Held}, class{p.Service, r.Taken})
+	if e == nil {
+		o.counters.Refused++
+		return nil
+	}
+	if !e.add(v) {
+		return nil
+	}
+	return o.search(e, v, now)
+}
+
+func (o *Orders) order(held, taken class) *order {
+	key := orderKey{held, taken}
+	if e := o.seen[key]; e != nil {
+		return e
+	}
+	if len(o.seen) >= o.limit {
+		return nil
+	}
+	e := &order{held: held, taken: taken}
+	o.seen[key] = e
+	o.next[held] = append(o.next[held], e)
+	return e
+}
+
+// add keeps a variant if it can do more harm than those that are kept.
+func (e *order) add(v Order) bool {
+	for i := range e.variants {
+		if e.variants[i].covers(&v) {
+			return false
+		}
+	}
+	e.variants = slices.DeleteFunc(e.variants, func(old Order) bool { return v.covers(&old) })
+	if len(e.variants) >= maxVariants {
+		return false
+	}
+	e.variants = append(e.variants, v)
+	return true
+}
+
+// covers reports whether every inversion that v is part of is one with o in its place.
+func (o *Order) covers(v *Order) bool {
+	if o.HeldReads && !v.HeldReads || o.TakenReads && !v.TakenReads {
+		return false
+	}
+	for _, g := range o.Guards {
+		if _, found := slices.BinarySearch(v.Guards, g); !found {
+			return false
+		}
+	}
+	return true
+}
+
+// search looks for a ring that ends with the new variant.
+func (o *Orders) search(last *order, v Order, now time.Time) *Inversion {
+	s := ringSearch{orders: o, goal: last.held, ring: []Order{v}, steps: maxSteps}
+	if !s.from(last.taken, v.Guards) {
+		if s.steps <= 0 {
+			o.counters.CutShort++
+		}
+		return nil
+	}
+	names := make([]string, 0, len(s.ring))
+	for _, r := range s.ring {
+		names = append(names, r.Held)
+	}
+	slices.Sort(names)
+	key := v.Service + "\x00" + strings.Join(names, "\x00")
+	if _, again := o.reported[key]; again || len(o.reported) >= o.limit {
+		return nil
+	}
+	o.reported[key] = struct{}{}
+	return &Inversion{Orders: s.ring, Found: now}
+}
+
+type ringSearch struct {
+	orders *Orders
+	goal   class
+	ring   []Order
+	steps  int
+}
+
+// from goes on from a lock that the last order of the ring takes. gates are the locks
+// held on every step so far.
+func (s *ringSearch) from(at class, gates []string) bool {
+	last := s.ring[len(s.ring)-1]
+	if at == s.goal {
+		// Who takes the goal waits for the first of the ring, who holds it.
+		return !(last.TakenReads && s.ring[0].HeldReads) && !s.gated(gates)
+	}
+	if len(s.ring) >= maxInversion {
+		return false
+	}
+	for _, e := range s.orders.next[at] {
+		if slices.ContainsFunc(s.ring[1:], func(r Order) bool { return r.Held == e.taken.name }) {
+			continue // through the same lock again
+		}
+		for _, v := range e.variants {
+			if s.steps--; s.steps <= 0 {
+				return false
+			}
+			if last.TakenReads && v.HeldReads {
+				continue // readers do not wait for each other
+			}
+			s.ring = append(s.ring, v)
+			if s.from(e.taken, intersect(gates, v.Guards)) {
+				return true
+			}
+			s.ring = s.ring[:len(s.ring)-1]
+		}
+	}
+	return false
+}
+
+// gated reports whether a lock outside of the ring is held on every step.
+func (s *ringSearch) gated(gates []string) bool {
+	return slices.ContainsFunc(gates, func(g string) bool {
+		return !slices.ContainsFunc(s.ring, func(r Order) bool { return r.Held == g })
+	})
+}
+
+func intersect(a, b []string) []string {
+	var both []string
+	for _, x := range a {
+		if _, found := slices.BinarySearch(b, x); found {
+			both = append(both, x)
+		}
+	}
+	return both
+}
