@@ -114,3 +114,27 @@ func (g *subgraph) numbers(tasks []*fleet.Task) []waitgraph.Task {
 	}
 	return numbers
 }
+
+// Edge says that a task waits for another one.
+type Edge struct {
+	Waiter *fleet.Task
+	Wait   *fleet.Wait
+	Holder report.TaskID
+	// Known is the holder, if it is blocked itself or runs for long; nil otherwise.
+	Known *fleet.Task
+}
+
+// Edges returns at most limit edges, and how many waits there are.
+func (d *Detector) Edges(limit int) (edges []Edge, waits int) {
+	for _, t := range d.table.Tasks(nil) {
+		for _, w := range t.Waits {
+			waits++
+			d.eachHolder(w, func(id report.TaskID, _ int64) {
+				if len(edges) < limit {
+					edges = append(edges, Edge{Waiter: t, Wait: w, Holder: id, Known: d.table.Task(id)})
+				}
+			})
+		}
+	}
+	return edges, waits
+}

@@ -7,6 +7,7 @@ package view
 import (
 	"time"
 
+	"github.com/asyncinspect/asyncinspect/internal/deadlock"
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/histogram"
 	"github.com/asyncinspect/asyncinspect/internal/report"
@@ -142,4 +143,24 @@ type WaitStatistics struct {
 	Open     int64               // stuck waits now
 	Stuck    histogram.Histogram // ended waits that had been reported: exact
 	Sampled  histogram.Histogram // wait spans of sampled tasks, weighted
+}
+
+// DeadlockReader reads the state of one deadlock_detector processor.
+type DeadlockReader interface {
+	// Deadlocks returns those that stand, the oldest first, and those that are over,
+	// the newest first.
+	Deadlocks() (standing, past []*deadlock.Deadlock)
+	// Inversions returns the potential deadlocks, the newest first.
+	Inversions() []*deadlock.Inversion
+	// Graph returns who waits for whom, at most limit edges, and how many waits there
+	// are.
+	Graph(limit int) (edges []deadlock.Edge, waits int)
+	// DetectorTables says how full the bounded tables are.
+	DetectorTables() []Table
+}
+
+// DeadlockRegistrar is implemented by the extension that shows deadlocks; see
+// [Registrar].
+type DeadlockRegistrar interface {
+	RegisterDeadlockDetector(id string, r DeadlockReader) (remove func())
 }

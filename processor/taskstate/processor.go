@@ -172,6 +172,7 @@ func (p *taskState) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
 			case taskspan.ScopeReport:
 				withReports = true
 			case taskspan.ScopeDetector:
+				p.learnDeadlocks(scopes.At(j).Spans(), now)
 			default:
 				p.spans.read(scopes.At(j).Spans(), reporting, b)
 			}

@@ -65,3 +65,22 @@ func (p *taskState) forward(r *report.Report, news bool) bool {
 		return false
 	}
 }
+
+// learnDeadlocks reads from a detector's spans which tasks are deadlocked, and which
+// no longer are.
+func (p *taskState) learnDeadlocks(spans ptrace.SpanSlice, now time.Time) {
+	for i := range spans.Len() {
+		span := spans.At(i)
+		in := span.Name() == taskspan.SpanDeadlock
+		if !in && span.Name() != taskspan.SpanDeadlockResolved {
+			continue
+		}
+		p.live.mu.Lock()
+		for j := range span.Links().Len() {
+			link := span.Links().At(j)
+			p.live.now = now
+			p.live.table.Condemn(report.TaskID{Trace: link.TraceID(), Span: link.SpanID()}, in, now)
+		}
+		p.live.mu.Unlock()
+	}
+}

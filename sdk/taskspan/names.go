@@ -15,12 +15,13 @@ const (
 // Names of report and detector spans. The name of a wait report is the one of
 // the wait span: [WaitSpanPrefix], the kind, a space, the resource's name.
 const (
-	SpanHeartbeat        = "async_inspect.heartbeat"
-	SpanTaskReport       = "async_inspect.task"
-	SpanLockOrder        = "async_inspect.lock_order"
-	SpanDeadlock         = "deadlock"
-	SpanDeadlockResolved = "deadlock.resolved"
-	WaitSpanPrefix       = "wait "
+	SpanHeartbeat         = "async_inspect.heartbeat"
+	SpanTaskReport        = "async_inspect.task"
+	SpanLockOrder         = "async_inspect.lock_order"
+	SpanDeadlock          = "deadlock"
+	SpanDeadlockResolved  = "deadlock.resolved"
+	SpanPotentialDeadlock = "potential_deadlock"
+	WaitSpanPrefix        = "wait "
 )
 
 // Resource attributes. A process is service.name + service.instance.id + epoch.
@@ -129,6 +130,7 @@ const (
 	DeadlockServices   = "async_inspect.deadlock.services"
 	DeadlockCycle      = "async_inspect.deadlock.cycle"
 	DeadlockSuggestion = "async_inspect.deadlock.suggestion"
+	DeadlockResolution = "async_inspect.deadlock.resolution" // how it ended
 )
 
 // Values of error.type that async-inspect sets.
