@@ -1,0 +1,435 @@
+package deadlockdetector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/collector/processor/processortest"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/internal/reporttest"
+	"github.com/asyncinspect/asyncinspect/internal/view"
+	"github.com/asyncinspect/asyncinspect/processor/deadlockdetector/internal/metadata"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// fixture is a running processor with what it logs and passes on.
+type fixture struct {
+	*detector
+	sink *consumertest.TracesSink
+	logs *observer.ObservedLogs
+}
+
+func start(tb testing.TB, cfg *Config, next consumer.Traces, host component.Host) *fixture {
+	tb.Helper()
+	core, logs := observer.New(zapcore.InfoLevel)
+	f := &fixture{sink: new(consumertest.TracesSink), logs: logs}
+	if next == nil {
+		next = f.sink
+	}
+	set := processortest.NewNopSettings(metadata.Type)
+	set.Logger = zap.New(core)
+	p, err := newProcessor(set, cfg, next)
+	require.NoError(tb, err)
+	require.NoError(tb, p.Start(context.Background(), host))
+	f.detector = p
+	return f
+}
+
+func (f *fixture) consume(tb testing.TB, reports ...*report.Report) {
+	tb.Helper()
+	require.NoError(tb, f.ConsumeTraces(context.Background(), reporttest.Traces(reports...)))
+}
+
+func (f *fixture) stopped(tb testing.TB) { require.NoError(tb, f.Shutdown(context.Background())) }
+
+// spans are those of a name that have come out.
+func (f *fixture) spans(name string) (spans []ptrace.Span) {
+	for _, td := range f.sink.AllTraces() {
+		for _, rs := range td.ResourceSpans().All() {
+			for _, ss := range rs.ScopeSpans().All() {
+				for _, s := range ss.Spans().All() {
+					if s.Name() == name && ss.Scope().Name() == taskspan.ScopeDetector {
+						spans = append(spans, s)
+					}
+				}
+			}
+		}
+	}
+	return spans
+}
+
+func defaultConfig() *Config { return createDefaultConfig().(*Config) }
+
+func taskID(n byte) report.TaskID {
+	return report.TaskID{Trace: [16]byte{n, 15: 1}, Span: [8]byte{n, 7: 1}}
+}
+
+// speaker is a process that reports at the present time.
+type speaker struct {
+	process  report.Process
+	sequence int64
+	began    time.Time
+}
+
+func newSpeaker(service string) *speaker {
+	now := time.Now()
+	return &speaker{process: report.Process{Service: service, Instance: "1", Epoch: now.UnixNano()}, began: now}
+}
+
+func (s *speaker) waits(n byte, open bool, lock string, holder byte) *report.Report {
+	s.sequence++
+	return &report.Report{
+		Process: s.process, Sequence: s.sequence, Observed: time.Now().UTC(),
+		Task: &report.Task{ID: taskID(n), Name: "work", State: taskspan.Blocked, Start: s.began.Add(-time.Minute)},
+		Wait: &report.Wait{
+			ID: int64(n), Revision: 1, Open: open, Kind: taskspan.WaitMutex, ResourceID: lock, ResourceName: lock, Since: s.began, Complete: true,
+			Place:   report.Place{Function: "main.work", File: "main.go", Line: int(n)},
+			Holders: []report.Holder{{Task: taskID(holder), Generation: 1, Weight: 1}},
+		},
+	}
+}
+
+func (s *speaker) order(held, taken string) *report.Report {
+	s.sequence++
+	return &report.Report{
+		Process: s.process, Sequence: s.sequence, Observed: time.Now().UTC(),
+		LockOrder: &report.LockOrder{Task: taskID(1), Held: held, Taken: taken},
+	}
+}
+
+func TestWhatADeadlockLooksLike(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, defaultConfig(), nil, componenttest.NewNopHost())
+		defer f.stopped(t)
+		s := newSpeaker("shop")
+		time.Sleep(time.Second)
+		f.consume(t, s.waits(1, true, "x", 2), s.waits(2, true, "y", 1), s.waits(3, true, "x", 2))
+		time.Sleep(time.Second)
+
+		spans := f.spans(taskspan.SpanDeadlock)
+		require.Len(t, spans, 3, "the root and a child for each of the two")
+		root := spans[0]
+		require.True(t, root.ParentSpanID().IsEmpty())
+		for i, span := range spans {
+			require.Equal(t, ptrace.StatusCodeError, span.Status().Code())
+			require.Equal(t, 2, span.Links().Len())
+			a := span.Attributes().AsRaw()
+			require.Equal(t, "deadlocked", a[taskspan.TaskState])
+			require.Equal(t, "deadlock", a[taskspan.ErrorType])
+			require.Equal(t, "certain", a[taskspan.DeadlockConfidence])
+			require.Equal(t, "local", a[taskspan.DeadlockKind])
+			require.EqualValues(t, 2, a[taskspan.DeadlockSize])
+			require.EqualValues(t, 1, a[taskspan.DeadlockVictims])
+			require.Equal(t, []any{"shop"}, a[taskspan.DeadlockServices])
+			require.Contains(t, a[taskspan.DeadlockCycle], "main.work main.go:1")
+			require.Contains(t, a[taskspan.DeadlockSuggestion], `"x" before "y"`)
+			require.Equal(t, root.TraceID().String(), a[taskspan.DeadlockID])
+			require.Greater(t, span.EndTimestamp(), span.StartTimestamp())
+			if i > 0 {
+				require.Equal(t, pcommon.TraceID(taskID(byte(i)).Trace), span.TraceID())
+				require.Equal(t, pcommon.SpanID(taskID(byte(i)).Span), span.ParentSpanID())
+			}
+		}
+		require.Len(t, f.logs.FilterLevelExact(zapcore.WarnLevel).All(), 1)
+		require.Contains(t, f.logs.FilterLevelExact(zapcore.WarnLevel).All()[0].Message, "DEADLOCK  2 tasks of shop wait for each other")
+
+		// Its reports say so from now on, and it is not told again.
+		before := f.sink.SpanCount()
+		f.consume(t, s.waits(1, true, "x", 2), s.waits(3, true, "x", 2))
+		time.Sleep(10 * time.Second)
+		require.Equal(t, before+2, f.sink.SpanCount())
+		reports := f.sink.AllTraces()[len(f.sink.AllTraces())-1].ResourceSpans().At(0).ScopeSpans().At(0).Spans()
+		for i, state := range []string{"deadlocked", "blocked"} {
+			got, _ := reports.At(i).Attributes().Get(taskspan.TaskState)
+			require.Equal(t, state, got.Str())
+		}
+
+		f.consume(t, s.waits(1, false, "x", 2))
+		time.Sleep(time.Second)
+		over := f.spans(taskspan.SpanDeadlockResolved)
+		require.Len(t, over, 1)
+		require.Equal(t, root.SpanID(), over[0].ParentSpanID())
+		how, _ := over[0].Attributes().Get(taskspan.DeadlockResolution)
+		require.Equal(t, "released", how.Str())
+		require.Equal(t, 1, f.logs.FilterMessage("A deadlock is over.").Len())
+		standing, past := f.Deadlocks()
+		require.Empty(t, standing)
+		require.Len(t, past, 1)
+	})
+}
+
+func TestAPotentialDeadlockIsWarnedAboutOnce(t *testing.T) {
+	for _, on := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := defaultConfig()
+			cfg.Potential.Enabled = on
+			f := start(t, cfg, nil, componenttest.NewNopHost())
+			defer f.stopped(t)
+			s := newSpeaker("shop")
+			f.consume(t, s.order("x", "y"), s.order("y", "x"), s.order("y", "x"))
+			time.Sleep(time.Second)
+			if !on {
+				require.Empty(t, f.Inversions())
+				return
+			}
+			require.Len(t, f.Inversions(), 1)
+			require.Len(t, f.spans(taskspan.SpanPotentialDeadlock), 1)
+			require.Equal(t, 1, f.logs.FilterLevelExact(zapcore.WarnLevel).Len())
+		})
+	}
+}
+
+func TestReportsGoOnOrStop(t *testing.T) {
+	for _, forward := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := defaultConfig()
+			cfg.ForwardReports = forward
+			f := start(t, cfg, nil, componenttest.NewNopHost())
+			defer f.stopped(t)
+			s := newSpeaker("shop")
+			td := reporttest.Traces(s.waits(1, true, "x", 2))
+			td.ResourceSpans().At(0).ScopeSpans().AppendEmpty().Spans().AppendEmpty().SetName("ordinary")
+			require.NoError(t, f.ConsumeTraces(context.Background(), td))
+			want := 1
+			if forward {
+				want = 2
+			}
+			require.Equal(t, want, f.sink.SpanCount())
+		})
+	}
+}
+
+// A component that refuses for a while gets the spans in the end, once.
+func TestSpansThatAreRefusedAreSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := &failing{sink: new(consumertest.TracesSink)}
+		next.fail(true)
+		host := &statusHost{Host: componenttest.NewNopHost()}
+		f := start(t, defaultConfig(), next, host)
+		defer f.stopped(t)
+		f.sink = next.sink
+		s := newSpeaker("shop")
+		time.Sleep(time.Second)
+		_ = f.ConsumeTraces(context.Background(), reporttest.Traces(s.waits(1, true, "x", 1)))
+		time.Sleep(5 * time.Second)
+		require.Empty(t, f.spans(taskspan.SpanDeadlock))
+		next.fail(false)
+		time.Sleep(5 * time.Second)
+		require.Len(t, f.spans(taskspan.SpanDeadlock), 2)
+		require.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusOK}, host.seen())
+	})
+}
+
+type failing struct {
+	mu   sync.Mutex
+	no   bool
+	sink *consumertest.TracesSink
+}
+
+func (f *failing) fail(no bool) { f.mu.Lock(); f.no = no; f.mu.Unlock() }
+
+func (*failing) Capabilities() consumer.Capabilities { return consumer.Capabilities{} }
+
+func (f *failing) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.no {
+		return errors.New("full")
+	}
+	return f.sink.ConsumeTraces(ctx, td)
+}
+
+// statusHost notes what components report of themselves.
+type statusHost struct {
+	component.Host
+	mu     sync.Mutex
+	events []componentstatus.Status
+}
+
+func (h *statusHost) Report(e *componentstatus.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.events = append(h.events, e.Status())
+}
+
+func (h *statusHost) seen() []componentstatus.Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.events
+}
+
+// Two detectors of which each sees one half report nothing: the other half can
+// proceed, as far as they know. One that sees both reports it.
+func TestTwoDetectorsThatSeeHalfEachReportNothingFalse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := start(t, defaultConfig(), nil, componenttest.NewNopHost())
+		second := start(t, defaultConfig(), nil, componenttest.NewNopHost())
+		both := start(t, defaultConfig(), nil, componenttest.NewNopHost())
+		defer first.stopped(t)
+		defer second.stopped(t)
+		defer both.stopped(t)
+		a, b := newSpeaker("a"), newSpeaker("b")
+		for range 5 {
+			time.Sleep(time.Second)
+			one, other := a.waits(1, true, "x", 2), b.waits(2, true, "y", 1)
+			first.consume(t, one)
+			second.consume(t, other)
+			both.consume(t, one, other)
+		}
+		require.Empty(t, first.spans(taskspan.SpanDeadlock))
+		require.Empty(t, second.spans(taskspan.SpanDeadlock))
+		require.Len(t, both.spans(taskspan.SpanDeadlock), 3)
+	})
+}
+
+// An hour of a service that looks like a deadlock and is none: everybody waits for
+// a slow holder who always lets go, waits are cancelled, processes are killed.
+func TestAnHourOfContentionIsNoDeadlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, defaultConfig(), nil, componenttest.NewNopHost())
+		defer f.stopped(t)
+		rnd := rand.New(rand.NewPCG(1, 2))
+		speakers := []*speaker{newSpeaker("a"), newSpeaker("b")}
+		wait := int64(0)
+		for minute := range 60 {
+			holder := byte(100 + minute%7)
+			var closing []*report.Report
+			for n := byte(1); n < 20; n++ {
+				s := speakers[int(n)%2]
+				r := s.waits(n, true, "hot", holder)
+				wait++
+				r.Wait.ID, r.Wait.Since = wait, time.Now()
+				if rnd.IntN(4) == 0 {
+					// Waits for one who waits himself, in the order of the locks.
+					r.Wait.Holders[0].Task = taskID(n + 1)
+				}
+				f.consume(t, r)
+				end := *r
+				endWait := *r.Wait
+				endWait.Open = false
+				end.Wait = &endWait
+				closing = append(closing, &end)
+			}
+			time.Sleep(time.Duration(1+rnd.IntN(40)) * time.Second)
+			if minute%10 == 9 {
+				speakers[0] = newSpeaker("a") // killed and started again
+			}
+			for _, r := range closing {
+				if s := speakers[int(r.Task.ID.Span[0])%2]; s.process == r.Process {
+					s.sequence++
+					r.Sequence, r.Observed = s.sequence, time.Now().UTC()
+					f.consume(t, r)
+				}
+			}
+			time.Sleep(10 * time.Second)
+		}
+		require.Empty(t, f.spans(taskspan.SpanDeadlock))
+	})
+}
+
+func TestTheInspectorIsShownTheDeadlocks(t *testing.T) {
+	i := new(inspector)
+	id := component.MustNewID("inspector")
+	f := start(t, defaultConfig(), nil, hostWith{id: i})
+	require.Equal(t, "deadlock_detector", i.id)
+	f.consume(t, newSpeaker("shop").waits(1, true, "x", 2))
+	edges, waits := i.reader.Graph(10)
+	require.Len(t, edges, 1)
+	require.Equal(t, 1, waits)
+	require.NotEmpty(t, i.reader.DetectorTables())
+	f.stopped(t)
+	require.Empty(t, i.id)
+}
+
+type inspector struct {
+	component.StartFunc
+	component.ShutdownFunc
+	id     string
+	reader view.DeadlockReader
+}
+
+func (i *inspector) RegisterDeadlockDetector(id string, r view.DeadlockReader) func() {
+	i.id, i.reader = strings.Split(id, "/")[0], r
+	return func() { i.id = "" }
+}
+
+type hostWith map[component.ID]component.Component
+
+func (h hostWith) GetExtensions() map[component.ID]component.Component { return h }
+
+func TestAnOrdinarySpanCostsNoAllocation(t *testing.T) {
+	p, err := newProcessor(processortest.NewNopSettings(metadata.Type), defaultConfig(), consumertest.NewNop())
+	require.NoError(t, err)
+	td := ptrace.NewTraces()
+	for range 100 {
+		td.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty().Spans().AppendEmpty().SetName("x")
+	}
+	require.Zero(t, testing.AllocsPerRun(100, func() { _ = p.ConsumeTraces(context.Background(), td) }))
+	p.telemetry.Shutdown()
+}
+
+func TestAHostileReportIsCutAndCounted(t *testing.T) {
+	f := start(t, defaultConfig(), nil, componenttest.NewNopHost())
+	defer f.stopped(t)
+	r := newSpeaker("shop").waits(1, true, "x", 2)
+	for i := range 100_000 {
+		r.Wait.Holders = append(r.Wait.Holders, report.Holder{Task: taskID(byte(i)), Weight: 1})
+	}
+	f.consume(t, r)
+	require.EqualValues(t, 1, f.shortened.Load())
+	require.LessOrEqual(t, f.graph.Table().Edges(), taskspan.MaxHolders)
+	f.consume(t, &report.Report{Process: report.Process{Service: "", Instance: "1", Epoch: 1}, Observed: time.Now(), LockOrder: new(report.LockOrder)})
+	require.EqualValues(t, 1, f.dropped[report.DropIdentity].Load())
+}
+
+// Whatever comes, nothing panics, and no table is fuller than it may be.
+func FuzzConsumeTraces(f *testing.F) {
+	marshal, unmarshal := ptrace.ProtoMarshaler{}, ptrace.ProtoUnmarshaler{}
+	s := newSpeaker("shop")
+	for _, reports := range [][]*report.Report{
+		{s.waits(1, true, "x", 2), s.waits(2, true, "y", 1)}, {s.waits(1, false, "x", 2)}, {s.order("x", "y"), s.order("y", "x")},
+	} {
+		body, err := marshal.MarshalTraces(reporttest.Traces(reports...))
+		require.NoError(f, err)
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		td, err := unmarshal.UnmarshalTraces(body)
+		if err != nil {
+			return
+		}
+		cfg := defaultConfig()
+		cfg.MaxTasks, cfg.MaxEdges, cfg.MaxProcesses, cfg.MaxDeadlocks, cfg.Potential.MaxOrders = 3, 3, 2, 1, 2
+		p, err := newProcessor(processortest.NewNopSettings(metadata.Type), cfg, consumertest.NewNop())
+		require.NoError(t, err)
+		again := ptrace.NewTraces()
+		td.CopyTo(again)
+		require.NoError(t, p.ConsumeTraces(context.Background(), td))
+		p.evaluate(context.Background(), time.Now())
+		require.NoError(t, p.ConsumeTraces(context.Background(), again))
+		p.evaluate(context.Background(), time.Now().Add(time.Hour))
+		for _, table := range p.tables() {
+			require.LessOrEqual(t, table.Size, table.Limit, fmt.Sprint(table.Name))
+		}
+		p.telemetry.Shutdown()
+	})
+}
