@@ -6,6 +6,7 @@ import (
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+	"github.com/asyncinspect/asyncinspect/sdk/waitgraph"
 )
 
 // Limits bound a Detector. All counts must be positive.
@@ -27,11 +28,12 @@ type Detector struct {
 	skew     time.Duration
 	table    *fleet.Table
 	claims   claims
+	numbers  numbers
 	counters Counters
 
 	dirty bool // something was reported since the last evaluation
-	// touched are tasks with which a new deadlock may begin.
-	touched map[report.TaskID]struct{}
+	// touched are the slots of tasks with which a new deadlock may begin.
+	touched slotSet
 	// unproven holds a task of every core that lacks evidence so far.
 	unproven map[report.TaskID]struct{}
 
@@ -53,7 +55,7 @@ type Counters struct {
 func New(limits Limits, skew time.Duration) *Detector {
 	d := &Detector{
 		limits: limits, skew: skew,
-		touched: make(map[report.TaskID]struct{}), unproven: make(map[report.TaskID]struct{}),
+		unproven: make(map[report.TaskID]struct{}),
 		standing: make(map[ID]*Deadlock), of: make(map[report.TaskID]*Deadlock), broken: make(map[ID]string),
 	}
 	d.claims = newClaims(max(limits.Edges, limits.Tasks))
@@ -81,7 +83,7 @@ func (d *Detector) Advance(now time.Time) { d.table.Advance(now) }
 func (d *Detector) on(e fleet.Event) {
 	switch e.Kind {
 	case fleet.WaitOpened, fleet.WaitRevised:
-		d.touch(e.Wait.Task)
+		d.touchTask(e.Task)
 	case fleet.WaitClosed:
 		d.dirty = true
 		if dl := d.of[e.Wait.Task]; dl != nil && dl.waitsFor(e.Wait) {
@@ -100,8 +102,14 @@ func (d *Detector) on(e fleet.Event) {
 }
 
 func (d *Detector) touch(id report.TaskID) {
+	if t := d.table.Task(id); t != nil {
+		d.touchTask(t)
+	}
+}
+
+func (d *Detector) touchTask(t *fleet.Task) {
 	d.dirty = true
-	d.touched[id] = struct{}{}
+	d.touched.add(t.Slot)
 }
 
 func (d *Detector) breakUp(dl *Deadlock, how string) {
@@ -157,20 +165,16 @@ func (d *Detector) Evaluate(now time.Time) (found, ended []*Deadlock) {
 	d.dirty = false
 	d.counters.Evaluations++
 	ended = d.endBroken(nil, now)
-	seeds := make([]report.TaskID, 0, len(d.touched)+len(d.unproven))
-	for id := range d.touched {
-		seeds = append(seeds, id)
-	}
+	touched := d.touched
+	d.touched = slotSet{}
 	for id := range d.unproven {
-		if _, too := d.touched[id]; !too {
-			seeds = append(seeds, id)
+		if t := d.table.Task(id); t != nil {
+			touched.add(t.Slot)
 		}
 	}
-	touched := d.touched
-	d.touched = make(map[report.TaskID]struct{})
 	clear(d.unproven)
-	if len(seeds) > 0 {
-		g := d.explore(seeds)
+	if !touched.empty() {
+		g := d.explore(touched.all())
 		g.Solve()
 		for _, core := range g.Cores() {
 			found = append(found, d.examine(g.members(core), now)...)
@@ -249,14 +253,17 @@ func (d *Detector) endBroken(ended []*Deadlock, now time.Time) []*Deadlock {
 }
 
 // endReleased ends the deadlocks of which a task now waits for others and could go on.
-func (d *Detector) endReleased(g *subgraph, touched map[report.TaskID]struct{}, ended []*Deadlock, now time.Time) []*Deadlock {
-	for id := range touched {
-		dl := d.of[id]
-		if dl == nil {
+func (d *Detector) endReleased(g *subgraph, touched slotSet, ended []*Deadlock, now time.Time) []*Deadlock {
+	if len(d.standing) == 0 {
+		return ended
+	}
+	for slot := range touched.all() {
+		t := d.table.InSlot(slot)
+		if t == nil || d.of[t.ID] == nil {
 			continue
 		}
-		if n, in := g.number[id]; in && !g.Stuck(n) {
-			ended = append(ended, d.end(dl, Released, now))
+		if n := d.number(t.ID); n != waitgraph.Unknown && !g.Stuck(n) {
+			ended = append(ended, d.end(d.of[t.ID], Released, now))
 		}
 	}
 	return ended
@@ -280,16 +287,15 @@ func (d *Detector) end(dl *Deadlock, how string, now time.Time) *Deadlock {
 // countVictims counts, for every standing deadlock, the tasks that are stuck behind
 // it. found are brought up to date, too.
 func (d *Detector) countVictims(found []*Deadlock) {
-	var waiting []report.TaskID
-	for _, t := range d.table.Tasks(nil) {
-		if len(t.Waits) > 0 {
-			waiting = append(waiting, t.ID)
-		}
-	}
-	g := d.explore(waiting)
+	g := d.explore(d.allSlots())
 	g.Solve()
 	for id, dl := range d.standing {
-		core := g.numbers(dl.Core)
+		core := make([]waitgraph.Task, 0, len(dl.Core))
+		for _, t := range dl.Core {
+			if n := d.number(t.ID); n != waitgraph.Unknown {
+				core = append(core, n)
+			}
+		}
 		next := *dl
 		next.Victims = len(g.Behind(core))
 		d.standing[id] = &next

@@ -1,6 +1,8 @@
 package deadlock
 
 import (
+	"bytes"
+	"cmp"
 	"slices"
 	"time"
 
@@ -41,6 +43,8 @@ func (d *Detector) prove(core []*fleet.Task) []proof {
 	if len(processes(core)) > 1 {
 		margin = 2 * d.skew
 	}
+	// What is told begins with who waits for longest, and is the same for everybody.
+	core = slices.SortedFunc(slices.Values(core), waitsLonger)
 	instants := d.instants(core)
 	for _, at := range instants {
 		if proofs := d.proofsAt(core, at, margin); len(proofs) > 0 {
@@ -58,6 +62,21 @@ func (d *Detector) prove(core []*fleet.Task) []proof {
 		}
 	}
 	return nil
+}
+
+func waitsLonger(a, b *fleet.Task) int {
+	return cmp.Or(oldest(a).Compare(oldest(b)), bytes.Compare(a.ID.Trace[:], b.ID.Trace[:]), bytes.Compare(a.ID.Span[:], b.ID.Span[:]))
+}
+
+// oldest is since when a task has been waiting.
+func oldest(t *fleet.Task) time.Time {
+	since := t.Waits[0].Since
+	for _, w := range t.Waits[1:] {
+		if w.Since.Before(since) {
+			since = w.Since
+		}
+	}
+	return since
 }
 
 // instants are the beginnings of the core's known intervals, the latest first: if
@@ -79,9 +98,15 @@ func (d *Detector) instants(core []*fleet.Task) []time.Time {
 // proofsAt returns the cores that stood at an instant, and for longer than margin
 // from it.
 func (d *Detector) proofsAt(tasks []*fleet.Task, at time.Time, margin time.Duration) []proof {
-	g := &subgraph{number: make(map[report.TaskID]waitgraph.Task, len(tasks))}
+	g, number := new(subgraph), make(map[report.TaskID]waitgraph.Task, len(tasks))
 	for _, t := range tasks {
-		g.add(t)
+		number[t.ID] = g.add(t)
+	}
+	inside := func(id report.TaskID) waitgraph.Task {
+		if n, in := number[id]; in {
+			return n
+		}
+		return waitgraph.Unknown
 	}
 	standing := func(t *fleet.Task, w *fleet.Wait) bool {
 		from, to := d.stood(t, w)
@@ -93,7 +118,7 @@ func (d *Detector) proofsAt(tasks []*fleet.Task, at time.Time, margin time.Durat
 	for i, t := range g.tasks {
 		for _, w := range t.Waits {
 			if standing(t, w) {
-				d.addWait(g, waitgraph.Task(i), w)
+				d.addWait(g, waitgraph.Task(i), w, inside)
 			}
 		}
 	}

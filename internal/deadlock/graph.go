@@ -1,6 +1,7 @@
 package deadlock
 
 import (
+	"iter"
 	"strings"
 
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
@@ -9,56 +10,90 @@ import (
 	"github.com/asyncinspect/asyncinspect/sdk/waitgraph"
 )
 
-// subgraph is the part of the wait-for graph that can be reached from some tasks.
-// Only tasks with open waits are in it: all others can proceed.
+// subgraph is a part of the wait-for graph. Only tasks with open waits are in it: all
+// others can proceed.
 type subgraph struct {
 	waitgraph.Graph
-	tasks   []*fleet.Task // by number
-	number  map[report.TaskID]waitgraph.Task
+	tasks   []*fleet.Task      // by number
 	holders []waitgraph.Holder // of the wait that is being added
+}
+
+func (g *subgraph) add(t *fleet.Task) waitgraph.Task {
+	g.tasks = append(g.tasks, t)
+	return g.AddTask()
+}
+
+// numbers are those of the tasks in the subgraph that is being explored, by their
+// slots. They are kept from one to the next; round tells the old ones apart.
+type numbers struct {
+	round uint32
+	of    []numbered
+}
+
+type numbered struct {
+	round  uint32
+	number waitgraph.Task
+}
+
+// next forgets all numbers and makes room for slots.
+func (n *numbers) next(slots int) {
+	if n.round++; n.round == 0 || len(n.of) < slots {
+		n.of, n.round = make([]numbered, slots+slots/4), 1
+	}
+}
+
+func (n *numbers) get(slot int) (waitgraph.Task, bool) {
+	e := n.of[slot]
+	return e.number, e.round == n.round
 }
 
 // explore builds the part of the graph that can be reached from the seeds. All tasks
 // that somebody in it waits for are in it, so whether one of them is stuck comes out
-// as it would in the whole graph.
-func (d *Detector) explore(seeds []report.TaskID) *subgraph {
-	g := &subgraph{number: make(map[report.TaskID]waitgraph.Task, len(seeds))}
-	for _, id := range seeds {
-		g.add(d.table.Task(id))
+// as it would in the whole graph. It ends what number says of the one before.
+func (d *Detector) explore(seeds iter.Seq[int]) *subgraph {
+	g := new(subgraph)
+	d.numbers.next(d.table.Slots())
+	for slot := range seeds {
+		d.reach(g, d.table.InSlot(slot))
 	}
-	for i := 0; i < len(g.tasks); i++ {
+	find := func(id report.TaskID) waitgraph.Task { return d.reach(g, d.table.Task(id)) }
+	for i := 0; i < len(g.tasks); i++ { // grows
 		for _, w := range g.tasks[i].Waits {
-			d.eachHolder(w, func(id report.TaskID, _ int64) { g.add(d.table.Task(id)) })
-		}
-	}
-	for i, t := range g.tasks {
-		for _, w := range t.Waits {
-			d.addWait(g, waitgraph.Task(i), w)
+			d.addWait(g, waitgraph.Task(i), w, find)
 		}
 	}
 	return g
 }
 
-func (g *subgraph) add(t *fleet.Task) {
+// reach returns the number of a task, which is put into the graph if it waits.
+func (d *Detector) reach(g *subgraph, t *fleet.Task) waitgraph.Task {
 	if t == nil || len(t.Waits) == 0 {
-		return
+		return waitgraph.Unknown
 	}
-	if _, known := g.number[t.ID]; !known {
-		g.number[t.ID] = g.AddTask()
-		g.tasks = append(g.tasks, t)
+	n, in := d.numbers.get(t.Slot)
+	if !in {
+		n = g.add(t)
+		d.numbers.of[t.Slot] = numbered{d.numbers.round, n}
 	}
+	return n
 }
 
-// addWait makes a task wait for the holders of one of its waits. A wait that
-// anybody unknown may end does not hold it up.
-func (d *Detector) addWait(g *subgraph, waiter waitgraph.Task, w *fleet.Wait) {
+// number returns the number of a task in the subgraph that was explored last.
+func (d *Detector) number(id report.TaskID) waitgraph.Task {
+	if t := d.table.Task(id); t != nil {
+		if n, in := d.numbers.get(t.Slot); in {
+			return n
+		}
+	}
+	return waitgraph.Unknown
+}
+
+// addWait makes a task wait for the holders of one of its waits, whose numbers find
+// looks up. A wait that anybody unknown may end does not hold it up.
+func (d *Detector) addWait(g *subgraph, waiter waitgraph.Task, w *fleet.Wait, find func(report.TaskID) waitgraph.Task) {
 	g.holders = g.holders[:0]
 	d.eachHolder(w, func(id report.TaskID, weight int64) {
-		task, known := g.number[id]
-		if !known {
-			task = waitgraph.Unknown
-		}
-		g.holders = append(g.holders, waitgraph.Holder{Task: task, Weight: weight})
+		g.holders = append(g.holders, waitgraph.Holder{Task: find(id), Weight: weight})
 	})
 	if len(g.holders) > 0 {
 		g.Wait(waiter, need(w), g.holders...)
@@ -102,17 +137,6 @@ func (g *subgraph) members(core []waitgraph.Task) []*fleet.Task {
 		members = append(members, g.tasks[n])
 	}
 	return members
-}
-
-// numbers are those of the tasks that are in the graph.
-func (g *subgraph) numbers(tasks []*fleet.Task) []waitgraph.Task {
-	numbers := make([]waitgraph.Task, 0, len(tasks))
-	for _, t := range tasks {
-		if n, in := g.number[t.ID]; in {
-			numbers = append(numbers, n)
-		}
-	}
-	return numbers
 }
 
 // Edge says that a task waits for another one.

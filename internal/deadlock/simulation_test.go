@@ -12,6 +12,7 @@ import (
 
 	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+	"github.com/asyncinspect/asyncinspect/sdk/waitgraph"
 )
 
 var (
@@ -55,19 +56,15 @@ func TestRandomGraphsAgainstBruteForce(t *testing.T) {
 		found, _ := d.Evaluate(at(1))
 		want := g.stuck()
 		got := make(map[int]bool)
-		all := d.explore(slices.Collect(func(yield func(report.TaskID) bool) {
-			for task := range n {
-				if !yield(id(task)) {
-					return
-				}
-			}
-		}))
+		all := d.explore(d.allSlots())
 		all.Solve()
 		for _, dl := range found {
-			for _, m := range all.numbers(dl.Core) {
-				got[number(all.tasks[m].ID)] = true
+			var core []waitgraph.Task
+			for _, t := range dl.Core {
+				got[number(t.ID)] = true
+				core = append(core, d.number(t.ID))
 			}
-			for _, m := range all.Behind(all.numbers(dl.Core)) {
+			for _, m := range all.Behind(core) {
 				got[number(all.tasks[m].ID)] = true
 			}
 		}

@@ -44,7 +44,7 @@ func (dl *Deadlock) CycleText() string {
 		next := dl.next(i)
 		fmt.Fprintf(&b, ", %s %s", dl.holds(i), dl.name(next))
 		if h := holderOf(w, next.ID); h != nil && !h.Place.IsZero() {
-			fmt.Fprintf(&b, " since %s", words.Place(h.Place))
+			fmt.Fprintf(&b, ", taken at %s", words.Place(h.Place))
 		}
 	}
 	if more := dl.Cycle - len(dl.told()); more > 0 {
@@ -72,7 +72,7 @@ func (dl *Deadlock) Story(now time.Time) string {
 		}
 		fmt.Fprintf(&b, "\n    %-10s %s", dl.label(i), who)
 		if h := holderOf(w, next.ID); h != nil && !h.Place.IsZero() {
-			fmt.Fprintf(&b, ", since %s", words.Place(h.Place))
+			fmt.Fprintf(&b, ", taken at %s", words.Place(h.Place))
 		}
 		if others := len(w.Holders) - 1; others > 0 && !shared(w) {
 			fmt.Fprintf(&b, ", and by %d more", others)
@@ -89,7 +89,7 @@ func (dl *Deadlock) Story(now time.Time) string {
 	default:
 		fmt.Fprintf(&b, "\n\n  %d more tasks are part of it", more)
 	}
-	fmt.Fprintf(&b, "\n\n  what to do   %s", strings.ReplaceAll(dl.Suggestion(), "\n", "\n               "))
+	fmt.Fprintf(&b, "\n\n  what to do   %s", words.Wrap(dl.Suggestion(), "               "))
 	return b.String()
 }
 

@@ -37,26 +37,26 @@ func (dl *Deadlock) Suggestion() string {
 	var advice string
 	switch {
 	case kinds[taskspan.WaitRemote]:
-		advice = "Do not call another service while holding what its answer may need: let go of it before the call, or make the\n" +
+		advice = "Do not call another service while holding what its answer may need: let go of it before the call, or make the " +
 			"call part of nothing that others wait for. A deadline on the call turns this into an error."
 	case dl.Kind == Self && only(taskspan.WaitMutex, taskspan.WaitRWMutexWrite, taskspan.WaitRWMutexRead):
-		advice = fmt.Sprintf("%q is taken by a task that has it already, and Go's locks cannot be taken twice. Let go of it before, or\n"+
+		advice = fmt.Sprintf("%q is taken by a task that has it already, and Go's locks cannot be taken twice. Let go of it before, or "+
 			"call a function that expects the lock to be held.", names[0])
 	case kinds[taskspan.WaitRWMutexRead] && kinds[taskspan.WaitRWMutexWrite] && len(names) == 1:
-		advice = fmt.Sprintf("A task takes the read lock of %q twice, and a writer has come in between: Go keeps new readers out while a\n"+
+		advice = fmt.Sprintf("A task takes the read lock of %q twice, and a writer has come in between: Go keeps new readers out while a "+
 			"writer waits. Take the read lock once, and pass on that it is held.", names[0])
 	case only(taskspan.WaitMutex, taskspan.WaitRWMutexRead, taskspan.WaitRWMutexWrite, taskspan.WaitExternal) && len(names) > 1:
-		advice = fmt.Sprintf("Take these locks in the same order everywhere, for example %s. Or hold one only after letting go of the\n"+
+		advice = fmt.Sprintf("Take these locks in the same order everywhere, for example %s. Or hold one only after letting go of the "+
 			"other.", inOrder(names))
 	case kinds[taskspan.WaitSemaphore]:
-		advice = fmt.Sprintf("Tasks hold permits of %s while they wait. Take all permits that a task needs in one Acquire, or let go of\n"+
+		advice = fmt.Sprintf("Tasks hold permits of %s while they wait. Take all permits that a task needs in one Acquire, or let go of "+
 			"those it has before it waits for anything else.", quoted(semaphores))
 	case kinds[taskspan.WaitJoin]:
 		advice = "A task waits for the end of another one while holding what that one needs. Let go of it before waiting."
 	case kinds[taskspan.WaitSingleflight]:
 		advice = "The function that a singleflight runs needs something that one of those who wait for its result holds."
 	case only(taskspan.WaitChannelSend, taskspan.WaitChannelReceive, taskspan.WaitSelect):
-		advice = "Each waits for the other to send or receive first. Let one side do both in a select, give a channel a buffer, or\n" +
+		advice = "Each waits for the other to send or receive first. Let one side do both in a select, give a channel a buffer, or " +
 			"close it when its last sender has ended."
 	default:
 		advice = fmt.Sprintf("Let go of one of %s before waiting for another.", quoted(names))

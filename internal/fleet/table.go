@@ -21,6 +21,8 @@ type Table struct {
 	gone      []*process // records of ended processes, in the order of their end
 
 	tasks map[report.TaskID]*Task
+	slots []*Task // live tasks by their slots; nil: free
+	free  []int   // slots of tasks that have ended
 	// ended remembers tasks that a span or a report has ended.
 	ended *tombstones[report.TaskID]
 
@@ -168,7 +170,7 @@ func (t *Table) mergeTask(p *process, r *report.Report, now time.Time) *Task {
 			return nil
 		}
 		task := &Task{
-			Task: *r.Task, Process: p.id, Sequence: r.Sequence,
+			Task: *r.Task, Process: p.id, Slot: t.slot(), Sequence: r.Sequence,
 			FirstSeen: r.Observed, LastSeen: r.Observed, HeardAt: now, StateSince: r.Task.Start,
 			Long: r.Wait == nil, Ahead: p.ahead,
 		}
@@ -195,8 +197,26 @@ func (t *Table) mergeTask(p *process, r *report.Report, now time.Time) *Task {
 	return &task
 }
 
+// slot returns a free slot.
+func (t *Table) slot() int {
+	if n := len(t.free); n > 0 {
+		s := t.free[n-1]
+		t.free = t.free[:n-1]
+		return s
+	}
+	t.slots = append(t.slots, nil)
+	return len(t.slots) - 1
+}
+
+// Slots is above every slot of a live task, and at most as many as there may be tasks.
+func (t *Table) Slots() int { return len(t.slots) }
+
+// InSlot returns the live task that has a slot, or nil.
+func (t *Table) InSlot(slot int) *Task { return t.slots[slot] }
+
 func (t *Table) put(p *process, task *Task) {
 	t.tasks[task.ID] = task
+	t.slots[task.Slot] = task
 	p.tasks[task.ID] = struct{}{}
 }
 
@@ -224,6 +244,8 @@ func (t *Table) endTask(task *Task, state taskspan.State, reason Reason, at time
 	}
 	delete(t.tasks, task.ID)
 	delete(p.tasks, task.ID)
+	t.slots[task.Slot] = nil
+	t.free = append(t.free, task.Slot)
 	for _, w := range task.Waits {
 		t.closeWait(p, w, why, at)
 	}

@@ -37,6 +37,7 @@ const (
 type Task struct {
 	report.Task
 	Process    report.Process
+	Slot       int       // a number below Table.Slots that no other live task has
 	Sequence   int64     // of the newest report about it
 	FirstSeen  time.Time // oldest and newest observation, in the process's clock
 	LastSeen   time.Time

@@ -59,3 +59,31 @@ func Number(n int64) string {
 	}
 	return s
 }
+
+// lineLength is where Wrap breaks lines, without the indent.
+const lineLength = 90
+
+// Wrap breaks a text into lines, of which all but the first begin with indent.
+func Wrap(text, indent string) string {
+	var b strings.Builder
+	column := 0
+	for i, paragraph := range strings.Split(text, "\n") {
+		if i > 0 {
+			b.WriteString("\n" + indent)
+			column = 0
+		}
+		for _, word := range strings.Fields(paragraph) {
+			if column > 0 && column+1+len(word) > lineLength {
+				b.WriteString("\n" + indent)
+				column = 0
+			}
+			if column > 0 {
+				b.WriteByte(' ')
+				column++
+			}
+			b.WriteString(word)
+			column += len(word)
+		}
+	}
+	return b.String()
+}

@@ -167,17 +167,20 @@ func groupBlocked(tasks []*fleet.Task) []*blockedGroup {
 			groups = append(groups, g)
 		}
 	}
-	// Who waits for somebody comes before who waits for something to happen: an idle
-	// worker is no trouble.
+	// A deadlock comes first, and who waits for somebody before who waits for something
+	// to happen: an idle worker is no trouble.
 	slices.SortStableFunc(groups, func(a, b *blockedGroup) int { return a.rank() - b.rank() })
 	return groups
 }
 
 func (g *blockedGroup) rank() int {
-	if len(g.wait.Holders) > 0 || g.wait.Kind == taskspan.WaitRemote || g.first.Live() == taskspan.Deadlocked {
+	switch {
+	case g.first.Live() == taskspan.Deadlocked:
 		return 0
+	case len(g.wait.Holders) > 0 || g.wait.Kind == taskspan.WaitRemote:
+		return 1
 	}
-	return 1
+	return 2
 }
 
 // waits counts the waits in all groups.
