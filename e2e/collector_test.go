@@ -35,6 +35,7 @@ receivers:
       grpc: {endpoint: %[1]q}
       http: {endpoint: %[2]q}
 processors:
+  deadlock_detector:
   task_state:
     log_interval: 1s
 exporters:
@@ -46,7 +47,7 @@ service:
   pipelines:
     traces:
       receivers: [otlp]
-      processors: [task_state]
+      processors: [deadlock_detector, task_state]
       exporters: [file]
   telemetry:
     metrics:

@@ -5,6 +5,7 @@ package inspect
 import (
 	"context"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -215,4 +216,54 @@ func TestWhatLooksLikeADeadlock(t *testing.T) {
 		close(stop)
 		all.Wait()
 	})
+}
+
+// A lock that was released by another goroutine than took it may be again.
+func TestLocksThatAreHandedOverProveNothing(t *testing.T) {
+	handOver := func(l sync.Locker) {
+		l.Lock()
+		released := make(chan struct{})
+		go func() { l.Unlock(); close(released) }()
+		<-released
+	}
+	for name, locks := range map[string][2]sync.Locker{
+		"mutexes":     {NewMutex("handed over 1"), NewMutex("handed over 2")},
+		"read locks":  {NewRWMutex("handed over 3").RLocker(), NewMutex("handed over 4")},
+		"write locks": {NewRWMutex("handed over 5"), NewMutex("handed over 6")},
+	} {
+		handOver(locks[0])
+		for _, l := range locks {
+			var of *named
+			switch l := l.(type) {
+			case *Mutex:
+				of = &l.named
+			case *RWMutex:
+				of = &l.named
+			case *rlocker:
+				of = &(*RWMutex)(l).named
+			}
+			if want := l == locks[0]; of.handedOver() != want {
+				t.Errorf("%s: handed over is %v, want %v", name, !want, want)
+			}
+		}
+	}
+	// Another lock of the name, and a holder who can be seen to wait.
+	m := NewMutex("handed over 1")
+	m.Lock()
+	done := make(chan struct{})
+	go func() { m.Lock(); m.Unlock(); close(done) }()
+	waiting := func(v waitView) bool { return v.on == waitable(m) }
+	var views []waitView
+	for !slices.ContainsFunc(views, waiting) {
+		runtime.Gosched()
+		views = openWaits(now(), nil)
+	}
+	v := &views[slices.IndexFunc(views, waiting)]
+	var s holderSet
+	v.on.holders(v, &s)
+	if len(s.list) != 1 || s.complete {
+		t.Errorf("the holders are %+v", s)
+	}
+	m.Unlock()
+	<-done
 }

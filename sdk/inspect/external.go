@@ -73,6 +73,9 @@ type externalHolds struct {
 }
 
 func (h *externalHolds) add(goroutine uint64, id string) {
+	if handedOver.has(id) {
+		return // who took it need not be who lets it go
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.total < maxExternalHolds {
@@ -89,6 +92,7 @@ func (h *externalHolds) remove(goroutine uint64, id string) {
 	if h.removeFrom(goroutine, id) {
 		return
 	}
+	handedOver.add(id)
 	for g := range h.of {
 		if h.removeFrom(g, id) {
 			return

@@ -83,7 +83,9 @@ func (m *Mutex) LockContext(ctx context.Context) error {
 
 // Unlock unlocks m. As with sync.Mutex it is a fatal error if m is not locked.
 func (m *Mutex) Unlock() {
-	m.owner.release()
+	if m.owner.release() != goid.Get() {
+		m.handOver()
+	}
 	m.mu.Unlock()
 }
 
@@ -114,6 +116,7 @@ func (m *Mutex) waitContext(ctx context.Context) error {
 // holders is the owner of the lock.
 func (m *Mutex) holders(_ *waitView, s *holderSet) {
 	addOwner(s, &m.owner, &m.taken)
+	s.complete = s.complete && !m.handedOver()
 }
 
 // addOwner adds the goroutine that an owner word names. If it names none the

@@ -29,9 +29,11 @@ func (w *ownerWord) acquire(goroutine uint64) {
 }
 
 // release is called by the holder, before it lets the lock go, so that the next
-// owner's word is never overwritten.
-func (w *ownerWord) release() {
-	storeRelaxed(&w.v, loadRelaxed(&w.v)&generationMask)
+// owner's word is never overwritten. It returns who held the lock.
+func (w *ownerWord) release() (goroutine uint64) {
+	v := loadRelaxed(&w.v)
+	storeRelaxed(&w.v, v&generationMask)
+	return v >> generationBits
 }
 
 // load returns the holder, 0 if there is none or it is not known, and the

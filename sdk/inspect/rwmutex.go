@@ -45,8 +45,10 @@ type RWMutex struct {
 	quiet uint64
 
 	// untracked readers hold rw and found no slot.
-	untracked  atomic.Int64
-	handedOver atomic.Bool // since the last writer, a read lock may have been released by another goroutine than took it
+	untracked atomic.Int64
+	// misnamed says that since the last writer a slot may name a goroutine whose read
+	// lock another one has released.
+	misnamed atomic.Bool
 
 	// Writers that cannot have the lock at once queue. The first of them is pending: it
 	// shuts the gate to new readers, and tries again whenever somebody leaves.
@@ -229,8 +231,7 @@ func (m *RWMutex) RUnlock() {
 // whoever misses that comes here too: there are always as many slots and untracked
 // readers as read locks.
 func (m *RWMutex) leaveForAnother(key readerKey) {
-	// From here on a slot may name a goroutine whose lock somebody else has released.
-	m.handedOver.Store(true)
+	m.misnamed.Store(true)
 	for range leaveAttempts {
 		if m.leaveAny(key) {
 			m.left()
@@ -248,10 +249,14 @@ func (m *RWMutex) leaveAny(key readerKey) bool {
 		return true
 	}
 	left := leaveAny(key)
+	if left == 0 {
+		return false
+	}
+	m.handOver()
 	if left == key.counted() {
 		m.rw.RUnlock()
 	}
-	return left != 0
+	return true
 }
 
 // leaveAttempts is how often a slot is looked for that must be there: others who take
@@ -326,8 +331,8 @@ func (m *RWMutex) tryLock() bool {
 		}
 		m.passed.Store(false)
 	}
-	if m.handedOver.Load() {
-		m.handedOver.Store(false) // there is no reader, so no slot names a wrong one
+	if m.misnamed.Load() {
+		m.misnamed.Store(false) // there is no reader
 	}
 	return true
 }
@@ -374,7 +379,9 @@ func (m *RWMutex) waitToWrite(ctx context.Context, goroutine uint64) error {
 // Unlock unlocks m for writing. As with sync.RWMutex it is a fatal error if m is not
 // locked for writing.
 func (m *RWMutex) Unlock() {
-	m.owner.release()
+	if m.owner.release() != goid.Get() {
+		m.handOver()
+	}
 	m.rw.Unlock()
 	m.left()
 }
@@ -416,13 +423,16 @@ func (s *writeSide) identity() (id, name string)                  { return s.nam
 func (s *readSide) holders(_ *waitView, set *holderSet) {
 	if addOwner(set, &s.owner, &s.taken); len(set.list) == 0 {
 		addOwner(set, &s.pending, new(uint64))
+		return
 	}
+	set.complete = set.complete && !s.handedOver()
 }
 
 // holders of the write lock are the writer; or, for others than the pending one,
 // that one; or all readers.
 func (s *writeSide) holders(w *waitView, set *holderSet) {
 	if addOwner(set, &s.owner, &s.taken); len(set.list) > 0 {
+		set.complete = set.complete && !s.handedOver()
 		return
 	}
 	switch first, generation := s.pending.load(); first {
@@ -439,5 +449,5 @@ func (s *writeSide) holders(w *waitView, set *holderSet) {
 		return
 	}
 	all := addReaders(set, key)
-	set.complete = all && len(set.list) > 0 && s.untracked.Load() == 0 && !s.handedOver.Load()
+	set.complete = all && len(set.list) > 0 && s.untracked.Load() == 0 && !s.misnamed.Load() && !s.handedOver()
 }

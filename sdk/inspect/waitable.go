@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"fmt"
+	"runtime"
 	"sync/atomic"
 
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -95,4 +96,23 @@ type waitView struct {
 	start     nanos
 	deadline  nanos // 0: none
 	places    []uintptr
+}
+
+// handOver notes that a lock has been released by another goroutine than took it.
+//
+//go:noinline
+func (n *named) handOver() {
+	var stack [16]uintptr
+	n.identify("lock", stack[:runtime.Callers(2, stack[:])])
+	_, name := n.identity()
+	handedOver.add(name)
+}
+
+// handedOver reports whether such locks are.
+func (n *named) handedOver() bool {
+	if n.res.Load() == nil {
+		return false
+	}
+	_, name := n.identity()
+	return handedOver.has(name)
 }

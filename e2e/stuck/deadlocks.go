@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"sync"
+
+	"github.com/asyncinspect/asyncinspect/sdk/inspect"
+)
+
+// meet makes n tasks go on together.
+func meet(n int) func() {
+	var all sync.WaitGroup
+	all.Add(n)
+	return func() { all.Done(); all.Wait() }
+}
+
+func twoMutexes(ctx context.Context) {
+	a, b, met := inspect.NewMutex("a"), inspect.NewMutex("b"), meet(2)
+	lockBoth := func(first, second *inspect.Mutex) func(context.Context) {
+		return func(context.Context) { first.Lock(); met(); second.Lock() }
+	}
+	task(ctx, "forward", lockBoth(a, b))
+	task(ctx, "backward", lockBoth(b, a))
+}
+
+func ring(ctx context.Context) {
+	locks, met := []*inspect.Mutex{inspect.NewMutex("a"), inspect.NewMutex("b"), inspect.NewMutex("c")}, meet(3)
+	for i := range locks {
+		task(ctx, "philosopher", func(context.Context) {
+			locks[i].Lock()
+			met()
+			locks[(i+1)%3].Lock()
+		})
+	}
+}
+
+func self(ctx context.Context) {
+	m := inspect.NewMutex("a")
+	task(ctx, "forgetful", func(context.Context) { m.Lock(); m.Lock() })
+}
+
+// A writer waits for two readers; one of them needs a lock that the writer has, and
+// the other one just sleeps.
+func rwmutexReaders(ctx context.Context) {
+	rw, m, met := inspect.NewRWMutex("table"), inspect.NewMutex("index"), meet(3)
+	task(ctx, "writer", func(context.Context) { m.Lock(); met(); rw.Lock() })
+	task(ctx, "reader", func(context.Context) { rw.RLock(); met(); m.Lock() })
+	task(ctx, "sleeping reader", func(ctx context.Context) { rw.RLock(); met(); <-ctx.Done() })
+}
+
+func recursiveRLock(ctx context.Context) {
+	rw := inspect.NewRWMutex("config")
+	held := make(chan struct{})
+	task(ctx, "reader", func(context.Context) {
+		rw.RLock()
+		close(held)
+		for { // until a writer waits
+			rw.RLock()
+			rw.RUnlock()
+		}
+	})
+	task(ctx, "writer", func(context.Context) { <-held; rw.Lock() })
+}
+
+func semaphore(ctx context.Context) {
+	s, met := inspect.NewSemaphore("connections", 2), meet(2)
+	for range 2 {
+		task(ctx, "copy", func(ctx context.Context) {
+			_ = s.Acquire(ctx, 1)
+			met()
+			_ = s.Acquire(ctx, 1)
+		})
+	}
+}
+
+func join(ctx context.Context) {
+	m := inspect.NewMutex("results")
+	task(ctx, "parent", func(ctx context.Context) {
+		m.Lock()
+		child := inspect.Go(ctx, "child", func(context.Context) error { m.Lock(); return nil })
+		_ = child.Wait(ctx)
+	})
+}
+
+// Two stages wait for each other's first message.
+func channels(ctx context.Context) {
+	there, back := inspect.NewChan[int]("there", 0), inspect.NewChan[int]("back", 0)
+	met := meet(2)
+	stage := func(in, out *inspect.Chan[int]) func(context.Context) {
+		return func(ctx context.Context) {
+			sender := out.Sender(ctx)
+			defer sender.Close()
+			met()
+			v, _ := in.Receive(ctx)
+			_ = sender.Send(ctx, v)
+		}
+	}
+	task(ctx, "ping", stage(back, there))
+	task(ctx, "pong", stage(there, back))
+}
+
+// A task waits for either of two, and both wait for it.
+func selects(ctx context.Context) {
+	a, b, m, met := inspect.NewChan[int]("a", 0), inspect.NewChan[int]("b", 0), inspect.NewMutex("m"), meet(3)
+	for _, c := range []*inspect.Chan[int]{a, b} {
+		task(ctx, "producer", func(ctx context.Context) {
+			sender := c.Sender(ctx)
+			defer sender.Close()
+			met()
+			m.Lock()
+			_ = sender.Send(ctx, 1)
+		})
+	}
+	task(ctx, "consumer", func(ctx context.Context) {
+		m.Lock()
+		met()
+		var v int
+		_, _ = inspect.Select(ctx, inspect.ReceiveCase(a, &v), inspect.ReceiveCase(b, &v))
+	})
+}

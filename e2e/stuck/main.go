@@ -1,0 +1,69 @@
+// Command stuck is many small services for the end-to-end tests: those that deadlock,
+// each in its own way, and those that only look like it. It plays the case that it
+// is given, says "ready" when that has begun, and stays until it is killed.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/asyncinspect/asyncinspect/sdk/inspect"
+)
+
+// deadlocks end with everybody waiting; the others never do.
+var (
+	deadlocks = map[string]func(context.Context){
+		"two-mutexes": twoMutexes, "ring": ring, "self": self, "rwmutex-readers": rwmutexReaders, "recursive-rlock": recursiveRLock,
+		"semaphore": semaphore, "join": join, "channels": channels, "select": selects,
+	}
+	lookalikes = map[string]func(context.Context){
+		"contention": contention, "slow-holder": slowHolder, "cancelled": cancelled, "livelock": livelock,
+		"handed-over": handedOver, "free-permit": freePermit, "way-out": wayOut,
+	}
+	// remote cases are made of several processes; the role says which one this is.
+	remote = map[string]func(context.Context, string){
+		"http": httpServices, "grpc": grpcServices, "external": external, "killed-holder": killedHolder,
+	}
+)
+
+func main() {
+	log.SetFlags(0)
+	if len(os.Args) < 2 {
+		log.Fatalf("usage: stuck CASE [ROLE]; cases: %s", strings.Join(slices.Sorted(maps.Keys(deadlocks)), ", "))
+	}
+	name, role := os.Args[1], ""
+	if len(os.Args) > 2 {
+		role = os.Args[2]
+	}
+	ctx := context.Background()
+	service := strings.Trim(name+" "+role, " ")
+	if _, err := inspect.Start(ctx, inspect.WithServiceName(service)); err != nil {
+		log.Fatal(err)
+	}
+	play := deadlocks[name]
+	if play == nil {
+		play = lookalikes[name]
+	}
+	switch {
+	case play != nil:
+		play(ctx)
+		fmt.Println("ready")
+	case remote[name] != nil:
+		remote[name](ctx, role)
+		fmt.Println("ready")
+	default:
+		log.Fatalf("no such case: %s", name)
+	}
+	// Until the other end is closed: whatever becomes of the test, this goes, too.
+	_, _ = os.Stdin.Read(make([]byte, 1))
+}
+
+// task runs fn as a task on a goroutine of its own.
+func task(ctx context.Context, name string, fn func(context.Context)) {
+	inspect.Go(ctx, name, func(ctx context.Context) error { fn(ctx); return nil })
+}
