@@ -111,10 +111,15 @@ fuzz: ## every fuzz target in turn (FUZZTIME=10s each)
 	for file in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
 	  for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/p' $$file); do \
 	    echo "== $$target in $$(dirname $$file)"; \
-	    go -C $$(dirname $$file) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) . || failed="$$failed $$target"; \
+	    go -C $$(dirname $$file) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x . || failed="$$failed $$target"; \
 	  done; \
 	done; \
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed" >&2; exit 1; fi
+
+.PHONY: soak
+soak: build ## the long versions of the random tests: a million graphs, hours of a fleet, minutes of lookalikes
+	go test -timeout 2h ./internal/deadlock -graphs 1000000 -fleets 5000
+	ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) go -C e2e test -count=1 -timeout 1h -run Lookalikes . -lookalikes 10m
 
 # Sends spans of stock OpenTelemetry by hand: bin/telemetrygen traces --otlp-insecure
 .PHONY: telemetrygen
