@@ -120,6 +120,30 @@ func TestADeadlockKeepsItsNameOverARestart(t *testing.T) {
 	}
 }
 
+// Orders of locks that contradict each other are warned of while nothing hangs.
+func TestAPotentialDeadlockIsWarnedOf(t *testing.T) {
+	program := buildStuck(t)
+	t.Parallel()
+	collector := startCollector(t)
+	playStuck(t, program, "lock-order", append(sendTo(collector, "grpc", "0"), "ASYNC_INSPECT_MODE=analysis"))
+	eventually(t, 30*time.Second, "the warning", func() error {
+		log := collector.log.String()
+		for _, want := range []string{"POTENTIAL DEADLOCK", "accounts", "audit", "lookalikes.go:"} {
+			if !strings.Contains(log, want) {
+				return fmt.Errorf("no %q in the log", want)
+			}
+		}
+		n, err := collector.sum("otelcol_processor_deadlock_detector_potential", nil)
+		if err == nil && n != 1 {
+			err = fmt.Errorf("%v of them", n)
+		}
+		return err
+	})
+	if n, err := collector.sum(foundDeadlocks, nil); err != nil || n != 0 {
+		t.Errorf("%v deadlocks were reported (%v)", n, err)
+	}
+}
+
 func buildStuck(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "stuck")

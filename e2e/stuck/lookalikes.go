@@ -178,3 +178,19 @@ func wayOut(ctx context.Context) {
 		}
 	})
 }
+
+// Two locks in both orders, one after the other: nothing hangs, yet.
+func lockOrder(ctx context.Context) {
+	a, b := inspect.NewMutex("accounts"), inspect.NewMutex("audit")
+	both := func(first, second *inspect.Mutex) func(context.Context) error {
+		return func(context.Context) error {
+			first.Lock()
+			defer first.Unlock()
+			second.Lock()
+			defer second.Unlock()
+			return nil
+		}
+	}
+	_ = inspect.Go(ctx, "transfer", both(a, b)).Wait(ctx)
+	_ = inspect.Go(ctx, "report", both(b, a)).Wait(ctx)
+}

@@ -102,7 +102,7 @@ func lockOrderSpan() ptrace.Span {
 	a.PutStr(taskspan.LockOrderHeld, "a")
 	a.PutStr(taskspan.LockOrderTaken, "b")
 	a.PutEmptySlice(taskspan.LockOrderGuards).AppendEmpty().SetStr("c")
-	a.PutStr(taskspan.LockOrderMode, "write,read")
+	a.PutStr(taskspan.LockOrderMode, "write/read")
 	return s
 }
 
@@ -155,7 +155,7 @@ func TestEveryAttributeArrives(t *testing.T) {
 	require.Equal(t, Used, drop)
 	require.Equal(t, &LockOrder{
 		Task: TaskID{Trace: [16]byte{1}, Span: [8]byte{3}},
-		Held: "a", Taken: "b", Guards: []string{"c"}, Mode: "write,read",
+		Held: "a", Taken: "b", Guards: []string{"c"}, Mode: "write/read",
 	}, got.LockOrder)
 	require.Equal(t, taskspan.ReportLockOrder, got.Kind())
 }

@@ -65,6 +65,7 @@ type fields struct {
 
 	held, taken, mode string
 	guards            []string
+	heldPlace         Place
 }
 
 func (f *fields) has(mask uint32) bool { return f.seen&mask == mask }
@@ -218,6 +219,15 @@ func (f *fields) readLockOrder(key string, v pcommon.Value) {
 		f.taken = f.str(v, 0)
 	case taskspan.LockOrderMode:
 		f.mode = f.str(v, 0)
+		if !knownMode(f.mode) {
+			f.refuse(DropValue)
+		}
+	case taskspan.LockOrderHeldFunction:
+		f.heldPlace.Function = f.str(v, 0)
+	case taskspan.LockOrderHeldFile:
+		f.heldPlace.File = f.str(v, 0)
+	case taskspan.LockOrderHeldLine:
+		f.heldPlace.Line = f.line(v)
 	case taskspan.LockOrderGuards:
 		f.guards = f.strs(v, MaxHolds)
 	}
@@ -253,12 +263,7 @@ func readPlace(p *Place, key string, v pcommon.Value, f *fields) bool {
 	case taskspan.CodeFilePath:
 		p.File = f.str(v, 0)
 	case taskspan.CodeLineNumber:
-		line := f.count(v, 0)
-		if line > math.MaxInt32 {
-			f.refuse(DropValue)
-			return true
-		}
-		p.Line = int(line)
+		p.Line = f.line(v)
 	case taskspan.CodeStacktrace:
 		if v.Type() != pcommon.ValueTypeStr {
 			f.refuse(DropType)
@@ -269,6 +274,23 @@ func readPlace(p *Place, key string, v pcommon.Value, f *fields) bool {
 		return false
 	}
 	return true
+}
+
+func (f *fields) line(v pcommon.Value) int {
+	n := f.count(v, 0)
+	if n > math.MaxInt32 {
+		f.refuse(DropValue)
+		return 0
+	}
+	return int(n)
+}
+
+func knownMode(mode string) bool {
+	switch mode {
+	case "write/write", "write/read", "read/write", "read/read":
+		return true
+	}
+	return false
 }
 
 func (f *fields) hexID(dst []byte, s string) {

@@ -69,6 +69,9 @@ func write(span ptrace.Span, r *report.Report) {
 		a.PutStr(taskspan.LockOrderHeld, o.Held)
 		a.PutStr(taskspan.LockOrderTaken, o.Taken)
 		strs(a, taskspan.LockOrderGuards, o.Guards)
+		if o.Mode != "" {
+			a.PutStr(taskspan.LockOrderMode, o.Mode)
+		}
 		place(a, o.Place)
 	}
 }

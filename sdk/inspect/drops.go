@@ -20,12 +20,13 @@ const (
 	dropLongTasks                     // more long tasks than are reported
 	dropSpanExport                    // the span exporter failed or its queue was full
 	dropSpanTable                     // more open spans than are followed
+	dropLockOrders                    // more orders of locks than are known
 	dropReasons
 )
 
 func (r dropReason) String() string {
 	return [...]string{
-		"max_tasks", "max_events", "report_queue_full", "stuck_waits", "long_tasks", "span_export", "open_spans",
+		"max_tasks", "max_events", "report_queue_full", "stuck_waits", "long_tasks", "span_export", "open_spans", "lock_orders",
 	}[r]
 }
 

@@ -30,6 +30,7 @@ type Inspector struct {
 	maxEvents  int64
 	minWait    time.Duration
 	backtraces bool
+	stopOrders func() // nil: it does not want the orders of locks
 	labels     bool
 
 	allocations bool

@@ -9,12 +9,13 @@ type Mode int
 
 // The modes. BenchmarkModes of package inspecthttp measures what they cost.
 const (
-	// Development is the default: it records every trace, with the stacks of waits
-	// and the allocations of tasks.
+	// Development is the default: it records every trace, with the stacks of waits,
+	// the allocations of tasks and the orders of locks.
 	Development Mode = iota
-	// Analysis records one trace in ten, with the stacks of waits.
+	// Analysis records one trace in ten, with the stacks of waits and the orders of
+	// locks.
 	Analysis
-	// Production records one trace in a hundred, without either.
+	// Production records one trace in a hundred, without any of these.
 	Production
 )
 

@@ -47,10 +47,12 @@ func (m *Mutex) SetName(name string) { m.setName(name) }
 //
 //go:noinline
 func (m *Mutex) Lock() {
+	g, place := goid.GetWithPC()
+	m.noteTaking(g, false, place)
 	if !m.mu.TryLock() {
 		m.wait(context.Background())
 	}
-	m.own(goid.GetWithPC())
+	m.own(g, place)
 }
 
 // TryLock tries to lock m and reports whether it succeeded.
@@ -72,18 +74,22 @@ func (m *Mutex) TryLock() bool {
 //
 //go:noinline
 func (m *Mutex) LockContext(ctx context.Context) error {
+	g, place := goid.GetWithPC()
+	m.noteTaking(g, false, place)
 	if !m.mu.TryLock() {
 		if err := m.waitContext(ctx); err != nil {
 			return err
 		}
 	}
-	m.own(goid.GetWithPC())
+	m.own(g, place)
 	return nil
 }
 
 // Unlock unlocks m. As with sync.Mutex it is a fatal error if m is not locked.
 func (m *Mutex) Unlock() {
-	if m.owner.release() != goid.Get() {
+	holder := m.owner.release()
+	m.noteReleased(holder)
+	if holder != goid.Get() {
 		m.handOver()
 	}
 	m.mu.Unlock()
@@ -94,6 +100,7 @@ func (m *Mutex) Unlock() {
 func (m *Mutex) own(goroutine uint64, place uintptr) {
 	storeRelaxed(&m.taken, uint64(place))
 	m.owner.acquire(goroutine)
+	m.noteHeld(goroutine, false, place)
 }
 
 //go:noinline

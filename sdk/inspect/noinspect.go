@@ -301,6 +301,7 @@ func WithLongTask(time.Duration) Option                   { return noOption{} }
 func WithMinWait(time.Duration) Option                    { return noOption{} }
 func WithHeartbeatInterval(time.Duration) Option          { return noOption{} }
 func WithBacktraces(bool) Option                          { return noOption{} }
+func WithLockOrder(bool) Option                           { return noOption{} }
 func WithTrackAllocations(bool) Option                    { return noOption{} }
 func WithPprofLabels(bool) Option                         { return noOption{} }
 func WithRemoteWaits(bool) Option                         { return noOption{} }

@@ -59,6 +59,7 @@ type config struct {
 	maxTasks    int
 	maxEvents   int
 	backtraces  bool
+	lockOrder   bool
 	allocations bool
 	labels      bool
 	remoteWaits bool
@@ -314,6 +315,14 @@ func WithHeartbeatInterval(d time.Duration) Option {
 // (function, file, line) are always there.
 func WithBacktraces(on bool) Option { return optionFunc(func(c *config) { c.backtraces = on }) }
 
+// WithLockOrder sets whether the orders in which named locks are taken are reported,
+// once each, so that a collector can warn of orders that contradict each other before
+// anything hangs. On in the modes Development and Analysis. While it is on, an
+// uncontended Lock and Unlock of a named lock cost about 30 ns more; it is on for the
+// whole process if any Inspector wants it. A lock that was given no name is in no
+// order, and neither are two locks of one name, nor a lock that was only tried.
+func WithLockOrder(on bool) Option { return optionFunc(func(c *config) { c.lockOrder = on }) }
+
 // WithTrackAllocations sets whether sampled tasks carry what was allocated while
 // they ran. The runtime counts allocations of the whole process and not of
 // goroutines: the numbers are those of one task only if nothing else ran.
@@ -378,9 +387,9 @@ func (m Mode) apply(c *config) {
 	c.mode = m
 	switch m {
 	case Development:
-		c.rate, c.backtraces, c.allocations = 1, true, true
+		c.rate, c.backtraces, c.allocations, c.lockOrder = 1, true, true, true
 	case Analysis:
-		c.rate, c.backtraces = 0.1, true
+		c.rate, c.backtraces, c.lockOrder = 0.1, true, true
 	case Production:
 		c.rate = 0.01
 	}

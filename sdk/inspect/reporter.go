@@ -55,6 +55,9 @@ type reporter struct {
 	beatAt  nanos
 	lastFor nanos // the instant of the last scan
 
+	ordersSent  int   // of lockOrders
+	ordersAgain nanos // when to send them again
+
 	lastScan atomic.Int64 // nanos: when it ended
 	stop     chan struct{}
 	stopping sync.Once
@@ -122,6 +125,7 @@ func (r *reporter) run() {
 func (r *reporter) round(at nanos) {
 	stop := threadCPU()
 	r.scan(at)
+	r.tellOrders(at)
 	if at >= r.beatAt {
 		r.beatAt = at + nanos(r.config.heartbeatInterval)
 		r.ins.lookAtOverhead()
@@ -140,6 +144,7 @@ func (r *reporter) shutdown(ctx context.Context) error {
 		return nil
 	}
 	r.scan(now())
+	r.tellOrders(now())
 	r.sender.Heartbeat(r.heartbeat(true).Encode())
 	err := r.sender.Close(ctx)
 	if stopErr := r.client.Stop(ctx); err == nil {

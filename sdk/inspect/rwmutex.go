@@ -81,42 +81,54 @@ func NewRWMutex(name string) *RWMutex {
 func (m *RWMutex) SetName(name string) { m.setName(name) }
 
 // RLock locks m for reading.
+//
+//go:noinline
 func (m *RWMutex) RLock() {
-	g := goid.Get()
+	g, place := goid.GetWithPC()
+	m.noteTaking(g, true, place)
 	if !m.pass(g) {
 		if m.gate.Load() != nil || !m.rw.TryRLock() {
 			_ = m.waitToRead(context.Background())
 		}
 		m.enter(g)
 	}
+	m.noteHeld(g, true, place)
 }
 
 // TryRLock tries to lock m for reading and reports whether it succeeded.
+//
+//go:noinline
 func (m *RWMutex) TryRLock() bool {
-	g := goid.Get()
-	if m.pass(g) {
-		return true
+	g, place := goid.GetWithPC()
+	if !m.pass(g) {
+		if m.gate.Load() != nil || !m.rw.TryRLock() {
+			return false
+		}
+		m.enter(g)
 	}
-	if m.gate.Load() != nil || !m.rw.TryRLock() {
-		return false
-	}
-	m.enter(g)
+	m.noteHeld(g, true, place)
 	return true
 }
 
 // RLockContext locks m for reading for the task of ctx, unless ctx is done first;
 // see [Mutex.LockContext].
+//
+//go:noinline
 func (m *RWMutex) RLockContext(ctx context.Context) error {
-	g := holderOf(ctx)
-	if m.pass(g) {
-		return nil
+	g, place := goid.GetWithPC()
+	if g == 0 {
+		g = holderOf(ctx)
 	}
-	if m.gate.Load() != nil || !m.rw.TryRLock() {
-		if err := m.waitToRead(ctx); err != nil {
-			return err
+	m.noteTaking(g, true, place)
+	if !m.pass(g) {
+		if m.gate.Load() != nil || !m.rw.TryRLock() {
+			if err := m.waitToRead(ctx); err != nil {
+				return err
+			}
 		}
+		m.enter(g)
 	}
-	m.enter(g)
+	m.noteHeld(g, true, place)
 	return nil
 }
 
@@ -215,6 +227,7 @@ func (m *RWMutex) readerKey() readerKey {
 // locked for reading.
 func (m *RWMutex) RUnlock() {
 	g, key := goid.Get(), readerKey(m.key.Load())
+	m.noteRead(g)
 	switch bucketOf(g).leave(key, g) {
 	case key:
 		m.left()
@@ -280,6 +293,7 @@ func (m *RWMutex) leaveUntracked() bool {
 //go:noinline
 func (m *RWMutex) Lock() {
 	g, place := goid.GetWithPC()
+	m.noteTaking(g, false, place)
 	if m.gate.Load() != nil || !m.tryLock() {
 		_ = m.waitToWrite(context.Background(), g)
 	}
@@ -307,6 +321,7 @@ func (m *RWMutex) LockContext(ctx context.Context) error {
 	if g == 0 {
 		g = holderOf(ctx)
 	}
+	m.noteTaking(g, false, place)
 	if m.gate.Load() != nil || !m.tryLock() {
 		if err := m.waitToWrite(ctx, g); err != nil {
 			return err
@@ -379,7 +394,9 @@ func (m *RWMutex) waitToWrite(ctx context.Context, goroutine uint64) error {
 // Unlock unlocks m for writing. As with sync.RWMutex it is a fatal error if m is not
 // locked for writing.
 func (m *RWMutex) Unlock() {
-	if m.owner.release() != goid.Get() {
+	holder := m.owner.release()
+	m.noteReleased(holder)
+	if holder != goid.Get() {
 		m.handOver()
 	}
 	m.rw.Unlock()
@@ -406,6 +423,7 @@ func (c *counter) Unlock() {
 func (m *RWMutex) own(goroutine uint64, place uintptr) {
 	storeRelaxed(&m.taken, uint64(place))
 	m.owner.acquire(goroutine)
+	m.noteHeld(goroutine, false, place)
 }
 
 // readSide and writeSide are what readers and writers wait for.

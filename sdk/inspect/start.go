@@ -96,6 +96,9 @@ func (ins *Inspector) start(ctx context.Context) error {
 	if c.globalProvider {
 		otel.SetTracerProvider(ins.provider)
 	}
+	if c.lockOrder && c.reports {
+		ins.stopOrders = useHeldLocks()
+	}
 	inspectors.Add(1)
 	return nil
 }
@@ -146,6 +149,9 @@ func (ins *Inspector) Shutdown(ctx context.Context) error {
 	}
 	defaultInspector.CompareAndSwap(ins, nil)
 	inspectors.Add(-1)
+	if ins.stopOrders != nil {
+		ins.stopOrders()
+	}
 	ins.steering.stop()
 	var (
 		spans, reports error

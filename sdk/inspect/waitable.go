@@ -51,8 +51,10 @@ type holder struct {
 // lockName is the name under which a lock appears. Locks get one when they are
 // named or first waited for; an uncontended lock without a name costs nothing.
 type lockName struct {
-	id   uint64
-	name string
+	id       uint64
+	name     string
+	declared bool          // it was given and not made up
+	number   atomic.Uint32 // of its class; see class
 }
 
 var lastLockName atomic.Uint64
@@ -62,7 +64,7 @@ type named struct{ res atomic.Pointer[lockName] }
 
 // setName gives the primitive a name. The first name stays.
 func (n *named) setName(name string) {
-	n.res.CompareAndSwap(nil, &lockName{id: lastLockName.Add(1), name: name})
+	n.res.CompareAndSwap(nil, &lockName{id: lastLockName.Add(1), name: name, declared: true})
 }
 
 // identify names the resource after the kind and the function of its first
@@ -75,7 +77,7 @@ func (n *named) identify(kind taskspan.Kind, stack []uintptr) {
 	if p := placeOf(firstOutside(stack)); p.function != "" {
 		name += " in " + shortFunction(p.function)
 	}
-	n.setName(name)
+	n.res.CompareAndSwap(nil, &lockName{id: lastLockName.Add(1), name: name})
 }
 
 func (n *named) identity() (id, name string) {

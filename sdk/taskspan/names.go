@@ -117,7 +117,11 @@ const (
 	LockOrderHeld   = "async_inspect.lock_order.held"
 	LockOrderTaken  = "async_inspect.lock_order.taken"
 	LockOrderGuards = "async_inspect.lock_order.guards"
-	LockOrderMode   = "async_inspect.lock_order.mode"
+	LockOrderMode   = "async_inspect.lock_order.mode" // "<held>/<taken>", each read or write
+
+	LockOrderHeldFunction = "async_inspect.lock_order.held.function.name"
+	LockOrderHeldFile     = "async_inspect.lock_order.held.file.path"
+	LockOrderHeldLine     = "async_inspect.lock_order.held.line.number"
 )
 
 // Attributes of detector spans.

@@ -115,6 +115,48 @@ func (t *Task) Encode() *tracepb.Span {
 	return span(t, taskspan.SpanTaskReport+" "+t.Name, t.Start, a)
 }
 
+// LockOrder is that a lock of one class was held while one of another was being taken.
+type LockOrder struct {
+	Node                  // who did it
+	SpanID                [8]byte
+	Observed              int64
+	Held, Taken           string
+	HeldReads, TakenReads bool
+	Guards                []string
+	HeldPlace, Place      Place
+}
+
+// Encode writes the report.
+func (o *LockOrder) Encode() *tracepb.Span {
+	var a attributes
+	a.report(taskspan.ReportLockOrder)
+	a.str(taskspan.LockOrderHeld, o.Held)
+	a.str(taskspan.LockOrderTaken, o.Taken)
+	a.str(taskspan.LockOrderMode, mode(o.HeldReads)+"/"+mode(o.TakenReads))
+	if len(o.Guards) > 0 {
+		a.strs(taskspan.LockOrderGuards, o.Guards)
+	}
+	if p := o.HeldPlace; p.Function != "" {
+		a.str(taskspan.LockOrderHeldFunction, p.Function)
+		a.str(taskspan.LockOrderHeldFile, p.File)
+		a.int(taskspan.LockOrderHeldLine, int64(p.Line))
+	}
+	a.place(o.Place)
+	return &tracepb.Span{
+		TraceId: o.Trace[:], SpanId: o.SpanID[:], ParentSpanId: o.Span[:],
+		Name: taskspan.SpanLockOrder, Kind: tracepb.Span_SPAN_KIND_INTERNAL,
+		StartTimeUnixNano: uint64(o.Observed), EndTimeUnixNano: end(o.Observed, o.Observed),
+		Attributes: a, Status: new(tracepb.Status),
+	}
+}
+
+func mode(reads bool) string {
+	if reads {
+		return "read"
+	}
+	return "write"
+}
+
 // span is a report span: parent and trace are those of the task.
 func span(t *Task, name string, start int64, a attributes) *tracepb.Span {
 	return &tracepb.Span{

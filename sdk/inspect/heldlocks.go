@@ -1,0 +1,162 @@
+//go:build !noinspect
+
+package inspect
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// While somebody wants to know the orders in which locks are taken, the named locks
+// that each goroutine holds are in one table of the process, in the bucket of the
+// goroutine's id, as readers are. Only the goroutine itself looks at its entries, so
+// they cost it a cache line that is its own for most of the time.
+const (
+	heldBuckets = 512
+	heldSlots   = 8
+)
+
+// holding is the table, or nil while nobody wants it: what Lock and Unlock pay then
+// is one look at it. Each time that somebody wants it again it is a new one, so
+// nothing stays behind from before.
+var holding atomic.Pointer[heldTable]
+
+var heldUsers struct {
+	sync.Mutex
+	n int
+}
+
+// useHeldLocks turns the table on; stop turns it off if nobody else uses it.
+func useHeldLocks() (stop func()) {
+	heldUsers.Lock()
+	defer heldUsers.Unlock()
+	if heldUsers.n++; heldUsers.n == 1 {
+		holding.Store(new(heldTable))
+	}
+	return sync.OnceFunc(func() {
+		heldUsers.Lock()
+		defer heldUsers.Unlock()
+		if heldUsers.n--; heldUsers.n == 0 {
+			holding.Store(nil)
+		}
+	})
+}
+
+// The locks call these. While the table is off they are a look at it, inlined.
+
+// noteTaking is called before a goroutine may block on a lock.
+func (n *named) noteTaking(goroutine uint64, reads bool, place uintptr) {
+	if t := holding.Load(); t != nil {
+		t.taking(goroutine, n, reads, place)
+	}
+}
+
+func (n *named) noteHeld(goroutine uint64, reads bool, place uintptr) {
+	if t := holding.Load(); t != nil {
+		t.hold(goroutine, n, reads, place)
+	}
+}
+
+// noteReleased is called with who has held the lock.
+func (n *named) noteReleased(holder uint64) {
+	if t := holding.Load(); t != nil {
+		t.release(holder, n)
+	}
+}
+
+// noteRead is called when a read lock is released, by anybody.
+func (n *named) noteRead(goroutine uint64) {
+	if t := holding.Load(); t != nil && !t.release(goroutine, n) {
+		t.releaseAny(n)
+	}
+}
+
+type heldTable [heldBuckets]heldBucket
+
+type heldBucket struct {
+	who  [heldSlots]atomic.Uint64 // goroutine, 0: free. A cache line.
+	what [heldSlots]heldLock
+}
+
+// heldLock is written by its holder only. It is atomic because a slot that another
+// goroutine has freed may be taken while its old owner still looks at it.
+type heldLock struct {
+	lock  atomic.Pointer[lockName]
+	place atomic.Uint64
+	reads atomic.Bool
+}
+
+// heldView is a copy of a heldLock.
+type heldView struct {
+	lock  *lockName
+	place uintptr
+	reads bool
+}
+
+// taking is called before a goroutine may block on a lock.
+func (t *heldTable) taking(goroutine uint64, n *named, reads bool, place uintptr) {
+	r := n.res.Load()
+	if r == nil || !r.declared || goroutine == 0 {
+		return
+	}
+	var (
+		b    = &t[goroutine%heldBuckets]
+		held [heldSlots]heldView
+		k    int
+	)
+	for i := range b.who {
+		if b.who[i].Load() == goroutine {
+			held[k] = heldView{b.what[i].lock.Load(), uintptr(b.what[i].place.Load()), b.what[i].reads.Load()}
+			k++
+		}
+	}
+	if k > 0 {
+		lockOrders.took(goroutine, heldView{r, place, reads}, held[:k])
+	}
+}
+
+// hold notes a lock that a goroutine has taken. With all slots of its bucket in use
+// the lock is not noted, which can hide an order.
+func (t *heldTable) hold(goroutine uint64, n *named, reads bool, place uintptr) {
+	r := n.res.Load()
+	if r == nil || !r.declared || goroutine == 0 {
+		return
+	}
+	b := &t[goroutine%heldBuckets]
+	for i := range b.who {
+		if b.who[i].Load() == 0 && b.who[i].CompareAndSwap(0, goroutine) {
+			b.what[i].lock.Store(r)
+			b.what[i].place.Store(uint64(place))
+			b.what[i].reads.Store(reads)
+			return
+		}
+	}
+}
+
+// release forgets one hold of a goroutine, and says whether it knew it.
+func (t *heldTable) release(goroutine uint64, n *named) bool {
+	r := n.res.Load()
+	if r == nil || !r.declared {
+		return true // was never noted
+	}
+	b := &t[goroutine%heldBuckets]
+	for i := range b.who {
+		if b.who[i].Load() == goroutine && b.what[i].lock.Load() == r {
+			return b.who[i].CompareAndSwap(goroutine, 0)
+		}
+	}
+	return false
+}
+
+// releaseAny forgets somebody's hold of a lock that another goroutine has released.
+func (t *heldTable) releaseAny(n *named) {
+	r := n.res.Load()
+	for i := range t {
+		b := &t[i]
+		for j := range b.who {
+			if g := b.who[j].Load(); g != 0 && b.what[j].lock.Load() == r && b.who[j].CompareAndSwap(g, 0) {
+				return
+			}
+		}
+	}
+}
