@@ -15,9 +15,9 @@ func script(ctx context.Context, address string) {
 		what  string
 		says  string
 	}{
-		{10 * time.Second, "block", "stocktaking: someone holds the stock lock for 15 s; orders queue up behind it"},
-		{30 * time.Second, "slow-bank", "the bank takes 15 s to answer; four calls wait for it, the others for a free call"},
-		{30 * time.Second, "deadlock", "two careless clerks lock the warehouses in opposite orders: a real deadlock, for ever"},
+		{8 * time.Second, "block", "stocktaking: someone holds the stock lock for 15 s; orders queue up behind it"},
+		{20 * time.Second, "slow-bank", "the bank takes 15 s to answer; four calls wait for it, the others for a free call"},
+		{20 * time.Second, "deadlock", "two careless clerks lock the warehouses in opposite orders: a real deadlock, for ever"},
 	} {
 		if !tick(ctx, scene.after) {
 			return

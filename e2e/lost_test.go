@@ -23,8 +23,12 @@ func TestKilledServiceLeavesLostTasks(t *testing.T) {
 		return nil
 	})
 	eventually(t, 30*time.Second, "blocked clerks in a heartbeat", func() error {
-		n, err := collector.sum(liveTasks, map[string]string{"state": "blocked"})
-		if err == nil && n < 4 {
+		blocked, err := collector.sum(liveTasks, map[string]string{"state": "blocked"})
+		if err != nil {
+			return err
+		}
+		deadlocked, err := collector.sum(liveTasks, map[string]string{"state": "deadlocked"})
+		if n := blocked + deadlocked; err == nil && n < 4 {
 			err = fmt.Errorf("%v so far", n)
 		}
 		return err

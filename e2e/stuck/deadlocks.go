@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"sync"
 
 	"github.com/asyncinspect/asyncinspect/sdk/inspect"
@@ -56,6 +57,7 @@ func recursiveRLock(ctx context.Context) {
 		close(held)
 		for { // until a writer waits
 			rw.RLock()
+			runtime.Gosched()
 			rw.RUnlock()
 		}
 	})
