@@ -1,0 +1,440 @@
+package adaptivesampler
+
+import (
+	"encoding/binary"
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/asyncinspect/asyncinspect/internal/threshold"
+)
+
+// sampler is the core: pending traces in shards, and the decisions. It has no clock
+// (time is an argument), no goroutine, no log, and calls nobody.
+type sampler struct {
+	cfg      *Config
+	rules    *rules
+	shards   []*shard
+	limit    int64 // bytes
+	maxTrace int64
+	counts   counts
+	splitter sync.Pool
+
+	bytes   atomic.Int64 // accounted
+	pending atomic.Int64 // traces
+	// eviction and shedding are thresholds that a new trace has to reach, unless a
+	// policy protects it.
+	eviction, shedding atomic.Uint64
+	relieving          sync.Mutex // one at a time makes room
+
+	// The rest is used by one tick at a time.
+	ticking   sync.Mutex
+	allocator allocator
+	due       []candidate
+	lastTick  time.Time
+	carry     cost
+	extra     atomicCost // kept beside the ticks: late spans and large traces
+	rates     atomic.Pointer[map[string]float64]
+	budget    atomic.Pointer[budgetState]
+}
+
+// budgetState is what the last tick could spend, and did, each second.
+type budgetState struct {
+	Target, Spent cost
+	Infeasible    bool
+	Keys          int
+}
+
+// atomicCost is a cost that many add to.
+type atomicCost [len(cost{})]atomic.Int64
+
+func (c *atomicCost) add(spans int32, bytes int64, traces int64) {
+	c[0].Add(int64(spans))
+	c[1].Add(bytes)
+	c[2].Add(traces)
+}
+
+func (c *atomicCost) take() (t cost) {
+	for i := range c {
+		t[i] = float64(c[i].Swap(0))
+	}
+	return t
+}
+
+func newSampler(cfg *Config, limit int64) *sampler {
+	s := &sampler{cfg: cfg, rules: compile(cfg), limit: limit, maxTrace: int64(cfg.Memory.MaxTraceMiB) << 20}
+	n := cfg.NumShards
+	if n == 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	for range n {
+		s.shards = append(s.shards, newShard(cfg.DecisionCache, n))
+	}
+	s.splitter.New = func() any { return &splitter{rules: s.rules, index: make(map[pcommon.TraceID]int32)} }
+	lowest, highest := cfg.MinRate, cfg.MaxRate
+	if cfg.SamplingRate != nil {
+		lowest, highest = *cfg.SamplingRate, *cfg.SamplingRate
+	}
+	s.allocator = allocator{min: lowest, max: highest, allocation: cfg.Allocation, strict: cfg.Enforcement == Strict, maxKeys: cfg.MaxKeys}
+	s.rates.Store(&map[string]float64{})
+	s.budget.Store(new(budgetState))
+	return s
+}
+
+func (s *sampler) shardOf(trace pcommon.TraceID) int {
+	return int(binary.LittleEndian.Uint64(trace[4:12]) * 0x9e3779b97f4a7c15 >> 32 % uint64(len(s.shards)))
+}
+
+// ingest takes a batch. What it returns, if anything, goes on at once: spans that come
+// late, of traces that have been kept.
+func (s *sampler) ingest(td ptrace.Traces, now time.Time) *output {
+	s.counts.spansIn.Add(int64(td.SpanCount()))
+	split := s.splitter.Get().(*splitter)
+	b := split.split(td)
+	s.splitter.Put(split)
+	var added int64 = b.fixed
+	s.bytes.Add(added)
+	var out *output
+	if len(b.parts) == 0 {
+		s.bytes.Add(-added)
+		return nil
+	}
+	// Each shard is locked once for all that the batch has for it.
+	byShard := make([][]int32, len(s.shards))
+	for i := range b.parts {
+		n := s.shardOf(b.parts[i].trace)
+		byShard[n] = append(byShard[n], int32(i))
+	}
+	for n, parts := range byShard {
+		if len(parts) == 0 {
+			continue
+		}
+		sh := s.shards[n]
+		sh.mu.Lock()
+		for _, i := range parts {
+			out = s.take(sh, b, i, out, now)
+		}
+		sh.mu.Unlock()
+	}
+	if s.bytes.Load() > s.limit {
+		s.relieve()
+	}
+	return out
+}
+
+// take adds a part to its trace, with the shard locked.
+func (s *sampler) take(sh *shard, b *batch, i int32, out *output, now time.Time) *output {
+	p := &b.parts[i]
+	slot, known := sh.index[p.trace]
+	if !known {
+		if t, was, decided := sh.decided.get(p.trace); decided {
+			return s.late(b, p, t, was, out)
+		}
+		incoming, randomness := sampledBefore(p.trace, p.state)
+		protected := s.rules.protects(p.bits | s.rules.latencyBits(p.end.AsTime().Sub(p.start.AsTime())))
+		eviction, shedding := s.eviction.Load(), s.shedding.Load()
+		if bar := max(eviction, shedding); !protected && randomness < bar {
+			why := shed
+			if randomness < eviction {
+				why = evicted
+			}
+			s.refuse(sh, b, p, why)
+			return out
+		}
+		slot = sh.open(p, incoming, randomness, now, s.cfg.TraceTimeout)
+		if !protected {
+			sh.slab[slot].floor = max(eviction, shedding)
+		}
+		s.pending.Add(1)
+		s.bytes.Add(traceSize)
+		sh.slab[slot].bytes = traceSize
+	}
+	t := &sh.slab[slot]
+	if t.spans == 0 || p.rooted && !t.rooted {
+		// The root knows best with which threshold the trace came.
+		incoming, randomness := sampledBefore(p.trace, p.state)
+		t.incoming, t.randomness = max(t.incoming, incoming), randomness
+		if t.incoming > t.randomness {
+			t.incoming = 0
+		}
+	}
+	t.segments = append(t.segments, segment{b, i})
+	t.spans += p.spans
+	t.bytes += p.bytes
+	s.bytes.Add(p.bytes)
+	t.bits |= p.bits
+	t.start, t.end = min(t.start, p.start), max(t.end, p.end)
+	t.protected = t.protected || s.rules.protects(t.bits|s.rules.latencyBits(t.end.AsTime().Sub(t.start.AsTime())))
+	if p.rooted && !t.rooted {
+		t.rooted, t.key = true, p.key
+		sh.byRoot.push(deadline{slot, t.generation, now.Add(s.cfg.DecisionDelay).UnixNano()})
+	}
+	if t.bytes > s.maxTrace && !t.deciding {
+		return s.decideNow(sh, slot, out)
+	}
+	return out
+}
+
+// late handles spans of a trace that has been decided.
+func (s *sampler) late(b *batch, p *part, t uint64, was bool, out *output) *output {
+	if !was {
+		s.counts.late[0].Add(int64(p.spans))
+		s.release(b, p, false)
+		return out
+	}
+	s.counts.late[1].Add(int64(p.spans))
+	s.extra.add(p.spans, p.bytes, 0)
+	if out == nil {
+		out = newOutput(s.cfg.Record)
+	}
+	out.keep(b, p, t, nil)
+	s.release(b, p, true)
+	return out
+}
+
+// refuse drops the first part of a trace that finds no room.
+func (s *sampler) refuse(sh *shard, b *batch, p *part, why outcome) {
+	s.counts.count(why, p.spans)
+	sh.decided.dropped.put(p.trace, 0)
+	s.release(b, p, false)
+}
+
+// release lets go of a part. Its spans are emptied unless they have been moved.
+func (s *sampler) release(b *batch, p *part, moved bool) {
+	if !moved {
+		trash := ptrace.NewSpan()
+		b.each(p, func(_ place, span ptrace.Span) { span.MoveTo(trash) })
+	}
+	p.done = true
+	b.spans.Add(-p.spans)
+	if b.left.Add(-1) == 0 {
+		s.bytes.Add(-b.fixed)
+	}
+}
+
+// discard lets go of a pending trace, with its shard locked.
+func (s *sampler) discard(sh *shard, slot int32, why outcome) {
+	t := &sh.slab[slot]
+	s.counts.count(why, t.spans)
+	sh.decided.dropped.put(t.trace, 0)
+	for _, g := range t.segments {
+		s.release(g.batch, &g.batch.parts[g.part], false)
+	}
+	s.forget(sh, slot)
+}
+
+func (s *sampler) forget(sh *shard, slot int32) {
+	s.bytes.Add(-sh.slab[slot].bytes)
+	s.pending.Add(-1)
+	sh.close(slot)
+}
+
+// decideNow decides about a trace that has become too large to wait, by the rate that
+// its key had in the last tick.
+func (s *sampler) decideNow(sh *shard, slot int32, out *output) *output {
+	s.counts.early.Add(1)
+	t := &sh.slab[slot]
+	c := s.candidate(0, slot, t)
+	switch {
+	case c.forced:
+		c.p = c.policy.rate
+	case !c.dropped:
+		c.p = s.allocator.max
+		if rate, known := (*s.rates.Load())[t.key]; known {
+			c.p = rate
+		}
+	}
+	if out == nil {
+		out = newOutput(s.cfg.Record)
+	}
+	if s.settle(sh, &c, out) == kept {
+		s.extra.add(t.spans, 0, 1)
+	}
+	return out
+}
+
+// stuckPolicy keeps the traces that a detector has something to say about.
+var stuckPolicy = policy{name: "detector", override: true, rate: 1}
+
+// stuck keeps a trace, whatever else is decided: a detector has a span in it.
+func (s *sampler) stuck(trace pcommon.TraceID) {
+	sh := s.shards[s.shardOf(trace)]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if slot, pending := sh.index[trace]; pending {
+		sh.slab[slot].stuck, sh.slab[slot].protected = true, true
+	} else if _, _, decided := sh.decided.get(trace); !decided {
+		sh.decided.kept.put(trace, 0)
+	}
+}
+
+// candidate is what a decision about a trace needs to know.
+func (s *sampler) candidate(shard, slot int32, t *pending) candidate {
+	policy := s.rules.first(t.bits | s.rules.latencyBits(t.end.AsTime().Sub(t.start.AsTime())))
+	key := t.key
+	if !t.rooted {
+		g := t.segments[0]
+		p := &g.batch.parts[g.part]
+		resource := g.batch.td.ResourceSpans().At(int(p.resource)).Resource().Attributes()
+		key = string(s.rules.key(nil, resource, ptrace.Span{}, false))
+		t.key = key
+	}
+	c := candidate{
+		shard: shard, slot: slot, cost: cost{float64(t.spans), float64(t.bytes), 1}, key: key, policy: policy,
+		u: 1 - float64(t.randomness)/threshold.Total,
+	}
+	if t.stuck {
+		c.policy = &stuckPolicy
+	}
+	if c.policy != nil {
+		c.forced, c.dropped = c.policy.override, c.policy.drop
+	}
+	return c
+}
+
+// guard is added to thresholds that were computed: a float64 has fewer bits than they.
+const guard = 16
+
+// settle carries out a decision, with the shard locked: the trace is kept if and only
+// if its randomness reaches the threshold that it is kept with.
+func (s *sampler) settle(sh *shard, c *candidate, out *output) outcome {
+	t := &sh.slab[c.slot]
+	if c.dropped && !s.cfg.DryRun {
+		s.discard(sh, c.slot, dropPolicy)
+		return dropPolicy
+	}
+	bar := threshold.Of(c.p)
+	if bar > 0 {
+		bar = min(bar+guard, threshold.Total)
+	}
+	bar = max(bar, t.incoming, t.floor)
+	if t.randomness < bar && !s.cfg.DryRun {
+		s.discard(sh, c.slot, dropped)
+		return dropped
+	}
+	how := kept
+	if t.randomness < bar {
+		how, bar = dropped, t.incoming // dry run: it goes on as it came
+	}
+	s.counts.count(how, t.spans)
+	sh.decided.kept.put(t.trace, bar)
+	for _, g := range t.segments {
+		p := &g.batch.parts[g.part]
+		out.keep(g.batch, p, bar, c.policy)
+		s.release(g.batch, p, true)
+	}
+	s.forget(sh, c.slot)
+	return how
+}
+
+// tick decides about the traces that are due and returns what is kept; nil: nothing.
+// With all set, every pending trace is due.
+func (s *sampler) tick(now time.Time, all bool) *output {
+	s.ticking.Lock()
+	defer s.ticking.Unlock()
+	s.counts.ticks.Add(1)
+	s.due = s.due[:0]
+	for i, sh := range s.shards {
+		s.gather(int32(i), sh, now, all)
+	}
+	budget, target := s.grant(now)
+	infeasible := s.allocator.share(s.due, budget)
+	out := newOutput(s.cfg.Record)
+	var spent cost
+	touched := make(map[*batch]struct{})
+	next := 0
+	for i, sh := range s.shards {
+		sh.mu.Lock()
+		for ; next < len(s.due) && s.due[next].shard == int32(i); next++ {
+			c := &s.due[next]
+			for _, g := range sh.slab[c.slot].segments {
+				touched[g.batch] = struct{}{}
+			}
+			t := &sh.slab[c.slot]
+			c.cost = cost{float64(t.spans), float64(t.bytes), 1} // spans may have come since
+			if s.settle(sh, c, out) == kept {
+				spent.add(c.cost)
+			}
+		}
+		sh.mu.Unlock()
+	}
+	s.account(now, budget, target, spent, infeasible)
+	for b := range touched {
+		if len(b.places) >= 32 {
+			s.compact(b, mostlyEmpty)
+		}
+	}
+	s.relax()
+	if out.spans == 0 {
+		return nil
+	}
+	return out
+}
+
+// gather collects the due traces of a shard. They stay in it, for spans of theirs may
+// come until they are settled.
+func (s *sampler) gather(n int32, sh *shard, now time.Time, all bool) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	at := now.UnixNano()
+	if all {
+		at = math.MaxInt64
+	}
+	for _, queue := range []*fifo{&sh.byRoot, &sh.byStart} {
+		for d, ok := queue.pop(at); ok; d, ok = queue.pop(at) {
+			if t := &sh.slab[d.slot]; sh.live(d) && !t.deciding {
+				t.deciding = true
+				s.due = append(s.due, s.candidate(n, d.slot, t))
+			}
+		}
+	}
+}
+
+// grant returns what this tick may spend: its share of the targets, and what was left
+// or overspent before.
+func (s *sampler) grant(now time.Time) (budget, target cost) {
+	dt := s.cfg.DecisionInterval.Seconds()
+	if !s.lastTick.IsZero() {
+		dt = min(now.Sub(s.lastTick).Seconds(), 10*dt)
+	}
+	s.lastTick = now
+	extra := s.extra.take()
+	for i, perSecond := range s.targets() {
+		if perSecond <= 0 {
+			budget[i] = math.Inf(1)
+			continue
+		}
+		target[i] = perSecond * max(dt, 0)
+		budget[i] = target[i] + s.carry[i] - extra[i]
+	}
+	return budget, target
+}
+
+func (s *sampler) targets() cost {
+	return cost{s.cfg.Target.SpansPerSecond, s.cfg.Target.BytesPerSecond, s.cfg.Target.TracesPerSecond}
+}
+
+// account carries on what is left, at most a burst of it, and what was overspent, for
+// as long as a burst.
+func (s *sampler) account(now time.Time, budget, target, spent cost, infeasible bool) {
+	for i, perSecond := range s.targets() {
+		if perSecond <= 0 {
+			continue
+		}
+		most := perSecond * s.cfg.Burst.Seconds()
+		s.carry[i] = max(-most, min(most, budget[i]-spent[i]))
+	}
+	rates := make(map[string]float64, len(s.allocator.groups))
+	for i := range s.allocator.groups {
+		rates[s.allocator.groups[i].key] = s.allocator.groups[i].p
+	}
+	if len(rates) > 0 {
+		s.rates.Store(&rates)
+	}
+	s.budget.Store(&budgetState{Target: target, Spent: spent, Infeasible: infeasible, Keys: len(s.allocator.groups)})
+}
