@@ -2,6 +2,7 @@ package csvrotate
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"math"
 	"strconv"
 	"unicode/utf8"
@@ -127,6 +128,9 @@ func appendValue(dst []byte, v pcommon.Value, defuse bool) []byte {
 // appendFloat writes a number as JSON does, and the three that JSON does not know
 // by the names that DuckDB, pandas and SQLite understand.
 func appendFloat(dst []byte, f float64) []byte {
+	if n := int64(f); float64(n) == f && n > -1<<53 && n < 1<<53 && (n != 0 || !math.Signbit(f)) {
+		return strconv.AppendInt(dst, n, 10) // most are whole, and this is three times as fast
+	}
 	switch {
 	case math.IsNaN(f):
 		return append(dst, "NaN"...)
@@ -254,9 +258,26 @@ func appendJSONString(dst []byte, s string) []byte {
 
 const hexDigits = "0123456789abcdef"
 
-func appendHex(dst, id []byte) []byte {
-	for _, b := range id {
-		dst = append(dst, hexDigits[b>>4], hexDigits[b&15])
+// hexPairs has the two digits of each byte, as they stand in memory.
+var hexPairs = func() (t [256]uint16) {
+	for c := range t {
+		t[c] = uint16(hexDigits[c>>4]) | uint16(hexDigits[c&15])<<8
 	}
-	return dst
+	return t
+}()
+
+func appendTraceID(dst []byte, id [16]byte) []byte {
+	var text [32]byte
+	for i, b := range id {
+		binary.LittleEndian.PutUint16(text[2*i:], hexPairs[b])
+	}
+	return append(dst, text[:]...)
+}
+
+func appendSpanID(dst []byte, id [8]byte) []byte {
+	var text [16]byte
+	for i, b := range id {
+		binary.LittleEndian.PutUint16(text[2*i:], hexPairs[b])
+	}
+	return append(dst, text[:]...)
 }

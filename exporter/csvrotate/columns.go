@@ -21,8 +21,8 @@ type builtin struct {
 
 // builtins are all of them, in the order in which errors and the README list them.
 var builtins = []builtin{
-	{"trace_id", func(*plan) cell { return func(e *encoder) { id := e.span.TraceID(); e.buf = appendHex(e.buf, id[:]) } }},
-	{"span_id", func(*plan) cell { return func(e *encoder) { id := e.span.SpanID(); e.buf = appendHex(e.buf, id[:]) } }},
+	{"trace_id", func(*plan) cell { return func(e *encoder) { e.buf = appendTraceID(e.buf, e.span.TraceID()) } }},
+	{"span_id", func(*plan) cell { return func(e *encoder) { e.buf = appendSpanID(e.buf, e.span.SpanID()) } }},
 	{"parent_span_id", func(*plan) cell { return (*encoder).parentSpanID }},
 	{"name", func(*plan) cell { return func(e *encoder) { e.text(e.span.Name()) } }},
 	{"kind", func(*plan) cell { return (*encoder).kind }},

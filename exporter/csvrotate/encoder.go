@@ -1,6 +1,7 @@
 package csvrotate
 
 import (
+	"math"
 	"strconv"
 	"time"
 	"unsafe"
@@ -27,9 +28,10 @@ type encoder struct {
 	scope    fixedCells
 	scratch  []byte
 
-	// The date of the last day that was written: most spans are of one day.
-	day  uint64
-	date [11]byte // 2026-11-23T
+	// The last time that was written: most spans are of one minute, and of the next
+	// time only the digits after the minutes are new.
+	minute uint64
+	clock  [len(timeLayout)]byte
 }
 
 // slot holds a wanted attribute if it was found on span number row.
@@ -60,7 +62,7 @@ type batchCounts struct {
 }
 
 func newEncoder(p *plan) *encoder {
-	return &encoder{plan: p, slots: make([]slot, p.slots), day: 1 << 63}
+	return &encoder{plan: p, slots: make([]slot, p.slots), minute: math.MaxUint64}
 }
 
 // encode fills buf with the rows of a batch.
@@ -162,7 +164,7 @@ func (e *encoder) attributeOf(attrs pcommon.Map, key string) {
 
 func (e *encoder) parentSpanID() {
 	if id := e.span.ParentSpanID(); !id.IsEmpty() {
-		e.buf = appendHex(e.buf, id[:])
+		e.buf = appendSpanID(e.buf, id)
 	}
 }
 
@@ -203,7 +205,7 @@ func (e *encoder) duration() {
 	}
 }
 
-const daySeconds = 24 * 60 * 60
+const timeLayout = "2006-01-02T15:04:05.000000000Z"
 
 // time writes RFC 3339 in UTC, always with nine digits, so that text sorts as time
 // does.
@@ -211,28 +213,26 @@ func (e *encoder) time(t pcommon.Timestamp) {
 	if t == 0 {
 		return
 	}
-	seconds, nanos := uint64(t)/1e9, uint64(t)%1e9
-	day, second := seconds/daySeconds, seconds%daySeconds
-	if day != e.day {
-		e.day = day
-		time.Unix(int64(day*daySeconds), 0).UTC().AppendFormat(e.date[:0], "2006-01-02T")
+	second := uint64(t) / 1e9
+	nanos, minute := uint32(uint64(t)-second*1e9), second/60
+	if minute != e.minute {
+		e.minute = minute
+		time.Unix(int64(minute*60), 0).UTC().AppendFormat(e.clock[:0], timeLayout)
 	}
-	e.buf = append(e.buf, e.date[:]...)
-	e.buf = appendDigits(e.buf, second/3600, 2, ':')
-	e.buf = appendDigits(e.buf, second/60%60, 2, ':')
-	e.buf = appendDigits(e.buf, second%60, 2, '.')
-	e.buf = appendDigits(e.buf, nanos, 9, 'Z')
+	text := &e.clock
+	putTwo(text[17:], uint32(second-minute*60))
+	putTwo(text[20:], nanos/1e7)
+	putTwo(text[22:], nanos/1e5%100)
+	putTwo(text[24:], nanos/1e3%100)
+	putTwo(text[26:], nanos/10%100)
+	text[28] = byte('0' + nanos%10)
+	e.buf = append(e.buf, text[:]...)
 }
 
-// appendDigits writes n in that many digits, and what comes after it.
-func appendDigits(dst []byte, n uint64, digits int, after byte) []byte {
-	var text [10]byte
-	for i := digits - 1; i >= 0; i-- {
-		text[i] = byte('0' + n%10)
-		n /= 10
-	}
-	text[digits] = after
-	return append(dst, text[:digits+1]...)
+// putTwo writes a number below 100 in two digits.
+func putTwo(dst []byte, n uint32) {
+	_ = dst[1]
+	dst[0], dst[1] = byte('0'+n/10), byte('0'+n%10)
 }
 
 func (e *encoder) attributes() {

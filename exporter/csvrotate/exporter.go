@@ -43,11 +43,12 @@ type csvExporter struct {
 	// so that waiting for a disk that hangs ends with the context.
 	gate    chan struct{}
 	writer  *writer // nil before start and after shutdown
-	failing [2]bool // by source
+	failing [sources]bool
 
 	stopClock   context.CancelFunc
 	stopWorking context.CancelFunc
 	clockDone   chan struct{} // closed when the clock has stopped
+	finishDone  chan struct{} // closed when the finisher has stopped
 	workDone    chan struct{} // closed when the compressor has stopped
 	lastCall    chan struct{} // closed when no more files will be finished
 }
@@ -56,8 +57,11 @@ type csvExporter struct {
 type source int
 
 const (
-	writing source = iota // of batches
-	keeping               // finishing and syncing
+	writing   source = iota // of batches
+	syncing                 // of the open file, at intervals
+	ending                  // of files that are due
+	finishing               // of files that have ended
+	sources
 )
 
 func newExporter(set exporter.Settings, cfg *Config) (*csvExporter, error) {
@@ -95,8 +99,10 @@ func (e *csvExporter) start(_ context.Context, host component.Host) error {
 	clock, stopClock := context.WithCancel(context.Background())
 	work, stopWorking := context.WithCancel(context.Background())
 	e.stopClock, e.stopWorking = stopClock, stopWorking
-	e.clockDone, e.workDone, e.lastCall = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	e.clockDone, e.finishDone = make(chan struct{}), make(chan struct{})
+	e.workDone, e.lastCall = make(chan struct{}), make(chan struct{})
 	go e.keepTime(clock)
+	go e.finishEnded(clock, w)
 	go e.compressFinished(work, w)
 	return nil
 }
@@ -113,6 +119,7 @@ func (e *csvExporter) shutdown(ctx context.Context) error {
 	closed := make(chan error, 1)
 	go func() {
 		<-e.clockDone
+		<-e.finishDone
 		closed <- e.closeWriter()
 	}()
 	select {
@@ -205,7 +212,7 @@ func (e *csvExporter) judge(from source, err error) *componentstatus.Event {
 	if err != nil {
 		return componentstatus.NewRecoverableErrorEvent(err)
 	}
-	if e.failing != [2]bool{} {
+	if e.failing != [sources]bool{} {
 		return nil
 	}
 	return componentstatus.NewEvent(componentstatus.StatusOK)
@@ -242,7 +249,7 @@ func (e *csvExporter) keepTime(ctx context.Context) {
 			if e.enter(ctx) != nil {
 				return
 			}
-			event := e.judge(keeping, e.writer.tick(time.Now()))
+			event := e.judge(ending, e.writer.tick(time.Now()))
 			e.leave()
 			e.report(event)
 		case <-flush:
@@ -279,10 +286,48 @@ func (e *csvExporter) flush(ctx context.Context) error {
 	} else {
 		e.counts.failed(failedSync)
 	}
-	event := e.judge(keeping, err)
+	event := e.judge(syncing, err)
 	e.leave()
 	e.report(event)
 	return nil
+}
+
+// finishEnded finishes files that have ended: it syncs them outside the gate, while
+// the next file is written.
+func (e *csvExporter) finishEnded(ctx context.Context, w *writer) {
+	defer close(e.finishDone)
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.toFinish:
+		case <-again.C:
+		}
+		if e.enter(ctx) != nil {
+			return
+		}
+		f := w.ended
+		e.leave()
+		if f == nil {
+			continue
+		}
+		err := f.Sync()
+		if e.enter(ctx) != nil {
+			return
+		}
+		var event *componentstatus.Event
+		if w.ended == f { // else somebody could not wait, and has finished it
+			err = w.finish(err, time.Now())
+			event = e.judge(finishing, err)
+			if err != nil {
+				again.Reset(endAgain)
+			}
+		}
+		e.leave()
+		e.report(event)
+	}
 }
 
 // compressFinished compresses what has been finished, one file at a time, until
@@ -297,7 +342,7 @@ func (e *csvExporter) compressFinished(ctx context.Context, w *writer) {
 	defer again.Stop()
 	for last := false; !last; {
 		select {
-		case <-w.compress:
+		case <-w.toCompress:
 		case <-again.C:
 		case <-e.lastCall:
 			last = true

@@ -37,8 +37,8 @@ type openFile struct {
 	rows   int64
 	synced int64 // what is on the disk for certain; at most size
 	torn   bool
-	// finishAfter is set when it could not be finished.
-	finishAfter time.Time
+	// dueAfter is set when it was due and could not be ended.
+	dueAfter time.Time
 }
 
 // append writes whole records behind those that are there: all of them or none.

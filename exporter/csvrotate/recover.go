@@ -23,7 +23,8 @@ func openDirectory(cfg *Config, header []byte, logger *zap.Logger, c *counts, no
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{cfg: cfg, header: header, logger: logger, counts: c, unlock: unlock, create: createFile, compress: make(chan struct{}, 1)}
+	w := &writer{cfg: cfg, header: header, logger: logger, counts: c, unlock: unlock, create: createFile,
+		toFinish: make(chan struct{}, 1), toCompress: make(chan struct{}, 1)}
 	if err := w.takeOver(now); err != nil {
 		if w.file != nil {
 			err = errors.Join(err, w.file.Close())
@@ -78,7 +79,7 @@ func (w *writer) takeOver(now time.Time) error {
 // file if it has our header; what came before it is finished.
 func (w *writer) recover(s stamp, now time.Time) error {
 	if w.file != nil {
-		if err := w.finish(finishedRecovered, now); err != nil {
+		if err := w.endAndFinish(finishedRecovered, now); err != nil {
 			return err
 		}
 	}
@@ -107,7 +108,7 @@ func (w *writer) recover(s stamp, now time.Time) error {
 		zap.Int64("rows", t.rows), zap.Int64("cut_bytes", t.size-t.good))
 	w.file = &openFile{handle: f, stamp: s, path: path, opened: s.time(), size: t.good, rows: t.rows, synced: t.good}
 	if !bytes.Equal(header, w.header) {
-		return w.finish(finishedRecovered, info.ModTime())
+		return w.endAndFinish(finishedRecovered, info.ModTime())
 	}
 	return nil
 }

@@ -20,12 +20,15 @@ type writer struct {
 	logger *zap.Logger
 	counts *counts
 
-	file   *openFile // nil: none is open; the next row opens one
+	file *openFile // nil: none is open; the next row opens one
+	// ended gets no more rows, and is not a finished file yet: syncing takes time,
+	// and the next file is written meanwhile. There is one at most.
+	ended  *endedFile
 	index  index
 	space  freeSpace
 	unlock func()
-	// compress has room for one word that a file has been finished.
-	compress chan struct{}
+	// toFinish and toCompress have room for one word that there is work.
+	toFinish, toCompress chan struct{}
 
 	// create makes a new file; another one in tests.
 	create func(path string) (handle, error)
@@ -53,20 +56,20 @@ const (
 	failedTimeout  = "timeout"
 )
 
-// finishAgain is how long a file that could not be finished goes on before the
-// next attempt.
-const finishAgain = time.Second
+// endAgain is how long a file that could not be ended goes on before the next
+// attempt.
+const endAgain = time.Second
 
 func (w *writer) path(s stamp, suffix string) string {
 	return filepath.Join(w.cfg.Directory, s.name(w.cfg.Prefix, suffix))
 }
 
-// write puts a batch into the file, whole or not at all. It finishes the file
-// before that if it is due.
+// write puts a batch into the file, whole or not at all. If the file is due before
+// that, it ends and another one begins.
 func (w *writer) write(records []byte, rows int64, now time.Time) error {
 	if reason := w.due(int64(len(records)), rows, now); reason != "" {
-		// A file that cannot be finished goes on: too long is better than lost.
-		_ = w.finish(reason, now)
+		// A file that cannot be ended goes on: too long is better than lost.
+		_ = w.end(reason, now)
 	}
 	if err := w.append(records, rows, now); err != nil {
 		w.counts.failed(w.reasonOf(err))
@@ -75,7 +78,7 @@ func (w *writer) write(records []byte, rows int64, now time.Time) error {
 	}
 	w.counts.rows.Add(rows)
 	w.counts.bytes.Add(int64(len(records)))
-	if limit := w.cfg.Retention.MaxTotalBytes; limit > 0 && w.index.bytes+w.file.size > limit {
+	if limit := w.cfg.Retention.MaxTotalBytes; limit > 0 && w.index.bytes+w.unfinished() > limit {
 		w.sweep(now)
 	}
 	w.observe()
@@ -159,66 +162,73 @@ func (w *writer) free(s stamp) stamp {
 func (w *writer) due(bytes, rows int64, now time.Time) string {
 	f, r := w.file, w.cfg.Rotation
 	switch {
-	case f == nil || f.rows == 0 || now.Before(f.finishAfter):
+	case f == nil || f.rows == 0 || now.Before(f.dueAfter):
 		return ""
 	case r.MaxBytes > 0 && (f.size+bytes > r.MaxBytes || f.size == r.MaxBytes):
 		return finishedBytes
 	case r.MaxRows > 0 && (f.rows+rows > r.MaxRows || f.rows == r.MaxRows):
 		return finishedRows
-	case r.Interval > 0 && !now.Before(r.end(f.opened)):
+	case r.Interval > 0 && !now.Before(r.endOf(f.opened)):
 		return finishedInterval
 	}
 	return ""
 }
 
-// end is when a file that was begun at that time is finished.
-func (r Rotation) end(opened time.Time) time.Time {
+// endOf is when a file that was begun at that time ends.
+func (r Rotation) endOf(opened time.Time) time.Time {
 	if r.Aligned {
 		return opened.UTC().Truncate(r.Interval).Add(r.Interval)
 	}
 	return opened.Add(r.Interval)
 }
 
-// tick does what time does: it finishes an idle file and deletes old ones.
+// tick does what time does: it ends an idle file and deletes old ones.
 func (w *writer) tick(now time.Time) error {
 	var err error
 	if reason := w.due(0, 0, now); reason != "" {
-		err = w.finish(reason, now)
+		err = w.end(reason, now)
 	}
 	w.sweep(now)
 	w.observe()
 	return err
 }
 
-// finish makes the open file a whole one: synced, closed, under its final name. A
-// file without rows is removed. On an error it stays open, and what it holds is
-// safe: the next tick tries again.
-func (w *writer) finish(reason string, now time.Time) error {
-	f := w.file
-	err := w.tryFinish(reason, now)
-	if err != nil {
-		f.finishAfter = now.Add(finishAgain)
-		w.counts.failed(failedFinish)
-		w.logger.Error("A file could not be finished.", zap.String("file", f.path), zap.Error(err))
-	}
-	w.observe()
-	return err
+// endedFile is a file that is to be finished.
+type endedFile struct {
+	*openFile
+	reason string
 }
 
-func (w *writer) tryFinish(reason string, now time.Time) error {
-	f := w.file
-	if err := f.mend(); err != nil {
-		return err
-	}
-	if f.rows == 0 {
-		if err := os.Remove(f.path); err != nil {
+// end takes the open file away from the rows. One without rows is removed. If the
+// one before it is still not finished, this waits for it.
+func (w *writer) end(reason string, now time.Time) error {
+	if w.ended != nil {
+		if err := w.finish(w.ended.Sync(), now); err != nil {
+			w.file.dueAfter = now.Add(endAgain)
 			return err
 		}
-		w.file = nil
-		return f.Close()
 	}
-	if err := f.Sync(); err != nil {
-		return err
+	f := w.file
+	err := f.mend()
+	if err == nil && f.rows == 0 {
+		w.file = nil
+		return errors.Join(os.Remove(f.path), f.Close())
+	}
+	if err != nil {
+		f.dueAfter = now.Add(endAgain)
+		return w.notFinished(f, err)
+	}
+	w.file, w.ended = nil, &endedFile{f, reason}
+	signal(w.toFinish)
+	return nil
+}
+
+// finish gives the ended file, which has been synced with this result, its final
+// name. On an error what it holds is safe, and it stays to be tried again.
+func (w *writer) finish(synced error, now time.Time) error {
+	f := w.ended
+	if synced != nil {
+		return w.notFinished(f.openFile, synced)
 	}
 	f.synced = f.size
 	final := f.stamp
@@ -226,28 +236,48 @@ func (w *writer) tryFinish(reason string, now time.Time) error {
 		final = w.free(final)
 	}
 	if err := os.Rename(f.path, w.path(final, suffixCSV)); err != nil {
-		return err
+		return w.notFinished(f.openFile, err)
 	}
-	w.file = nil
+	w.ended = nil
 	w.index.add(finished{stamp: final, suffix: suffixCSV, bytes: f.size, at: now.Unix()})
-	w.counts.finished(reason)
-	select {
-	case w.compress <- struct{}{}:
-	default: // the compressor knows already that there is work
-	}
+	w.counts.finished(f.reason)
+	signal(w.toCompress)
 	w.logger.Debug("A file is finished.", zap.String("file", w.path(final, suffixCSV)),
-		zap.Int64("rows", f.rows), zap.Int64("bytes", f.size), zap.String("reason", reason))
+		zap.Int64("rows", f.rows), zap.Int64("bytes", f.size), zap.String("reason", f.reason))
 	w.sweep(now)
-	return errors.Join(syncDirectory(w.cfg.Directory), f.Close())
+	if err := errors.Join(syncDirectory(w.cfg.Directory), f.Close()); err != nil {
+		return w.notFinished(f.openFile, err)
+	}
+	return nil
+}
+
+func (w *writer) notFinished(f *openFile, err error) error {
+	w.counts.failed(failedFinish)
+	return fmt.Errorf("finish %s: %w", f.path, err)
+}
+
+// signal says that there is work, if that has not been said already.
+func signal(work chan<- struct{}) {
+	select {
+	case work <- struct{}{}:
+	default:
+	}
+}
+
+// unfinished is the size of what is not in the index.
+func (w *writer) unfinished() (bytes int64) {
+	if w.file != nil {
+		bytes += w.file.size
+	}
+	if w.ended != nil {
+		bytes += w.ended.size
+	}
+	return bytes
 }
 
 // sweep deletes the finished files that retention does not keep.
 func (w *writer) sweep(now time.Time) {
-	var open int64
-	if w.file != nil {
-		open = w.file.size
-	}
-	w.index.sweep(w.cfg.Retention, open, now, func(f finished, reason string) bool {
+	w.index.sweep(w.cfg.Retention, w.unfinished(), now, func(f finished, reason string) bool {
 		path := w.path(f.stamp, f.suffix)
 		err := os.Remove(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -275,16 +305,30 @@ func (w *writer) observe() {
 	w.counts.fileOpened.Store(w.file.opened.UnixNano())
 }
 
-// finishLast finishes what is open, for nothing more will come.
-func (w *writer) finishLast(now time.Time) error {
-	if w.file == nil {
-		return nil
+// endAndFinish does both at once.
+func (w *writer) endAndFinish(reason string, now time.Time) error {
+	if err := w.end(reason, now); err != nil || w.ended == nil {
+		return err
 	}
-	err := w.finish(finishedShutdown, now)
+	return w.finish(w.ended.Sync(), now)
+}
+
+// finishLast finishes everything, for nothing more will come. What cannot be
+// finished is left to the next start.
+func (w *writer) finishLast(now time.Time) (err error) {
 	if w.file != nil {
-		// The next start recovers it.
-		err = errors.Join(err, w.file.Close())
-		w.file = nil
+		err = w.endAndFinish(finishedShutdown, now)
 	}
+	if w.ended != nil && err == nil {
+		err = w.finish(w.ended.Sync(), now)
+	}
+	if w.ended != nil {
+		err = errors.Join(err, w.ended.Close())
+	}
+	if w.file != nil {
+		err = errors.Join(err, w.file.Close())
+	}
+	w.file, w.ended = nil, nil
+	w.observe()
 	return err
 }
