@@ -378,7 +378,7 @@ func TestMinFreeBytesStopsBeforeTheDiskIsFull(t *testing.T) {
 	cfg := defaultConfig(t)
 	cfg.MinFreeBytes = 1000
 	w := take(t, cfg, noon)
-	free, asked := int64(1100), 0
+	free, asked := int64(1100+inBlocks), 0
 	w.space.ask = func(string) (int64, bool) { asked++; return free, true }
 	w.put(t, noon, 1)
 	w.put(t, noon, 2)
@@ -392,7 +392,7 @@ func TestMinFreeBytesStopsBeforeTheDiskIsFull(t *testing.T) {
 	}
 	require.ErrorIs(t, err, errMinFree)
 	require.EqualValues(t, 1, w.counts.byFailure[failedMinFree].Load())
-	free = 2000
+	free = 2000 + inBlocks
 	w.put(t, noon, 200)
 }
 
