@@ -12,8 +12,8 @@
 // all ([writer]). No rows are kept in memory: what has been acknowledged is with
 // the operating system, and with fsync: always on the disk.
 //
-// It keeps one open file, a lock file, and 40 bytes for each finished file
-// ([index]), whose number retention bounds.
+// It keeps one open file, one that is being finished, a lock file, and 48 bytes for
+// each finished file ([index]), whose number retention bounds.
 //
 // On failure: what was written of a batch is cut off again, the batch goes back to
 // the queue as a retryable error, and the component's status says so until a write

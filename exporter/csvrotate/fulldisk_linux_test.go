@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componentstatus"
@@ -19,7 +20,7 @@ func smallDisk(t *testing.T, bytes int) string {
 	if err := unix.Mount("tmpfs", directory, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
 		t.Skipf("this test mounts a small tmpfs, which needs root: %v", err)
 	}
-	t.Cleanup(func() { require.NoError(t, unix.Unmount(directory, 0)) })
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(directory, unix.MNT_DETACH)) })
 	return directory
 }
 
@@ -54,6 +55,10 @@ func TestADiskThatIsReallyFull(t *testing.T) {
 	}
 	require.ErrorIs(t, err, unix.ENOSPC)
 	require.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError}, h.statuses())
+	require.Eventually(t, func() bool { // files that have ended are finished on the side
+		open, err := filepath.Glob(filepath.Join(cfg.Directory, "*"+suffixPartial))
+		return err == nil && len(open) <= 1
+	}, 10*time.Second, time.Millisecond)
 	require.Equal(t, acknowledged, taskNames(t, cfg.Directory), "every file is whole on a full disk")
 
 	require.NoError(t, os.Remove(ballast))
