@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -267,17 +268,21 @@ var hexPairs = func() (t [256]uint16) {
 }()
 
 func appendTraceID(dst []byte, id [16]byte) []byte {
-	var text [32]byte
+	n := len(dst)
+	dst = slices.Grow(dst, 2*len(id))[:n+2*len(id)]
+	text := (*[32]byte)(dst[n:])
 	for i, b := range id {
 		binary.LittleEndian.PutUint16(text[2*i:], hexPairs[b])
 	}
-	return append(dst, text[:]...)
+	return dst
 }
 
 func appendSpanID(dst []byte, id [8]byte) []byte {
-	var text [16]byte
+	n := len(dst)
+	dst = slices.Grow(dst, 2*len(id))[:n+2*len(id)]
+	text := (*[16]byte)(dst[n:])
 	for i, b := range id {
 		binary.LittleEndian.PutUint16(text[2*i:], hexPairs[b])
 	}
-	return append(dst, text[:]...)
+	return dst
 }

@@ -2,6 +2,7 @@ package csvrotate
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"time"
 	"unsafe"
@@ -226,7 +227,9 @@ func (e *encoder) time(t pcommon.Timestamp) {
 	putTwo(text[24:], nanos/1e3%100)
 	putTwo(text[26:], nanos/10%100)
 	text[28] = byte('0' + nanos%10)
-	e.buf = append(e.buf, text[:]...)
+	n := len(e.buf)
+	e.buf = slices.Grow(e.buf, len(text))[:n+len(text)]
+	*(*[len(timeLayout)]byte)(e.buf[n:]) = *text
 }
 
 // putTwo writes a number below 100 in two digits.
