@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -38,7 +39,8 @@ func compressFile(ctx context.Context, from, to, compression string) (size int64
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("compress %s: %w", from, err), os.Remove(temp))
+			_ = os.Remove(temp)
+			err = fmt.Errorf("compress %s: %w", from, err)
 		}
 	}()
 	err = errors.Join(copyCompressed(out, readerUntil{ctx, in}, compression), out.Sync())
@@ -54,7 +56,7 @@ func compressFile(ctx context.Context, from, to, compression string) (size int64
 	if err = os.Rename(temp, to); err != nil {
 		return 0, err
 	}
-	return size, nil
+	return size, syncDirectory(filepath.Dir(to))
 }
 
 func copyCompressed(out io.Writer, in io.Reader, compression string) error {
@@ -96,8 +98,5 @@ func (w *writer) replaced(f finished, size int64) error {
 	}
 	w.index.remove(compressed) // it was left by a crash, and has just been written again
 	w.index.add(compressed)
-	if err := syncDirectory(w.cfg.Directory); err != nil {
-		return err
-	}
 	return os.Remove(w.path(f.stamp, f.suffix))
 }

@@ -223,9 +223,9 @@ func (e *csvExporter) report(event *componentstatus.Event) {
 		return
 	}
 	if err := event.Err(); err != nil {
-		e.logger.Error("Rows cannot be written. They are kept for as long as the queue has room, and tried again.", zap.Error(err))
+		e.logger.Error("What has to be written cannot be; it is tried again, and rows wait in the queue.", zap.Error(err))
 	} else {
-		e.logger.Info("Rows are written again.")
+		e.logger.Info("Everything is written again.")
 	}
 	componentstatus.ReportStatus(e.host, event)
 }

@@ -301,7 +301,7 @@ func TestTheMetricsSayWhatHappened(t *testing.T) {
 		metadatatest.AssertEqualExporterCsvRotateDeletedFiles(t, tel, by("max_age", 0, "max_files", 1, "max_total_bytes", 0), ignoreTime)
 		metadatatest.AssertEqualExporterCsvRotateSkippedSpans(t, tel, by("report", 1, "other_rows", 5), ignoreTime)
 		metadatatest.AssertEqualExporterCsvRotateErrors(t, tel, by("no_space", 0, "min_free_bytes", 0, "create", 0, "write", 0, "sync", 0,
-			"finish", 0, "delete", 0, "compress", 0, "timeout", 0), ignoreTime)
+			"finish", 0, "delete", 0, "compress", 0, "timeout", 0, "removed", 0), ignoreTime)
 		metadatatest.AssertEqualExporterCsvRotateCorruptFiles(t, tel, one(0), ignoreTime)
 		metadatatest.AssertEqualExporterCsvRotateFileSize(t, tel, one(header+3), ignoreTime)
 		metadatatest.AssertEqualExporterCsvRotateFileAge(t, tel, []metricdata.DataPoint[float64]{{Value: 3}}, ignoreTime)

@@ -23,8 +23,10 @@ func openDirectory(cfg *Config, header []byte, logger *zap.Logger, c *counts, no
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{cfg: cfg, header: header, logger: logger, counts: c, unlock: unlock, create: createFile,
-		toFinish: make(chan struct{}, 1), toCompress: make(chan struct{}, 1)}
+	w := &writer{
+		cfg: cfg, header: header, logger: logger, counts: c, unlock: unlock, create: createFile,
+		toFinish: make(chan struct{}, 1), toCompress: make(chan struct{}, 1),
+	}
 	if err := w.takeOver(now); err != nil {
 		if w.file != nil {
 			err = errors.Join(err, w.file.Close())

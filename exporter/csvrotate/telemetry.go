@@ -36,7 +36,7 @@ func newCounts() *counts {
 	return &counts{
 		byFinish: newReasons(finishedBytes, finishedRows, finishedInterval, finishedShutdown, finishedRecovered),
 		byFailure: newReasons(failedNoSpace, failedMinFree, failedCreate, failedWrite, failedSync, failedFinish,
-			failedDelete, failedCompress, failedTimeout),
+			failedDelete, failedCompress, failedTimeout, failedRemoved),
 		byDeletion: newReasons(overAge, overFiles, overBytes),
 	}
 }

@@ -54,6 +54,7 @@ const (
 	failedDelete   = "delete"
 	failedCompress = "compress"
 	failedTimeout  = "timeout"
+	failedRemoved  = "removed" // by somebody else
 )
 
 // endAgain is how long a file that could not be ended goes on before the next
@@ -182,9 +183,15 @@ func (r Rotation) endOf(opened time.Time) time.Time {
 	return opened.Add(r.Interval)
 }
 
-// tick does what time does: it ends an idle file and deletes old ones.
+// tick does what time does: it ends an idle file, deletes old ones, and sees what
+// others have done to the open one.
 func (w *writer) tick(now time.Time) error {
 	var err error
+	if f := w.file; f != nil && !exists(f.path) {
+		w.file = nil
+		w.warnRemoved(f)
+		err = f.Close()
+	}
 	if reason := w.due(0, 0, now); reason != "" {
 		err = w.end(reason, now)
 	}
@@ -197,6 +204,7 @@ func (w *writer) tick(now time.Time) error {
 type endedFile struct {
 	*openFile
 	reason string
+	closed bool // nothing more is written to it, and some systems rename no open file
 }
 
 // end takes the open file away from the rows. One without rows is removed. If the
@@ -212,13 +220,13 @@ func (w *writer) end(reason string, now time.Time) error {
 	err := f.mend()
 	if err == nil && f.rows == 0 {
 		w.file = nil
-		return errors.Join(os.Remove(f.path), f.Close())
+		return errors.Join(f.Close(), os.Remove(f.path))
 	}
 	if err != nil {
 		f.dueAfter = now.Add(endAgain)
 		return w.notFinished(f, err)
 	}
-	w.file, w.ended = nil, &endedFile{f, reason}
+	w.file, w.ended = nil, &endedFile{openFile: f, reason: reason}
 	signal(w.toFinish)
 	return nil
 }
@@ -227,15 +235,25 @@ func (w *writer) end(reason string, now time.Time) error {
 // name. On an error what it holds is safe, and it stays to be tried again.
 func (w *writer) finish(synced error, now time.Time) error {
 	f := w.ended
-	if synced != nil {
-		return w.notFinished(f.openFile, synced)
+	if !f.closed {
+		if synced != nil {
+			return w.notFinished(f.openFile, synced)
+		}
+		if err := f.Close(); err != nil {
+			return w.notFinished(f.openFile, err)
+		}
+		f.closed, f.synced = true, f.size
 	}
-	f.synced = f.size
 	final := f.stamp
 	if exists(w.path(final, suffixCSV)) {
 		final = w.free(final)
 	}
 	if err := os.Rename(f.path, w.path(final, suffixCSV)); err != nil {
+		if !exists(f.path) {
+			w.ended = nil
+			w.warnRemoved(f.openFile)
+			return nil
+		}
 		return w.notFinished(f.openFile, err)
 	}
 	w.ended = nil
@@ -245,10 +263,18 @@ func (w *writer) finish(synced error, now time.Time) error {
 	w.logger.Debug("A file is finished.", zap.String("file", w.path(final, suffixCSV)),
 		zap.Int64("rows", f.rows), zap.Int64("bytes", f.size), zap.String("reason", f.reason))
 	w.sweep(now)
-	if err := errors.Join(syncDirectory(w.cfg.Directory), f.Close()); err != nil {
+	if err := syncDirectory(w.cfg.Directory); err != nil {
 		return w.notFinished(f.openFile, err)
 	}
 	return nil
+}
+
+// warnRemoved tells of a file that somebody has taken away while it was open. Its
+// rows cannot be brought back; the next ones go into another file.
+func (w *writer) warnRemoved(f *openFile) {
+	w.counts.failed(failedRemoved)
+	w.logger.Error("The open file has been removed or renamed by somebody else; its rows are gone from here.",
+		zap.String("file", f.path), zap.Int64("rows", f.rows))
 }
 
 func (w *writer) notFinished(f *openFile, err error) error {
@@ -322,7 +348,7 @@ func (w *writer) finishLast(now time.Time) (err error) {
 	if w.ended != nil && err == nil {
 		err = w.finish(w.ended.Sync(), now)
 	}
-	if w.ended != nil {
+	if w.ended != nil && !w.ended.closed {
 		err = errors.Join(err, w.ended.Close())
 	}
 	if w.file != nil {

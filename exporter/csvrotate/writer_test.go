@@ -446,6 +446,23 @@ func TestAFileThatRetentionDeletedWhileItWasCompressedIsGone(t *testing.T) {
 	require.Empty(t, names(t, cfg.Directory))
 }
 
+func TestAFileThatSomebodyTakesAwayIsNotWrittenToForEver(t *testing.T) {
+	cfg := defaultConfig(t)
+	cfg.Rotation = Rotation{MaxRows: 1}
+	w := take(t, cfg, noon)
+	w.put(t, noon, 1)
+	require.NoError(t, os.Remove(w.file.path))
+	require.NoError(t, w.tick(noon))
+	w.put(t, noon, 2)
+	require.NoError(t, os.Remove(w.file.path))
+	require.NoError(t, w.write(records(3), 1, noon))
+	w.settle(t, noon)
+	require.NoError(t, w.finishLast(noon))
+	require.EqualValues(t, 2, w.counts.byFailure[failedRemoved].Load())
+	require.Len(t, names(t, cfg.Directory), 1)
+	require.Equal(t, []string{"3"}, read(t, filepath.Join(cfg.Directory, names(t, cfg.Directory)[0])))
+}
+
 func TestFailuresHaveReasons(t *testing.T) {
 	w := &writer{}
 	require.Equal(t, failedWrite, w.reasonOf(errors.New("what")))
