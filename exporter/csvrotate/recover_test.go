@@ -34,6 +34,16 @@ func TestAFileThatACrashLeftGoesOn(t *testing.T) {
 	}
 }
 
+func TestWhatIsLeftOfARecordIsCutOff(t *testing.T) {
+	cfg := defaultConfig(t)
+	long := `2,"` + strings.Repeat("a line of a cell that has not ended\r\n", 1000)
+	leave(t, cfg, testHeader+string(records(1))+long)
+	w := take(t, cfg, noon)
+	require.Equal(t, []string{"1"}, read(t, w.file.path))
+	w.put(t, noon, 3)
+	require.Equal(t, []string{"1", "3"}, read(t, w.file.path))
+}
+
 func TestItsAgeAndRowsCountForRotation(t *testing.T) {
 	cfg := defaultConfig(t)
 	cfg.Rotation = Rotation{MaxRows: 3, Interval: time.Hour}
