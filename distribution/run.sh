@@ -58,7 +58,10 @@ cat <<'WORDS'
     curl -X POST localhost:8080/chaos/slow-bank  the bank takes 15 s to answer
     curl -X POST localhost:8080/chaos/deadlock   two clerks wait for each other, for ever
 
-  Ctrl-C stops both.
+  Ctrl-C stops both. Every task is then a row in async-inspect-csv/*.csv: open it
+  with a spreadsheet, or try
+
+    duckdb -c "SELECT name, state, count(*) FROM 'async-inspect-csv/*.csv' GROUP BY ALL"
 
 WORDS
 set -m
