@@ -121,8 +121,16 @@ func TestGlob(t *testing.T) {
 		pattern, name string
 		want          bool
 	}{
-		{"api::*", "api::get", true}, {"api::*", "api:get", false}, {"*get", "api::get", true}, {"a*b*c", "aXbYc", true},
-		{"a*b*c", "aXcYb", false}, {"*", "", true}, {"x", "x", true}, {"x", "xy", false}, {"a*a", "a", false}, {"**", "z", true},
+		{"api::*", "api::get", true},
+		{"api::*", "api:get", false},
+		{"*get", "api::get", true},
+		{"a*b*c", "aXbYc", true},
+		{"a*b*c", "aXcYb", false},
+		{"*", "", true},
+		{"x", "x", true},
+		{"x", "xy", false},
+		{"a*a", "a", false},
+		{"**", "z", true},
 	} {
 		require.Equal(t, c.want, glob(c.pattern, c.name), "%s %s", c.pattern, c.name)
 	}

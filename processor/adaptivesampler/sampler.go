@@ -320,6 +320,9 @@ func (s *sampler) settle(sh *shard, c *candidate, out *output) outcome {
 	how := kept
 	if t.randomness < bar {
 		how, bar = dropped, t.incoming // dry run: it goes on as it came
+		if c.dropped {
+			how = dropPolicy
+		}
 	}
 	s.counts.count(how, t.spans)
 	sh.decided.kept.put(t.trace, bar)
