@@ -113,19 +113,34 @@ func (s *sim) check() {
 	var bytes, spans, traces int64
 	batches := make(map[*batch]bool)
 	for _, sh := range s.shards {
-		for _, slot := range sh.index {
-			t := &sh.slab[slot]
+		before := traces
+		for slot, t := range sh.all {
+			require.Equal(s.t, slot, sh.index[t.trace])
 			traces++
 			spans += int64(t.spans)
-			bytes += t.bytes
-			for _, g := range t.segments {
+			bytes += traceSize
+			for g := range t.segments {
 				batches[g.batch] = true
 			}
 		}
-		require.Equal(s.t, len(sh.slab), len(sh.free)+len(sh.index))
+		require.EqualValues(s.t, traces-before, len(sh.index))
+		require.EqualValues(s.t, sh.slots, len(sh.free)+len(sh.index))
 	}
 	for b := range batches {
 		bytes += b.fixed
+		refs, open := int32(0), int32(0)
+		for i := range b.parts {
+			p := &b.parts[i]
+			if p.fate != gone {
+				bytes += p.bytes
+			}
+			if p.fate == waiting {
+				refs++
+				open += p.spans
+			}
+		}
+		require.Equal(s.t, refs, b.refs.Load())
+		require.Equal(s.t, open, b.spans.Load())
 	}
 	require.Equal(s.t, bytes, s.bytes.Load(), "bytes")
 	require.Equal(s.t, traces, s.sampler.pending.Load(), "pending traces")

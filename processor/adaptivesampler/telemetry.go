@@ -79,8 +79,8 @@ func (p *adaptiveSampler) registerTelemetry() error {
 			var keptOnes, droppedOnes int64
 			for _, sh := range s.shards {
 				sh.mu.Lock()
-				keptOnes += int64(len(sh.decided.kept.of))
-				droppedOnes += int64(len(sh.decided.dropped.of))
+				keptOnes += int64(sh.decided.kept.size)
+				droppedOnes += int64(sh.decided.dropped.size)
 				sh.mu.Unlock()
 			}
 			o.Observe(keptOnes, with("decision", "kept"))
