@@ -218,25 +218,3 @@ func BenchmarkSamplerIngest(b *testing.B) {
 		}
 	}
 }
-
-// A late span of a dropped trace costs nothing but a look into a table.
-func BenchmarkSamplerDroppedHit(b *testing.B) {
-	factory := adaptivesampler.NewFactory()
-	p := startSampler(b, factory, map[string]any{
-		"decision_delay": "10ms", "decision_interval": "10ms", "trace_timeout": "20ms", "min_rate": 0, "max_rate": 0,
-		"policies": []any{}, "memory": map[string]any{"limit_mib": 8192},
-	})
-	defer func() { _ = p.Shutdown(context.Background()) }()
-	td := samplerBatches(1)[0]
-	late := ptrace.NewTraces()
-	td.CopyTo(late)
-	require.NoError(b, p.ConsumeTraces(b.Context(), td))
-	time.Sleep(200 * time.Millisecond)
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := p.ConsumeTraces(b.Context(), late); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/span")
-}

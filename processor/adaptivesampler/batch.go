@@ -29,7 +29,7 @@ type batch struct {
 	keeping []keeping
 }
 
-// keeping is a part that a tick keeps, with the threshold, and the policy that has
+// keeping is a part that is kept, with the threshold, and the policy that has
 // decided, if one has.
 type keeping struct {
 	part   int32

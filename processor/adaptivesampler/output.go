@@ -71,28 +71,40 @@ func (o *output) mark(p *part, s ptrace.Span, bar uint64, policy *policy) {
 	}
 }
 
-// passOn passes a batch on that nobody else uses, without the spans that a tick does
-// not keep.
-func (o *output) passOn(b *batch) {
-	keep := make([]bool, len(b.places))
-	for _, k := range b.keeping {
+// passOn passes a batch on that nobody else uses, without the spans that are not kept.
+func (o *output) passOn(b *batch, keep []keeping) {
+	kept := 0
+	for _, k := range keep {
 		p := &b.parts[k.part]
 		o.threshold(k.bar)
 		for at := p.first; at != none; at = b.places[at].next {
-			keep[at] = true
 			o.mark(p, b.span(b.places[at]), k.bar, k.policy)
 		}
-		o.spans += int(p.spans)
+		kept += int(p.spans)
+	}
+	o.spans += kept
+	if kept < len(b.places) {
+		b.only(keep)
+	}
+	b.td.ResourceSpans().MoveAndAppendTo(o.td.ResourceSpans())
+}
+
+// only removes all spans but those of some parts. Places are in the order of the spans.
+func (b *batch) only(keep []keeping) {
+	stays := make([]bool, len(b.places))
+	for _, k := range keep {
+		for at := b.parts[k.part].first; at != none; at = b.places[at].next {
+			stays[at] = true
+		}
 	}
 	at := -1
 	b.td.ResourceSpans().RemoveIf(func(rs ptrace.ResourceSpans) bool {
 		rs.ScopeSpans().RemoveIf(func(ss ptrace.ScopeSpans) bool {
-			ss.Spans().RemoveIf(func(ptrace.Span) bool { at++; return !keep[at] })
+			ss.Spans().RemoveIf(func(ptrace.Span) bool { at++; return !stays[at] })
 			return ss.Spans().Len() == 0
 		})
 		return rs.ScopeSpans().Len() == 0
 	})
-	b.td.ResourceSpans().MoveAndAppendTo(o.td.ResourceSpans())
 }
 
 // note says on a root span why its trace is kept.

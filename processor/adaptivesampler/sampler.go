@@ -103,7 +103,7 @@ func (s *sampler) ingest(td ptrace.Traces, now time.Time) *output {
 	b := split.split(td)
 	s.counts.spansIn.Add(int64(len(b.places)))
 	s.bytes.Add(b.fixed + b.bytes)
-	in := arrival{batch: b, now: now.UnixNano()}
+	in := arrival{batch: b, now: now.UnixNano(), late: split.late[:0]}
 	// Each shard is locked once for all that the batch has for it.
 	split.sort(b, len(s.shards))
 	for n, sh := range s.shards {
@@ -118,6 +118,10 @@ func (s *sampler) ingest(td ptrace.Traces, now time.Time) *output {
 		sh.mu.Unlock()
 	}
 	s.letGo(b)
+	if len(in.late) > 0 {
+		s.takeOut(b, in.late, s.output(&in))
+	}
+	split.late = in.late
 	if b.held {
 		s.ease(b)
 	} else {
@@ -133,7 +137,8 @@ func (s *sampler) ingest(td ptrace.Traces, now time.Time) *output {
 type arrival struct {
 	batch *batch
 	now   int64
-	out   *output // what goes on at once
+	out   *output   // what goes on at once
+	late  []keeping // what goes on at once, too
 }
 
 func (s *sampler) output(in *arrival) *output {
@@ -153,7 +158,7 @@ func (s *sampler) take(sh *shard, in *arrival, i int32) {
 		t = sh.at(slot)
 	} else {
 		if bar, was, decided := sh.decided.get(p.trace); decided {
-			s.late(in, p, bar, was)
+			s.late(in, i, bar, was)
 			return
 		}
 		incoming, randomness := sampledBefore(p.trace, p.state)
@@ -199,7 +204,8 @@ func (s *sampler) take(sh *shard, in *arrival, i int32) {
 }
 
 // late handles spans of a trace that has been decided.
-func (s *sampler) late(in *arrival, p *part, bar uint64, was bool) {
+func (s *sampler) late(in *arrival, i int32, bar uint64, was bool) {
+	p := &in.batch.parts[i]
 	if !was {
 		s.counts.late[0].Add(int64(p.spans))
 		s.drop(in.batch, p)
@@ -207,8 +213,8 @@ func (s *sampler) late(in *arrival, p *part, bar uint64, was bool) {
 	}
 	s.counts.late[1].Add(int64(p.spans))
 	s.extra.add(p.spans, p.bytes, 0)
-	s.output(in).keep(in.batch, p, bar, nil)
-	s.moved(in.batch, p)
+	p.became(gone)
+	in.late = append(in.late, keeping{i, bar, nil})
 }
 
 // refuse drops the first part of a trace that finds no room.
@@ -397,7 +403,8 @@ func (s *sampler) tick(now time.Time, all bool) *output {
 	}
 	s.account(now, budget, target, spent, infeasible)
 	for _, b := range s.touched {
-		s.takeOut(b, out)
+		s.takeOut(b, b.keeping, out)
+		b.touched, b.keeping = false, b.keeping[:0]
 		s.ease(b)
 	}
 	clear(s.touched)
@@ -417,25 +424,24 @@ func (s *sampler) touch(b *batch) {
 	}
 }
 
-// takeOut takes what a tick keeps out of a batch. Nobody else touches these parts: they
+// takeOut takes what is kept out of a batch. Nobody else touches these parts: they
 // belong to no pending trace any more. Where at least half of a batch is kept and the
 // rest is dropped, the batch itself goes on.
-func (s *sampler) takeOut(b *batch, out *output) {
-	b.touched = false
+func (s *sampler) takeOut(b *batch, keep []keeping, out *output) {
 	var spans int32
 	var bytes int64
-	for _, k := range b.keeping {
+	for _, k := range keep {
 		spans += b.parts[k.part].spans
 		bytes += b.parts[k.part].bytes
 	}
-	switch n := int32(len(b.keeping)); {
+	switch n := int32(len(keep)); {
 	case n == 0:
 		return
 	case int(spans)*2 >= len(b.places) && b.refs.CompareAndSwap(n, 0):
-		out.passOn(b)
+		out.passOn(b, keep)
 		bytes += b.fixed + b.garbage.Load()
 	default:
-		for _, k := range b.keeping {
+		for _, k := range keep {
 			out.keep(b, &b.parts[k.part], k.bar, k.policy)
 		}
 		if b.refs.Add(-n) == 0 {
@@ -444,7 +450,6 @@ func (s *sampler) takeOut(b *batch, out *output) {
 	}
 	b.spans.Add(-spans)
 	s.bytes.Add(-bytes)
-	b.keeping = b.keeping[:0]
 }
 
 // gather collects the due traces of a shard. They stay in it, for spans of theirs may

@@ -17,6 +17,7 @@ type splitter struct {
 	keys  map[string]string // keys that have been seen, so that each is one string
 	spare *batch            // one that nobody holds, or nil
 
+	late   []keeping
 	order  []int32 // parts by shard
 	starts []int32 // of each shard in order
 }
