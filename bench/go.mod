@@ -5,6 +5,7 @@ go 1.25.0
 require (
 	github.com/asyncinspect/asyncinspect v0.0.0
 	github.com/asyncinspect/asyncinspect/sdk v0.0.0
+	github.com/honeycombio/dynsampler-go v0.6.4
 	github.com/open-telemetry/opentelemetry-collector-contrib/connector/spanmetricsconnector v0.158.0
 	github.com/open-telemetry/opentelemetry-collector-contrib/exporter/fileexporter v0.158.0
 	github.com/open-telemetry/opentelemetry-collector-contrib/processor/groupbytraceprocessor v0.158.0

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,16 +40,18 @@ type sampler struct {
 	touched   []*batch
 	lastTick  time.Time
 	carry     cost
+	minute    window
 	extra     atomicCost // kept beside the ticks: late spans and large traces
 	rates     atomic.Pointer[map[string]float64]
 	budget    atomic.Pointer[budgetState]
 }
 
-// budgetState is what the last tick could spend, and did, each second.
+// budgetState is what the last tick could spend, and did.
 type budgetState struct {
 	Target, Spent cost
 	Infeasible    bool
-	Keys          int
+	Groups        []group
+	PerSecond     cost // spent, of the last minute
 }
 
 // atomicCost is a cost that many add to.
@@ -377,10 +380,10 @@ func (s *sampler) tick(now time.Time, all bool) *output {
 	for i, sh := range s.shards {
 		s.gather(int32(i), sh, now, all)
 	}
-	budget, target := s.grant(now)
+	budget, target, extra := s.grant(now)
 	infeasible := s.allocator.share(s.due, budget)
 	out := newOutput(s.cfg.Record)
-	var spent cost
+	spent := extra
 	next := 0
 	for i, sh := range s.shards {
 		sh.mu.Lock()
@@ -397,11 +400,14 @@ func (s *sampler) tick(now time.Time, all bool) *output {
 			}
 			if s.settle(sh, c, take) == kept {
 				spent.add(c.cost)
+				if !c.forced {
+					s.allocator.groups[c.group].kept += c.cost[0]
+				}
 			}
 		}
 		sh.mu.Unlock()
 	}
-	s.account(now, budget, target, spent, infeasible)
+	s.account(now, budget, target, spent, extra, infeasible)
 	for _, b := range s.touched {
 		s.takeOut(b, b.keeping, out)
 		b.touched, b.keeping = false, b.keeping[:0]
@@ -472,14 +478,14 @@ func (s *sampler) gather(n int32, sh *shard, now time.Time, all bool) {
 }
 
 // grant returns what this tick may spend: its share of the targets, and what was left
-// or overspent before.
-func (s *sampler) grant(now time.Time) (budget, target cost) {
+// or overspent before. extra is what has been kept beside the ticks since the last.
+func (s *sampler) grant(now time.Time) (budget, target, extra cost) {
 	dt := s.cfg.DecisionInterval.Seconds()
 	if !s.lastTick.IsZero() {
 		dt = min(now.Sub(s.lastTick).Seconds(), 10*dt)
 	}
 	s.lastTick = now
-	extra := s.extra.take()
+	extra = s.extra.take()
 	for i, perSecond := range s.targets() {
 		if perSecond <= 0 {
 			budget[i] = math.Inf(1)
@@ -488,7 +494,7 @@ func (s *sampler) grant(now time.Time) (budget, target cost) {
 		target[i] = perSecond * max(dt, 0)
 		budget[i] = target[i] + s.carry[i] - extra[i]
 	}
-	return budget, target
+	return budget, target, extra
 }
 
 func (s *sampler) targets() cost {
@@ -497,13 +503,13 @@ func (s *sampler) targets() cost {
 
 // account carries on what is left, at most a burst of it, and what was overspent, for
 // as long as a burst.
-func (s *sampler) account(now time.Time, budget, target, spent cost, infeasible bool) {
+func (s *sampler) account(now time.Time, budget, target, spent, extra cost, infeasible bool) {
 	for i, perSecond := range s.targets() {
 		if perSecond <= 0 {
 			continue
 		}
 		most := perSecond * s.cfg.Burst.Seconds()
-		s.carry[i] = max(-most, min(most, budget[i]-spent[i]))
+		s.carry[i] = max(-most, min(most, budget[i]-(spent[i]-extra[i])))
 	}
 	rates := make(map[string]float64, len(s.allocator.groups))
 	for i := range s.allocator.groups {
@@ -512,5 +518,8 @@ func (s *sampler) account(now time.Time, budget, target, spent cost, infeasible 
 	if len(rates) > 0 {
 		s.rates.Store(&rates)
 	}
-	s.budget.Store(&budgetState{Target: target, Spent: spent, Infeasible: infeasible, Keys: len(s.allocator.groups)})
+	s.minute.add(now, spent)
+	s.budget.Store(&budgetState{
+		Target: target, Spent: spent, Infeasible: infeasible, Groups: slices.Clone(s.allocator.groups), PerSecond: s.minute.perSecond(now),
+	})
 }

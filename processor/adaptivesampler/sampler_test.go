@@ -620,7 +620,7 @@ func TestWorkloads(t *testing.T) {
 				s.consume(td)
 				s.second()
 			}
-			require.LessOrEqual(s.t, s.budget.Load().Keys, s.cfg.MaxKeys+1)
+			require.LessOrEqual(s.t, len(s.budget.Load().Groups), s.cfg.MaxKeys+1)
 		},
 		"sequential trace ids": func(s *sim, l *load) {
 			td := ptrace.NewTraces()
