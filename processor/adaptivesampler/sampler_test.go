@@ -2,6 +2,7 @@ package adaptivesampler
 
 import (
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -258,13 +259,16 @@ func TestEveryKeyStaysWithinItsRates(t *testing.T) {
 	}
 }
 
+var unbiasedRuns = flag.Int("runs", 400, "runs of TestCountsAreUnbiased")
+
 // Per key the adjusted counts add up to the truth, over many runs, with a budget that
 // cuts, memory that is short and shedding all at once.
 func TestCountsAreUnbiased(t *testing.T) {
-	const runs, traces = 400, 120
+	const traces = 120
+	runs := float64(*unbiasedRuns)
 	var sums, squares [3]float64
 	var truth [3]float64
-	for run := range uint64(runs) {
+	for run := range uint64(*unbiasedRuns) {
 		s := newSim(t, func(c *Config) { c.Target.SpansPerSecond, c.MinRate, c.Memory.LimitMiB = 40, 0, 1 })
 		s.limit = 250_000
 		s.shedding.Store(threshold.Of(0.8))

@@ -1,0 +1,100 @@
+package bench
+
+import (
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/confmap"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/collector/processor"
+	"go.opentelemetry.io/collector/processor/processortest"
+)
+
+// A stream of three times what fits into memory, with an error in one trace of a
+// hundred: adaptive_sampler keeps all of these, and tail_sampling, which is given room
+// for as many traces, those that happen to be among the last.
+func TestErrorsInAnOverload(t *testing.T) {
+	const fits, offered = 8000, 24_000
+	kept := func(s int, config map[string]any) (errors int) {
+		synctest.Test(t, func(t *testing.T) {
+			sink := new(consumertest.TracesSink)
+			p := startWith(t, samplers[s].factory, config, sink)
+			rnd := rand.New(rand.NewPCG(3, 3))
+			for n := range offered / 100 {
+				require.NoError(t, p.ConsumeTraces(t.Context(), overloadBatch(rnd, n)))
+			}
+			time.Sleep(8 * time.Second)
+			synctest.Wait()
+			require.NoError(t, p.Shutdown(context.Background()))
+			for _, td := range sink.AllTraces() {
+				for _, rs := range td.ResourceSpans().All() {
+					for _, ss := range rs.ScopeSpans().All() {
+						for _, span := range ss.Spans().All() {
+							if span.Status().Code() == ptrace.StatusCodeError {
+								errors++
+							}
+						}
+					}
+				}
+			}
+		})
+		return errors
+	}
+	// A trace of overloadBatch takes about two kilobytes.
+	ours := kept(0, map[string]any{
+		"decision_delay": "5s", "trace_timeout": "6s", "memory": map[string]any{"limit_mib": fits * 2 / 1024},
+	})
+	config := tailSampling()
+	config["num_traces"], config["decision_wait"] = fits, "5s"
+	theirs := kept(1, config)
+	t.Logf("of %d errors in a stream three times as large as the memory: adaptive_sampler kept %d, tail_sampling %d", offered/100, ours, theirs)
+	require.Equal(t, offered/100, ours)
+	require.Less(t, theirs, offered/100)
+}
+
+// overloadBatch is a hundred traces of four spans, one of which has an error.
+func overloadBatch(rnd *rand.Rand, n int) ptrace.Traces {
+	td := ptrace.NewTraces()
+	rs := td.ResourceSpans().AppendEmpty()
+	rs.Resource().Attributes().PutStr("service.name", "shop")
+	spans := rs.ScopeSpans().AppendEmpty().Spans()
+	for i := range 100 {
+		var id pcommon.TraceID
+		binary.BigEndian.PutUint64(id[:], rnd.Uint64())
+		binary.BigEndian.PutUint64(id[8:], rnd.Uint64())
+		for k := range 4 {
+			s := spans.AppendEmpty()
+			s.SetTraceID(id)
+			s.SetSpanID([8]byte{byte(k), 1})
+			s.SetName("GET /orders/{id}")
+			s.SetStartTimestamp(1)
+			s.SetEndTimestamp(2)
+			s.Attributes().PutStr("url.path", "/orders/1234567890")
+			if k > 0 {
+				s.SetParentSpanID([8]byte{0, 1})
+			} else if i == n%100 {
+				s.Status().SetCode(ptrace.StatusCodeError)
+			}
+		}
+	}
+	return td
+}
+
+func startWith(t *testing.T, factory processor.Factory, config map[string]any, next *consumertest.TracesSink) processor.Traces {
+	t.Helper()
+	cfg := factory.CreateDefaultConfig()
+	require.NoError(t, confmap.NewFromStringMap(config).Unmarshal(cfg))
+	p, err := factory.CreateTraces(t.Context(), processortest.NewNopSettings(factory.Type()), component.Config(cfg), next)
+	require.NoError(t, err)
+	require.NoError(t, p.Start(t.Context(), componenttest.NewNopHost()))
+	return p
+}
