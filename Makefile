@@ -104,6 +104,15 @@ bench: ## benchmarks beside our peers (BENCH=regexp BENCHTIME=1s COUNT=1)
 	  go -C $$module test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -count $(COUNT) -benchmem ./... || exit 1; \
 	done
 
+RATE    ?= 40000
+SECONDS ?= 30
+SAMPLERS := bench/process/build
+.PHONY: bench-process
+bench-process: ## whole collectors beside each other: CPU and memory (RATE=40000 spans/s, 0: as fast as it goes; SECONDS=30)
+	$(TOOL) builder --config bench/process/builder-config.yaml --skip-compilation
+	@cd $(SAMPLERS) && CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o otelcol-samplers .
+	@go -C bench run ./process -collector $(CURDIR)/$(SAMPLERS)/otelcol-samplers -rate $(RATE) -seconds $(SECONDS)
+
 FUZZTIME ?= 10s
 .PHONY: fuzz
 fuzz: ## every fuzz target in turn (FUZZTIME=10s each)
@@ -146,7 +155,7 @@ lint: ## gofumpt, vet and staticcheck, for all modules
 	$(call each,$(LINTS))
 
 lint-format:
-	@unformatted=$$($(TOOL) gofumpt -l . | grep -v '^$(BUILD)/'); \
+	@unformatted=$$($(TOOL) gofumpt -l . | grep -v -e '^$(BUILD)/' -e '^$(SAMPLERS)/'); \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
 lint-vet:
 	@status=0; \

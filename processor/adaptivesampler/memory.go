@@ -11,6 +11,10 @@ const (
 	// relaxedBelow the part below which the eviction threshold falls again.
 	roomAfter    = 0.75
 	relaxedBelow = 0.8
+	// mostRelaxed is by what more is let in with each tick, and leastLetIn from what on:
+	// after the worst of overloads it takes four ticks to let everything in.
+	mostRelaxed = 8
+	leastLetIn  = 1. / 1024
 	// buckets is how finely the eviction threshold is chosen.
 	buckets     = 1024
 	bucketWidth = threshold.Total / buckets
@@ -140,17 +144,17 @@ func (s *sampler) evictProtected(sh *shard) {
 	}
 }
 
-// relax lets the eviction threshold fall when there is room again.
+// relax lets the eviction threshold fall when there is room again: by as much as
+// would fill what is unused, for what is pending is in proportion to what is let in,
+// and by no more than a factor at once, for it takes time to get there.
 func (s *sampler) relax() {
 	bar := s.eviction.Load()
-	if bar == 0 || float64(s.bytes.Load()) > relaxedBelow*float64(s.limit) {
+	used := float64(s.bytes.Load()) / float64(s.limit)
+	if bar == 0 || used > relaxedBelow {
 		return
 	}
-	bar -= bar / 8
-	if bar < bucketWidth/8 {
-		bar = 0
-	}
-	s.eviction.Store(bar)
+	letIn := max(threshold.Probability(bar), leastLetIn) * min(mostRelaxed, relaxedBelow/max(used, 1e-9))
+	s.eviction.Store(threshold.Of(min(1, letIn)))
 }
 
 // empty empties the spans of a batch that are dropped.
