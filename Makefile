@@ -129,6 +129,7 @@ fuzz: ## every fuzz target in turn (FUZZTIME=10s each)
 soak: build ## the long versions of the random tests: a million graphs, hours of a fleet, minutes of lookalikes, adjusted counts
 	go test -timeout 2h ./internal/deadlock -graphs 1000000 -fleets 5000
 	go test -timeout 1h ./processor/adaptivesampler -runs 10000
+	go -C bench test -timeout 1h -run TestAMillionSpansASecond . -millions 60
 	ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) go -C e2e test -count=1 -timeout 1h -run Lookalikes . -lookalikes 10m
 
 # Sends spans of stock OpenTelemetry by hand: bin/telemetrygen traces --otlp-insecure

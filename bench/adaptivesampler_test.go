@@ -171,6 +171,7 @@ func BenchmarkSamplerRetained(b *testing.B) {
 				data := samplerBatches(batches)
 				p := startSampler(b, s.factory, config)
 				runtime.GC()
+				runtime.GC() // what pools held of the run before
 				runtime.ReadMemStats(&without)
 				for _, td := range data {
 					require.NoError(b, p.ConsumeTraces(b.Context(), td))

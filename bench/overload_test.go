@@ -3,7 +3,9 @@ package bench
 import (
 	"context"
 	"encoding/binary"
+	"flag"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +19,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/collector/processor/processortest"
+
+	"github.com/asyncinspect/asyncinspect/internal/view"
 )
 
 // A stream of three times what fits into memory, with an error in one trace of a
@@ -59,6 +63,66 @@ func TestErrorsInAnOverload(t *testing.T) {
 	t.Logf("of %d errors in a stream three times as large as the memory: adaptive_sampler kept %d, tail_sampling %d", offered/100, ours, theirs)
 	require.Equal(t, offered/100, ours)
 	require.Less(t, theirs, offered/100)
+}
+
+var millions = flag.Int("millions", 2, "seconds of TestAMillionSpansASecond")
+
+// A million spans a second into 64 MiB: the limit holds, nothing waits, everything is
+// counted, and five seconds later it is over.
+func TestAMillionSpansASecond(t *testing.T) {
+	const limit = 64 << 20
+	synctest.Test(t, func(t *testing.T) {
+		p := startWith(t, samplers[0].factory, map[string]any{
+			"memory": map[string]any{"limit_mib": limit >> 20}, "trace_timeout": "10s",
+		}, new(consumertest.TracesSink))
+		sampler := p.(view.SamplerReader)
+		rnd := rand.New(rand.NewPCG(1, 1))
+		var sent, most int64
+		feed := func(batches int) {
+			for n := range batches {
+				began := time.Now()
+				require.NoError(t, p.ConsumeTraces(t.Context(), overloadBatch(rnd, n)))
+				require.Equal(t, began, time.Now(), "the caller does not wait")
+				sent += 400
+			}
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+		}
+		state := func() (bytes, spans int64, refused float64) {
+			s := sampler.Sampling()
+			spans = s.LateKept + s.LateDropped
+			for _, o := range s.Outcomes {
+				spans += o.Spans
+			}
+			return int64(s.Tables[0].Size), spans, s.EvictionRate
+		}
+		var base, now runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&base)
+		for tenth := range *millions * 10 {
+			feed(250) // 100,000 spans
+			bytes, _, _ := state()
+			require.LessOrEqual(t, bytes, int64(limit))
+			if tenth%10 == 9 {
+				runtime.GC()
+				runtime.ReadMemStats(&now)
+				most = max(most, int64(now.HeapAlloc)-int64(base.HeapAlloc))
+			}
+		}
+		_, _, refused := state()
+		t.Logf("%d spans; at most %d MiB of live heap, %.1f %% of new traces refused in the end", sent, most>>20, 100*refused)
+		require.NotZero(t, refused)
+		require.Less(t, most, int64(limit+32<<20), "beside the limit there are the remembered decisions and what is being sent")
+		for range 50 {
+			feed(1) // 4,000 spans a second
+		}
+		_, _, refused = state()
+		require.Zero(t, refused, "it has recovered after five seconds")
+		require.NoError(t, p.Shutdown(context.Background()))
+		bytes, spans, _ := state()
+		require.Zero(t, bytes)
+		require.Equal(t, sent, spans, "each span has an outcome")
+	})
 }
 
 // overloadBatch is a hundred traces of four spans, one of which has an error.

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -220,4 +223,72 @@ func adjustedCount(tracestate string) (float64, error) {
 		}
 	}
 	return 0, errors.New("no threshold")
+}
+
+// SIGHUP loads the configuration anew. What is pending is decided with the old one and
+// sent, and what comes after it by the new one.
+func TestSamplerReloads(t *testing.T) {
+	t.Parallel()
+	collector := startCollector(t)
+	collector.kill(os.Interrupt)
+	config, err := os.ReadFile(collector.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(rate string) {
+		yaml := strings.NewReplacer(
+			"processors:\n  deadlock", "processors:\n  adaptive_sampler: {decision_delay: 10m, trace_timeout: 20m, sampling_rate: "+rate+
+				", policies: [{name: slow, type: latency, threshold: 1h, rate: 1}]}\n  deadlock",
+			"processors: [deadlock_detector, task_state]", "processors: [adaptive_sampler]",
+		).Replace(string(config))
+		if err := os.WriteFile(collector.config, []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	post := func(name string) {
+		body := fmt.Sprintf(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"%032x","spanId":"%016x","name":%q,"kind":2,
+			"startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}`, rand.Uint64()|1, rand.Uint64()|1, name)
+		response, err := http.Post("http://"+collector.http+"/v1/traces", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			t.Fatal(response.Status)
+		}
+	}
+	write("1")
+	collector.start(t)
+	const traces = 100
+	for range traces {
+		post("before")
+	}
+	write("0")
+	if err := collector.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 30*time.Second, "all that was pending", func() error {
+		spans, err := os.ReadFile(collector.spans)
+		if n := strings.Count(string(spans), `"before"`); err == nil && n != traces {
+			err = fmt.Errorf("%d of %d spans are there", n, traces)
+		}
+		return err
+	})
+	eventually(t, 30*time.Second, "the collector with its new configuration", func() error {
+		if n := strings.Count(collector.log.String(), "Everything is ready"); n < 2 {
+			return fmt.Errorf("it has been ready %d times", n)
+		}
+		return nil
+	})
+	for range traces {
+		post("after")
+	}
+	collector.kill(os.Interrupt)
+	spans, err := os.ReadFile(collector.spans)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(spans), `"after"`) {
+		t.Error("the old rate is still in force")
+	}
 }
