@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/confmap"
+	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
@@ -74,7 +75,7 @@ func TestAMillionSpansASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := startWith(t, samplers[0].factory, map[string]any{
 			"memory": map[string]any{"limit_mib": limit >> 20}, "trace_timeout": "10s",
-		}, new(consumertest.TracesSink))
+		}, consumertest.NewNop())
 		sampler := p.(view.SamplerReader)
 		rnd := rand.New(rand.NewPCG(1, 1))
 		var sent, most int64
@@ -153,7 +154,7 @@ func overloadBatch(rnd *rand.Rand, n int) ptrace.Traces {
 	return td
 }
 
-func startWith(t *testing.T, factory processor.Factory, config map[string]any, next *consumertest.TracesSink) processor.Traces {
+func startWith(t *testing.T, factory processor.Factory, config map[string]any, next consumer.Traces) processor.Traces {
 	t.Helper()
 	cfg := factory.CreateDefaultConfig()
 	require.NoError(t, confmap.NewFromStringMap(config).Unmarshal(cfg))
