@@ -1,0 +1,28 @@
+import { useEffect, useRef } from 'react'
+
+export function Help({ onClose, views }: { onClose: () => void; views: string[] }) {
+  const dialog = useRef<HTMLDialogElement>(null)
+  useEffect(() => dialog.current?.showModal(), [])
+  return (
+    <dialog ref={dialog} onClose={onClose} aria-labelledby="help-title">
+      <h2 id="help-title">Keyboard</h2>
+      <dl className="keys">
+        {views.map((name, i) => (
+          <div key={name}><dt><kbd>{i + 1}</kbd></dt><dd>{name}</dd></div>
+        ))}
+        <div><dt><kbd>/</kbd></dt><dd>search</dd></div>
+        <div><dt><kbd>↑</kbd> <kbd>↓</kbd></dt><dd>from task to task in the table, <kbd>Enter</kbd> opens one</dd></div>
+        <div><dt><kbd>p</kbd></dt><dd>pause the table, and go on</dd></div>
+        <div><dt><kbd>+</kbd> <kbd>−</kbd> <kbd>0</kbd></dt><dd>zoom the graph</dd></div>
+      </dl>
+      <h2>Words</h2>
+      <dl>
+        <dt>blocked</dt><dd>waits for something for longer than a second</dd>
+        <dt>deadlocked</dt><dd>part of a circle of waits that stood all at one instant: it can never go on</dd>
+        <dt>victim</dt><dd>waits for somebody who is deadlocked</dd>
+        <dt>certain, suspected, transient</dt><dd>every wait was declared; one is guessed from an open client span; one has a deadline that will end it</dd>
+      </dl>
+      <form method="dialog"><button type="submit">Close</button></form>
+    </dialog>
+  )
+}

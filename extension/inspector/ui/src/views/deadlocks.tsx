@@ -1,0 +1,99 @@
+import { useState } from 'react'
+import { url, useLast, usePoll, type Deadlock, type DeadlockList, type InversionList } from '../api'
+import { clock, count, duration } from '../format'
+import { href } from '../route'
+import { Downloads, StateBadge, TaskLink, TraceLink, Waiting } from '../parts/bits'
+import { WaitText } from './task'
+
+const confidence = {
+  certain: 'certain: every wait in it was declared, and all stood at one instant',
+  suspected: 'suspected: a wait in it is guessed from an open client span',
+  transient: 'transient: a wait in it has a deadline, which will end it',
+}
+
+export function Deadlocks({ id }: { id?: string }) {
+  const polled = usePoll<DeadlockList>(url('deadlocks', { limit: 100 }), 2)
+  const inversions = usePoll<InversionList>(url('inversions', { limit: 100 }), 10).data
+  const list = useLast(polled.data)
+  if (!list) return <Waiting refused={polled.refused} what="deadlocks" />
+  const shown = id ? list.deadlocks.filter((d) => d.id === id) : list.deadlocks
+  const standing = shown.filter((d) => d.standing)
+  const past = shown.filter((d) => !d.standing)
+  return (
+    <>
+      <p className="muted">
+        {count(list.standing)} standing, {count(list.found_total)} found since the collector started, {count(list.resolved_total)} over.{' '}
+        {id && <a href={href('deadlocks')}>All of them</a>}{' '}
+        <Downloads links={[['JSON', url('deadlocks', { limit: 10000 }), 'deadlocks.json'], ['CSV', url('deadlocks', { limit: 10000, format: 'csv' }), 'deadlocks.csv']]} />
+      </p>
+      {shown.length === 0 && (id ? <p>This one is not known any more.</p> : <p>No tasks wait for each other in a circle. When some do, it is told here, within seconds.</p>)}
+      {standing.map((d) => <Story key={d.id} deadlock={d} />)}
+      {past.length > 0 && <h2>Over</h2>}
+      {past.map((d) => (
+        <details key={d.id} open={id === d.id}>
+          <summary>{d.headline} <span className="muted">{clock(d.since)}, lasted {duration(d.lasted_seconds)}, {ended(d.how)}</span></summary>
+          <Story deadlock={d} />
+        </details>
+      ))}
+      {inversions && inversions.inversions.length > 0 && !id && (
+        <>
+          <h2>Could become one</h2>
+          <p className="muted">Locks that are taken in orders that contradict each other. Nothing hangs yet.</p>
+          {inversions.inversions.map((v) => (
+            <section className="card" key={v.id}>
+              <h3>{v.names.join(' → ')}</h3>
+              <pre>{v.cycle_text}</pre>
+              <p className="suggestion">{v.suggestion}</p>
+            </section>
+          ))}
+        </>
+      )}
+    </>
+  )
+}
+
+const ended = (how: string) =>
+  ({ released: 'somebody let go', cancelled: 'a wait was cancelled', deadline: 'a deadline ended it', process_lost: 'a process went away' })[how] ?? how.replaceAll('_', ' ')
+
+function Story({ deadlock: d }: { deadlock: Deadlock }) {
+  const [copied, setCopied] = useState(false)
+  const copy = async () => {
+    await navigator.clipboard.writeText(d.story)
+    setCopied(true)
+  }
+  return (
+    <article className={`card story ${d.standing ? 'standing' : ''}`} aria-label={d.headline}>
+      <h2>{d.headline}</h2>
+      <p>
+        <StateBadge state={d.standing ? 'deadlocked' : 'completed'} /> since {clock(d.since)}, {d.standing ? 'for' : 'lasted'} {duration(d.lasted_seconds)}
+        <span className="muted"> · {confidence[d.confidence]}</span>
+      </p>
+      <ol className="members">
+        {d.members.map((m) => (
+          <li key={m.task.trace_id + m.task.span_id} className={m.in_cycle ? 'in-cycle' : ''}>
+            <h3>
+              <TaskLink task={m.task} /> {m.thread_id > 0 && <span className="muted">goroutine {m.thread_id}</span>} <TraceLink to={m.trace_url} />
+            </h3>
+            {m.waits.map((w) => <WaitText key={w.id} wait={w} />)}
+          </li>
+        ))}
+      </ol>
+      <section className="suggestion">
+        <h3>What to do</h3>
+        <p>{d.suggestion}</p>
+      </section>
+      {d.victims > 0 && (
+        <details>
+          <summary>{d.victims === 1 ? 'One more task is' : `${count(d.victims)} more tasks are`} stuck behind it</summary>
+          <ul className="rows">{d.victim_tasks.map((v) => <li key={v.trace_id + v.span_id}><TaskLink task={v} /></li>)}</ul>
+        </details>
+      )}
+      <p className="actions">
+        {d.standing && <a className="button" href={href('graph', { only: 'stuck' })}>Draw it</a>}
+        <button type="button" onClick={copy}>{copied ? 'Copied' : 'Copy as text'}</button>
+        <TraceLink to={d.trace_url} />
+        <a href={href(`deadlocks/${d.id}`)}>link to this</a>
+      </p>
+    </article>
+  )
+}
