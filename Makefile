@@ -104,6 +104,15 @@ bench: ## benchmarks beside our peers (BENCH=regexp BENCHTIME=1s COUNT=1)
 	  go -C $$module test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -count $(COUNT) -benchmem ./... || exit 1; \
 	done
 
+RATE    ?= 40000
+SECONDS ?= 30
+SAMPLERS := bench/process/build
+.PHONY: bench-process
+bench-process: ## whole collectors beside each other: CPU and memory (RATE=40000 spans/s, 0: as fast as it goes; SECONDS=30)
+	$(TOOL) builder --config bench/process/builder-config.yaml --skip-compilation
+	@cd $(SAMPLERS) && CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o otelcol-samplers .
+	@go -C bench run ./process -collector $(CURDIR)/$(SAMPLERS)/otelcol-samplers -rate $(RATE) -seconds $(SECONDS)
+
 FUZZTIME ?= 10s
 .PHONY: fuzz
 fuzz: ## every fuzz target in turn (FUZZTIME=10s each)
@@ -117,8 +126,10 @@ fuzz: ## every fuzz target in turn (FUZZTIME=10s each)
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed" >&2; exit 1; fi
 
 .PHONY: soak
-soak: build ## the long versions of the random tests: a million graphs, hours of a fleet, minutes of lookalikes
+soak: build ## the long versions of the random tests: a million graphs, hours of a fleet, minutes of lookalikes, adjusted counts
 	go test -timeout 2h ./internal/deadlock -graphs 1000000 -fleets 5000
+	go test -timeout 1h ./processor/adaptivesampler -runs 10000
+	go -C bench test -timeout 1h -run TestAMillionSpansASecond . -millions 60
 	ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) go -C e2e test -count=1 -timeout 1h -run Lookalikes . -lookalikes 10m
 
 # Sends spans of stock OpenTelemetry by hand: bin/telemetrygen traces --otlp-insecure
@@ -145,7 +156,7 @@ lint: ## gofumpt, vet and staticcheck, for all modules
 	$(call each,$(LINTS))
 
 lint-format:
-	@unformatted=$$($(TOOL) gofumpt -l . | grep -v '^$(BUILD)/'); \
+	@unformatted=$$($(TOOL) gofumpt -l . | grep -v -e '^$(BUILD)/' -e '^$(SAMPLERS)/'); \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
 lint-vet:
 	@status=0; \

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/open-telemetry/opentelemetry-collector-contrib/processor/groupbytraceprocessor"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/processor/tailsamplingprocessor"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
@@ -83,12 +84,13 @@ var samplers = []struct {
 	{"adaptive_sampler", adaptivesampler.NewFactory(), map[string]any{
 		"decision_delay": "500ms", "trace_timeout": "1s", "min_rate": 0.1, "max_rate": 0.1, "memory": map[string]any{"limit_mib": 8192},
 	}},
-	{"tail_sampling", tailsamplingprocessor.NewFactory(), tailSampling(nil)},
-	{"tail_sampling/8 shards", tailsamplingprocessor.NewFactory(), tailSampling(map[string]any{"num_shards": 8})},
+	{"tail_sampling", tailsamplingprocessor.NewFactory(), tailSampling()},
+	// It only waits and gathers: no policies, nothing is dropped.
+	{"groupbytrace", groupbytraceprocessor.NewFactory(), map[string]any{"wait_duration": "1s", "num_traces": 1_000_000}},
 }
 
-func tailSampling(more map[string]any) map[string]any {
-	config := map[string]any{
+func tailSampling() map[string]any {
+	return map[string]any{
 		"decision_wait": "1s", "num_traces": 1_000_000,
 		"policies": []any{
 			map[string]any{"name": "errors", "type": "status_code", "status_code": map[string]any{"status_codes": []any{"ERROR"}}},
@@ -96,10 +98,6 @@ func tailSampling(more map[string]any) map[string]any {
 			map[string]any{"name": "rest", "type": "probabilistic", "probabilistic": map[string]any{"sampling_percentage": 10}},
 		},
 	}
-	for k, v := range more {
-		config[k] = v
-	}
-	return config
 }
 
 func startSampler(b *testing.B, factory processor.Factory, config map[string]any) processor.Traces {
@@ -159,18 +157,22 @@ func BenchmarkSamplerRetained(b *testing.B) {
 			for k, v := range s.config {
 				config[k] = v
 			}
-			if _, ours := config["decision_delay"]; ours {
-				config["decision_delay"], config["trace_timeout"] = "1m", "2m"
-			} else {
-				config["decision_wait"] = "2m"
+			for _, key := range []string{"decision_delay", "decision_wait", "wait_duration"} {
+				if config[key] != nil {
+					config[key] = "1m"
+				}
+			}
+			if config["trace_timeout"] != nil {
+				config["trace_timeout"] = "2m"
 			}
 			var held float64
 			for b.Loop() {
 				var with, without runtime.MemStats
 				data := samplerBatches(batches)
-				runtime.GC()
-				runtime.ReadMemStats(&without)
 				p := startSampler(b, s.factory, config)
+				runtime.GC()
+				runtime.GC() // what pools held of the run before
+				runtime.ReadMemStats(&without)
 				for _, td := range data {
 					require.NoError(b, p.ConsumeTraces(b.Context(), td))
 				}
@@ -216,26 +218,4 @@ func BenchmarkSamplerIngest(b *testing.B) {
 			})
 		}
 	}
-}
-
-// A late span of a dropped trace costs nothing but a look into a table.
-func BenchmarkSamplerDroppedHit(b *testing.B) {
-	factory := adaptivesampler.NewFactory()
-	p := startSampler(b, factory, map[string]any{
-		"decision_delay": "10ms", "decision_interval": "10ms", "trace_timeout": "20ms", "min_rate": 0, "max_rate": 0,
-		"policies": []any{}, "memory": map[string]any{"limit_mib": 8192},
-	})
-	defer func() { _ = p.Shutdown(context.Background()) }()
-	td := samplerBatches(1)[0]
-	late := ptrace.NewTraces()
-	td.CopyTo(late)
-	require.NoError(b, p.ConsumeTraces(b.Context(), td))
-	time.Sleep(200 * time.Millisecond)
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := p.ConsumeTraces(b.Context(), late); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/span")
 }

@@ -36,6 +36,7 @@ type group struct {
 	cost     cost
 	min, max float64
 	p        float64
+	kept     float64 // spans
 }
 
 // otherKeys is the key of all that are not among the heaviest.
@@ -86,10 +87,13 @@ func (a *allocator) share(due []candidate, budget cost) (infeasible bool) {
 	if a.strict {
 		level = a.cut(due, budget)
 	}
+	for i := range a.groups {
+		g := &a.groups[i]
+		g.p = max(g.min, g.p*level)
+	}
 	for i := range due {
 		if c := &due[i]; !c.forced && !c.dropped {
-			g := &a.groups[c.group]
-			c.p = max(g.min, g.p*level)
+			c.p = a.groups[c.group].p
 		}
 	}
 	return infeasible

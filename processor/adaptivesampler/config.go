@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/confmap"
 )
 
 // Config is the configuration of the adaptive_sampler processor.
@@ -174,6 +176,18 @@ func defaultPolicies() []Policy {
 	}
 }
 
+// Unmarshal reads the configuration. A fixed rate alone takes the place of the budget
+// and the policies of the defaults, so that nothing has to wait.
+func (c *Config) Unmarshal(conf *confmap.Conf) error {
+	if conf.IsSet("sampling_rate") {
+		c.Target, c.Policies = Target{}, nil
+	}
+	if conf.IsSet("policies") {
+		c.Policies = nil // a list takes the place of the other, it is not merged into it
+	}
+	return conf.Unmarshal(c)
+}
+
 // fixed reports whether spans are sampled at a fixed rate as they come.
 func (c *Config) fixed() bool { return c.SamplingRate != nil && len(c.Policies) == 0 }
 
@@ -188,6 +202,9 @@ func (c *Config) Validate() error {
 	}
 	if c.SamplingRate != nil {
 		rate("sampling_rate", *c.SamplingRate)
+		if c.Target.any() {
+			fail("sampling_rate: cannot stand beside target; a budget sets the rate itself, between min_rate and max_rate")
+		}
 	}
 	rate("min_rate", c.MinRate)
 	rate("max_rate", c.MaxRate)
@@ -271,6 +288,12 @@ func (c *Config) Validate() error {
 		for _, err := range p.validate() {
 			fail("%s::%w", at, err)
 		}
+		for k := range c.Policies[:i] {
+			if before := &c.Policies[k]; before.covers(p) {
+				fail("%s: can never decide, for policies[%d] (%s) matches the same traces before it", at, k, before.Name)
+				break
+			}
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -343,4 +366,22 @@ func (p *Policy) validate() (errs []error) {
 		fail("min_rate: is %v and must not be above max_rate, which is %v", *p.MinRate, *p.MaxRate)
 	}
 	return errs
+}
+
+// covers reports whether every trace that another policy matches is surely matched by
+// this one.
+func (p *Policy) covers(other *Policy) bool {
+	subset := func(part, of []string) bool {
+		return !slices.ContainsFunc(part, func(v string) bool { return !slices.Contains(of, v) })
+	}
+	switch other.Type {
+	case PolicyLatency:
+		return p.Type == PolicyLatency && p.Threshold <= other.Threshold
+	case PolicyStatusCode:
+		return p.Type == PolicyStatusCode && subset(other.StatusCodes, p.StatusCodes)
+	}
+	attribute := other.Attribute.Key == "" || p.Attribute.Key == other.Attribute.Key &&
+		(len(p.Attribute.Values) == 0 || len(other.Attribute.Values) > 0 && subset(other.Attribute.Values, p.Attribute.Values))
+	name := other.Pattern == "" || p.Pattern == other.Pattern || p.Pattern == "*"
+	return attribute && name && (other.Attribute.Key != "" || other.Pattern != "")
 }

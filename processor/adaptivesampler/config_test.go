@@ -18,7 +18,7 @@ func TestTheDefaultConfigIsValid(t *testing.T) { require.NoError(t, defaultConfi
 func TestEveryFieldIsRead(t *testing.T) {
 	cfg := defaultConfig()
 	require.NoError(t, confmap.NewFromStringMap(map[string]any{
-		"sampling_rate": 0.5, "trace_timeout": "20s", "decision_delay": "3s", "decision_interval": "2s", "num_shards": 3, "min_rate": 0.1,
+		"trace_timeout": "20s", "decision_delay": "3s", "decision_interval": "2s", "num_shards": 3, "min_rate": 0.1,
 		"max_rate": 0.2, "target": map[string]any{"spans_per_second": 1, "bytes_per_second": 2, "traces_per_second": 3},
 		"target_overhead": 0.02, "burst": "5s", "enforcement": "average", "allocation": "sqrt", "key_attributes": []any{"root.name"}, "max_keys": 9,
 		"policies": []any{
@@ -34,7 +34,7 @@ func TestEveryFieldIsRead(t *testing.T) {
 	require.NoError(t, cfg.Validate())
 	rate := func(r float64) *float64 { return &r }
 	require.Equal(t, &Config{
-		SamplingRate: rate(0.5), TraceTimeout: 20 * time.Second, DecisionDelay: 3 * time.Second, DecisionInterval: 2 * time.Second, NumShards: 3,
+		TraceTimeout: 20 * time.Second, DecisionDelay: 3 * time.Second, DecisionInterval: 2 * time.Second, NumShards: 3,
 		MinRate: 0.1, MaxRate: 0.2, Target: Target{1, 2, 3}, TargetOverhead: 0.02, Burst: 5 * time.Second, Enforcement: Average, Allocation: Sqrt,
 		KeyAttributes: []string{"root.name"}, MaxKeys: 9,
 		Policies: []Policy{
@@ -45,6 +45,17 @@ func TestEveryFieldIsRead(t *testing.T) {
 		},
 		Memory: Memory{LimitMiB: 7, LimitPercentage: 8, MaxTraceMiB: 9}, DecisionCache: DecisionCache{10, 11}, DryRun: true,
 	}, cfg)
+
+	cfg = defaultConfig()
+	require.NoError(t, confmap.NewFromStringMap(map[string]any{"sampling_rate": 0.01}).Unmarshal(cfg))
+	require.NoError(t, cfg.Validate())
+	require.True(t, cfg.fixed(), "a fixed rate alone buffers nothing")
+	require.Equal(t, 0.01, *cfg.SamplingRate)
+
+	cfg = defaultConfig()
+	require.NoError(t, confmap.NewFromStringMap(map[string]any{"policies": []any{}}).Unmarshal(cfg))
+	require.Empty(t, cfg.Policies)
+
 	require.Error(t, confmap.NewFromStringMap(map[string]any{"samplingrate": 1}).Unmarshal(cfg), "a typing error")
 }
 
@@ -52,30 +63,45 @@ func TestAnErrorNamesItsField(t *testing.T) {
 	half := 0.5
 	policy := func(p Policy) func(*Config) { return func(c *Config) { c.Policies = []Policy{p} } }
 	for field, breakIt := range map[string]func(*Config){
-		"sampling_rate: ":                          func(c *Config) { two := 2.0; c.SamplingRate = &two },
-		"min_rate: must be between":                func(c *Config) { c.MinRate = math.NaN() },
-		"min_rate: is 0.5":                         func(c *Config) { c.MinRate, c.MaxRate = 0.5, 0.1 },
-		"max_rate: ":                               func(c *Config) { c.MaxRate = 1.5 },
-		"target::spans_per_second: ":               func(c *Config) { c.Target.SpansPerSecond = -1 },
-		"target: there is no target":               func(c *Config) { c.Target, c.MinRate = Target{}, 1 },
-		"target_overhead: ":                        func(c *Config) { c.TargetOverhead = 1 },
-		"decision_interval: ":                      func(c *Config) { c.DecisionInterval = 0 },
-		"decision_delay: ":                         func(c *Config) { c.DecisionDelay = -1 },
-		"trace_timeout: ":                          func(c *Config) { c.TraceTimeout = c.DecisionDelay },
-		"burst: ":                                  func(c *Config) { c.Burst = -1 },
-		"num_shards: ":                             func(c *Config) { c.NumShards = -1 },
-		"max_keys: ":                               func(c *Config) { c.MaxKeys = 0 },
-		"enforcement: ":                            func(c *Config) { c.Enforcement = "lax" },
-		"allocation: ":                             func(c *Config) { c.Allocation = "unfair" },
-		"key_attributes[0]: ":                      func(c *Config) { c.KeyAttributes = []string{"service.name"} },
-		"memory::limit_mib: ":                      func(c *Config) { c.Memory.LimitMiB = 0 },
-		"memory::limit_percentage: ":               func(c *Config) { c.Memory.LimitPercentage = 101 },
-		"memory::max_trace_mib: ":                  func(c *Config) { c.Memory.MaxTraceMiB = 0 },
-		"decision_cache::sampled_size: ":           func(c *Config) { c.DecisionCache.SampledSize = 0 },
-		"decision_cache::non_sampled_size: ":       func(c *Config) { c.DecisionCache.NonSampledSize = 0 },
-		"policies[0]::name: is missing":            policy(Policy{Type: PolicyLatency, Threshold: 1, Rate: &half}),
-		"policies[0] (x)::type: ":                  policy(Policy{Name: "x", Type: "magic"}),
-		"policies[0] (x)::threshold: ":             policy(Policy{Name: "x", Type: PolicyLatency, Rate: &half}),
+		"sampling_rate: ":                           func(c *Config) { two := 2.0; c.SamplingRate = &two },
+		"min_rate: must be between":                 func(c *Config) { c.MinRate = math.NaN() },
+		"min_rate: is 0.5":                          func(c *Config) { c.MinRate, c.MaxRate = 0.5, 0.1 },
+		"max_rate: ":                                func(c *Config) { c.MaxRate = 1.5 },
+		"target::spans_per_second: ":                func(c *Config) { c.Target.SpansPerSecond = -1 },
+		"target: there is no target":                func(c *Config) { c.Target, c.MinRate = Target{}, 1 },
+		"target_overhead: ":                         func(c *Config) { c.TargetOverhead = 1 },
+		"decision_interval: ":                       func(c *Config) { c.DecisionInterval = 0 },
+		"decision_delay: ":                          func(c *Config) { c.DecisionDelay = -1 },
+		"trace_timeout: ":                           func(c *Config) { c.TraceTimeout = c.DecisionDelay },
+		"burst: ":                                   func(c *Config) { c.Burst = -1 },
+		"num_shards: ":                              func(c *Config) { c.NumShards = -1 },
+		"max_keys: ":                                func(c *Config) { c.MaxKeys = 0 },
+		"enforcement: ":                             func(c *Config) { c.Enforcement = "lax" },
+		"allocation: ":                              func(c *Config) { c.Allocation = "unfair" },
+		"key_attributes[0]: ":                       func(c *Config) { c.KeyAttributes = []string{"service.name"} },
+		"memory::limit_mib: ":                       func(c *Config) { c.Memory.LimitMiB = 0 },
+		"memory::limit_percentage: ":                func(c *Config) { c.Memory.LimitPercentage = 101 },
+		"memory::max_trace_mib: ":                   func(c *Config) { c.Memory.MaxTraceMiB = 0 },
+		"decision_cache::sampled_size: ":            func(c *Config) { c.DecisionCache.SampledSize = 0 },
+		"decision_cache::non_sampled_size: ":        func(c *Config) { c.DecisionCache.NonSampledSize = 0 },
+		"policies[0]::name: is missing":             policy(Policy{Type: PolicyLatency, Threshold: 1, Rate: &half}),
+		"policies[0] (x)::type: ":                   policy(Policy{Name: "x", Type: "magic"}),
+		"policies[0] (x)::threshold: ":              policy(Policy{Name: "x", Type: PolicyLatency, Rate: &half}),
+		"sampling_rate: cannot stand beside target": func(c *Config) { c.SamplingRate = &half },
+		"policies[3] (late): can never decide, for policies[2] (slow)": func(c *Config) {
+			c.Policies = append(defaultPolicies(), Policy{Name: "late", Type: PolicyLatency, Threshold: time.Hour, Rate: &half})
+		},
+		"policies[1] (b): can never decide": func(c *Config) {
+			c.Policies = []Policy{
+				{Name: "a", Type: PolicyAttribute, Attribute: Attribute{Key: "tenant"}, Rate: &half},
+				{Name: "b", Type: PolicyAttribute, Attribute: Attribute{Key: "tenant", Values: []string{"x"}}, Rate: &half},
+			}
+		},
+		"policies[1] (d): can never decide": func(c *Config) {
+			c.Policies = []Policy{
+				{Name: "c", Type: PolicyName, Pattern: "*", Rate: &half}, {Name: "d", Type: PolicyName, Pattern: "api::*", Rate: &half},
+			}
+		},
 		"policies[0] (x)::status_codes: \"BAD\"":   policy(Policy{Name: "x", Type: PolicyStatusCode, StatusCodes: []string{"BAD"}, Rate: &half}),
 		"policies[0] (x)::pattern: ":               policy(Policy{Name: "x", Type: PolicyName, Rate: &half}),
 		"policies[0] (x)::attribute::key: ":        policy(Policy{Name: "x", Type: PolicyAttribute, Rate: &half}),

@@ -9,26 +9,34 @@ import (
 const (
 	// roomAfter is the part of the limit that is in use after room was made, and
 	// relaxedBelow the part below which the eviction threshold falls again.
-	roomAfter    = 0.95
+	roomAfter    = 0.75
 	relaxedBelow = 0.8
+	// mostRelaxed is by what more is let in with each tick, and leastLetIn from what on:
+	// after the worst of overloads it takes four ticks to let everything in.
+	mostRelaxed = 8
+	leastLetIn  = 1. / 1024
 	// buckets is how finely the eviction threshold is chosen.
 	buckets     = 1024
 	bucketWidth = threshold.Total / buckets
 )
 
-// relieve makes room. It raises the eviction threshold until the traces below it free
-// enough: those would have been kept with the smallest probability. All others have
-// now survived it, and are kept with it at least, so counts stay right. Traces that a
-// policy protects go last, the oldest first.
+// relieve makes room. First what is dropped goes out of its batches. Then it raises the
+// eviction threshold until the traces below it free enough: those would have been kept
+// with the smallest probability. All others have now survived it, and are kept with it
+// at least, so counts stay right. Traces that a policy protects go last, the oldest
+// first.
 func (s *sampler) relieve() {
 	s.relieving.Lock()
 	defer s.relieving.Unlock()
+	if s.bytes.Load() <= s.limit {
+		return
+	}
+	s.sweep()
 	for range 8 {
-		need := s.bytes.Load() - int64(roomAfter*float64(s.limit))
 		if s.bytes.Load() <= s.limit {
 			return
 		}
-		if !s.raise(need) {
+		if !s.raise(s.bytes.Load() - int64(roomAfter*float64(s.limit))) {
 			break
 		}
 	}
@@ -40,23 +48,56 @@ func (s *sampler) relieve() {
 	}
 }
 
-// raise raises the threshold by as much as frees need, and reports whether it freed
-// anything.
-func (s *sampler) raise(need int64) (freed bool) {
-	var held [buckets]int64
+// sweep goes through all batches that hold pending traces.
+func (s *sampler) sweep() {
+	found := make(map[*batch]struct{})
 	for _, sh := range s.shards {
 		sh.mu.Lock()
-		for _, slot := range sh.index {
-			if t := &sh.slab[slot]; !t.protected && !t.deciding {
-				held[t.randomness/bucketWidth] += t.bytes + int64(t.spans)*spanSize
+		for _, t := range sh.all {
+			for g := range t.segments {
+				found[g.batch] = struct{}{}
 			}
 		}
 		sh.mu.Unlock()
 	}
+	for b := range found {
+		s.tidy(b)
+	}
+}
+
+// tidy frees what is dropped in a batch that is not done with.
+func (s *sampler) tidy(b *batch) {
+	s.compact(b, leftInNeed)
+	s.empty(b)
+}
+
+// raise raises the threshold by as much as frees need, and reports whether it freed
+// anything.
+func (s *sampler) raise(need int64) (freed bool) {
+	var held [buckets]float64 // by randomness
+	var protected float64
+	for _, sh := range s.shards {
+		sh.mu.Lock()
+		for _, t := range sh.all {
+			size := float64(traceSize + t.bytes + int64(t.spans)*spanSize)
+			if t.protected || t.deciding {
+				protected += size
+			} else {
+				held[t.randomness/bucketWidth] += size
+			}
+		}
+		sh.mu.Unlock()
+	}
+	all := protected
+	for _, size := range held {
+		all += size
+	}
+	// What no trace has to itself, resources and batches, goes with the traces.
+	left := float64(need) * min(1, all/float64(s.bytes.Load()))
 	bar := uint64(0)
 	for i := range held {
 		bar = uint64(i+1) * bucketWidth
-		if need -= held[i]; need <= 0 {
+		if left -= held[i]; left <= 0 {
 			break
 		}
 	}
@@ -65,15 +106,14 @@ func (s *sampler) raise(need int64) (freed bool) {
 	touched := make(map[*batch]struct{})
 	for _, sh := range s.shards {
 		sh.mu.Lock()
-		for _, slot := range sh.index {
-			t := &sh.slab[slot]
+		for slot, t := range sh.all {
 			switch {
 			case t.protected || t.deciding:
 			case t.randomness < bar:
-				for _, g := range t.segments {
+				for g := range t.segments {
 					touched[g.batch] = struct{}{}
 				}
-				s.discard(sh, slot, evicted)
+				s.discard(sh, slot, evicted, s.drop)
 				freed = true
 			default:
 				t.floor = max(t.floor, bar)
@@ -82,7 +122,7 @@ func (s *sampler) raise(need int64) (freed bool) {
 		sh.mu.Unlock()
 	}
 	for b := range touched {
-		s.compact(b, halfEmpty)
+		s.tidy(b)
 	}
 	return freed
 }
@@ -92,76 +132,55 @@ func (s *sampler) evictProtected(sh *shard) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for i := sh.byStart.head; i < len(sh.byStart.items) && s.bytes.Load() > s.limit; i++ {
-		if d := sh.byStart.items[i]; sh.live(d) && !sh.slab[d.slot].deciding {
-			s.discard(sh, d.slot, evictedBad)
+		d := sh.byStart.items[i]
+		t := sh.at(d.slot)
+		if !sh.live(d) || t.deciding {
+			continue
 		}
+		for g := range t.segments {
+			s.emptyPart(g.batch, g.of())
+		}
+		s.discard(sh, d.slot, evictedBad, s.moved)
 	}
 }
 
-// relax lets the eviction threshold fall when there is room again.
+// relax lets the eviction threshold fall when there is room again: by as much as
+// would fill what is unused, for what is pending is in proportion to what is let in,
+// and by no more than a factor at once, for it takes time to get there.
 func (s *sampler) relax() {
 	bar := s.eviction.Load()
-	if bar == 0 || float64(s.bytes.Load()) > relaxedBelow*float64(s.limit) {
+	used := float64(s.bytes.Load()) / float64(s.limit)
+	if bar == 0 || used > relaxedBelow {
 		return
 	}
-	bar -= bar / 8
-	if bar < bucketWidth/8 {
-		bar = 0
-	}
-	s.eviction.Store(bar)
+	letIn := max(threshold.Probability(bar), leastLetIn) * min(mostRelaxed, relaxedBelow/max(used, 1e-9))
+	s.eviction.Store(threshold.Of(min(1, letIn)))
 }
 
-// A batch of which less than one in so many spans is left is compacted: early when
-// memory is short, late when it is not, for moving spans costs time.
-const (
-	halfEmpty   = 2
-	mostlyEmpty = 4
-)
-
-// compact moves the last traces out of a batch of which most is decided, so that few
-// traces that wait for long do not hold on to all that came with them.
-func (s *sampler) compact(b *batch, emptiness int) {
-	left := b.spans.Load()
-	if left == 0 || int(left)*emptiness > len(b.places) {
+// empty empties the spans of a batch that are dropped.
+func (s *sampler) empty(b *batch) {
+	if b.garbage.Load() == 0 || !b.hold() {
 		return
 	}
+	defer s.letGo(b)
 	for i := range b.parts {
 		p := &b.parts[i]
-		sh := s.shards[s.shardOf(p.trace)]
+		sh := s.shardOf(p.trace)
 		sh.mu.Lock()
-		if slot, pending := sh.index[p.trace]; pending && !p.done {
-			segments := sh.slab[slot].segments
-			for k := range segments {
-				if segments[k].batch == b && segments[k].part == int32(i) {
-					segments[k] = segment{s.moved(b, p), 0}
-					s.counts.compacted.Add(int64(p.spans))
-					s.release(b, p, true)
-				}
-			}
+		if p.fate == garbage {
+			s.emptyPart(b, p)
+			p.fate = gone
+			b.garbage.Add(-p.bytes)
+			s.bytes.Add(-p.bytes)
 		}
 		sh.mu.Unlock()
 	}
 }
 
-// moved is a batch of one part only.
-func (s *sampler) moved(b *batch, p *part) *batch {
-	o := &output{td: ptrace.NewTraces(), resources: make(map[outKey]ptrace.ResourceSpans)}
-	b.each(p, func(at place, span ptrace.Span) { o.move(b, at, span) })
-	alone := *p
-	next := &batch{td: o.td, fixed: batchSize + int64(p.spans)*spanSize}
-	for i, rs := range o.td.ResourceSpans().All() {
-		next.fixed += batchSize + mapSize(rs.Resource().Attributes())
-		for j, ss := range rs.ScopeSpans().All() {
-			for k := range ss.Spans().Len() {
-				next.places = append(next.places, place{int32(i), int32(j), int32(k), int32(len(next.places) + 1)})
-			}
-		}
+// emptyPart empties the spans of a part.
+func (s *sampler) emptyPart(b *batch, p *part) {
+	trash := ptrace.NewSpan()
+	for i := p.first; i != none; i = b.places[i].next {
+		b.span(b.places[i]).MoveTo(trash)
 	}
-	next.places[len(next.places)-1].next = none
-	alone.first, alone.last, alone.resource = 0, int32(len(next.places)-1), 0
-	next.parts = []part{alone}
-	next.left.Store(1)
-	next.spans.Store(p.spans)
-	s.bytes.Add(next.fixed)
-	return next
 }

@@ -26,7 +26,7 @@ type output struct {
 	scope     ptrace.ScopeSpans
 	// The text of the threshold before.
 	lastThreshold uint64
-	text          string
+	text, state   string
 }
 
 type outKey struct {
@@ -38,25 +38,73 @@ func newOutput(record Record) *output {
 	return &output{td: ptrace.NewTraces(), record: record, resources: make(map[outKey]ptrace.ResourceSpans)}
 }
 
-// keep moves a part out of its batch. t is the threshold with which it is kept, and
-// policy, if it is not nil, the one that has decided.
-func (o *output) keep(b *batch, p *part, t uint64, policy *policy) {
-	if o.text == "" || o.lastThreshold != t {
-		o.lastThreshold, o.text = t, threshold.Text(t)
+// keep moves a part out of its batch. bar is the threshold that it is kept with, and
+// policy the one that has decided, if one has.
+func (o *output) keep(b *batch, p *part, bar uint64, policy *policy) {
+	o.threshold(bar)
+	for i := p.first; i != none; i = b.places[i].next {
+		s := b.span(b.places[i])
+		o.mark(p, s, bar, policy)
+		o.move(b, b.places[i], s)
 	}
-	b.each(p, func(at place, s ptrace.Span) {
-		state := s.TraceState()
-		if raw := state.AsRaw(); raw == "" {
-			state.FromRaw("ot=th:" + o.text)
-		} else {
-			state.FromRaw(threshold.Write(raw, o.text))
-		}
-		if s.ParentSpanID().IsEmpty() {
-			o.note(s.Attributes(), t, policy)
-		}
-		o.move(b, at, s)
-	})
 	o.spans += int(p.spans)
+}
+
+// threshold makes the text of a threshold ready.
+func (o *output) threshold(bar uint64) {
+	if o.state == "" || o.lastThreshold != bar {
+		o.lastThreshold, o.text = bar, threshold.Text(bar)
+		o.state = "ot=th:" + o.text
+	}
+}
+
+// mark writes into a span with what threshold it is kept, and into a root why.
+func (o *output) mark(p *part, s ptrace.Span, bar uint64, policy *policy) {
+	state := s.TraceState()
+	if raw := state.AsRaw(); raw == "" {
+		state.FromRaw(o.state)
+	} else {
+		state.FromRaw(threshold.Write(raw, o.text))
+	}
+	if p.rooted && s.ParentSpanID().IsEmpty() {
+		o.note(s.Attributes(), bar, policy)
+	}
+}
+
+// passOn passes a batch on that nobody else uses, without the spans that are not kept.
+func (o *output) passOn(b *batch, keep []keeping) {
+	kept := 0
+	for _, k := range keep {
+		p := &b.parts[k.part]
+		o.threshold(k.bar)
+		for at := p.first; at != none; at = b.places[at].next {
+			o.mark(p, b.span(b.places[at]), k.bar, k.policy)
+		}
+		kept += int(p.spans)
+	}
+	o.spans += kept
+	if kept < len(b.places) {
+		b.only(keep)
+	}
+	b.td.ResourceSpans().MoveAndAppendTo(o.td.ResourceSpans())
+}
+
+// only removes all spans but those of some parts. Places are in the order of the spans.
+func (b *batch) only(keep []keeping) {
+	stays := make([]bool, len(b.places))
+	for _, k := range keep {
+		for at := b.parts[k.part].first; at != none; at = b.places[at].next {
+			stays[at] = true
+		}
+	}
+	at := -1
+	b.td.ResourceSpans().RemoveIf(func(rs ptrace.ResourceSpans) bool {
+		rs.ScopeSpans().RemoveIf(func(ss ptrace.ScopeSpans) bool {
+			ss.Spans().RemoveIf(func(ptrace.Span) bool { at++; return !stays[at] })
+			return ss.Spans().Len() == 0
+		})
+		return rs.ScopeSpans().Len() == 0
+	})
 }
 
 // note says on a root span why its trace is kept.

@@ -22,7 +22,7 @@ type overhead struct {
 func (o *overhead) spent(since time.Time) { o.busy.Add(int64(time.Since(since))) }
 
 // look sets the shedding threshold for the next interval. The rate follows the excess
-// in proportion, and comes back slowly, so that it settles and does not swing.
+// in proportion, so that it settles and does not swing.
 func (o *overhead) look(now time.Time, s *sampler) {
 	if o.last.IsZero() {
 		o.last, o.rate = now, 1
@@ -41,17 +41,17 @@ func (o *overhead) look(now time.Time, s *sampler) {
 	s.shedding.Store(min(threshold.Of(o.rate), threshold.Total-1))
 }
 
-// nextRate goes halfway to where the share would be the target, down at once and up by
-// a tenth at most.
+// nextRate goes to where the share would be the target: halfway down, and up to the
+// double at most.
 func nextRate(rate, share, target float64) float64 {
 	if share <= 0 {
-		return min(1, rate*1.1+0.001)
+		return min(1, rate*2+0.001)
 	}
 	wanted := rate * target / share
 	if wanted < rate {
 		return max(1e-6, (rate+wanted)/2)
 	}
-	return min(1, wanted, rate*1.1+0.001)
+	return min(1, wanted, rate*2+0.001)
 }
 
 func (o *overhead) lastShare() float64 { return math.Float64frombits(o.share.Load()) }

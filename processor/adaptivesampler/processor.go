@@ -30,9 +30,10 @@ type adaptiveSampler struct {
 	overhead overhead
 	failing  bool // only run's
 
-	host component.Host
-	stop context.CancelFunc
-	done chan struct{} // closed when the goroutine has ended
+	host       component.Host
+	unregister []func()
+	stop       context.CancelFunc
+	done       chan struct{} // closed when the goroutine has ended
 }
 
 var _ processor.Traces = (*adaptiveSampler)(nil)
@@ -68,6 +69,7 @@ func (p *adaptiveSampler) Start(_ context.Context, host component.Host) error {
 		return fmt.Errorf("register telemetry of %s: %w", p.id, err)
 	}
 	p.host = host
+	p.register(host)
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stop, p.done = cancel, make(chan struct{})
 	go p.run(ctx)
@@ -76,6 +78,9 @@ func (p *adaptiveSampler) Start(_ context.Context, host component.Host) error {
 
 // Shutdown decides about everything that is pending, and sends what is kept.
 func (p *adaptiveSampler) Shutdown(ctx context.Context) error {
+	for _, remove := range p.unregister {
+		remove()
+	}
 	var err error
 	if p.stop != nil {
 		p.stop()

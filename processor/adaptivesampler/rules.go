@@ -246,8 +246,11 @@ func (r *rules) key(b []byte, resource pcommon.Map, root ptrace.Span, rooted boo
 			b = appendValue(b, root.Attributes(), part.name)
 		}
 	}
-	return b
+	return b[:min(len(b), maxKey)]
 }
+
+// maxKey is where a key is cut, in bytes: keys outlive the traces that bring them.
+const maxKey = 256
 
 func appendValue(b []byte, m pcommon.Map, key string) []byte {
 	v, ok := m.Get(key)

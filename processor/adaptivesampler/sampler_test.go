@@ -2,6 +2,7 @@ package adaptivesampler
 
 import (
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -113,19 +114,34 @@ func (s *sim) check() {
 	var bytes, spans, traces int64
 	batches := make(map[*batch]bool)
 	for _, sh := range s.shards {
-		for _, slot := range sh.index {
-			t := &sh.slab[slot]
+		before := traces
+		for slot, t := range sh.all {
+			require.Equal(s.t, slot, sh.index[t.trace])
 			traces++
 			spans += int64(t.spans)
-			bytes += t.bytes
-			for _, g := range t.segments {
+			bytes += traceSize
+			for g := range t.segments {
 				batches[g.batch] = true
 			}
 		}
-		require.Equal(s.t, len(sh.slab), len(sh.free)+len(sh.index))
+		require.EqualValues(s.t, traces-before, len(sh.index))
+		require.EqualValues(s.t, sh.slots, len(sh.free)+len(sh.index))
 	}
 	for b := range batches {
 		bytes += b.fixed
+		refs, open := int32(0), int32(0)
+		for i := range b.parts {
+			p := &b.parts[i]
+			if p.fate != gone {
+				bytes += p.bytes
+			}
+			if p.fate == waiting {
+				refs++
+				open += p.spans
+			}
+		}
+		require.Equal(s.t, refs, b.refs.Load())
+		require.Equal(s.t, open, b.spans.Load())
 	}
 	require.Equal(s.t, bytes, s.bytes.Load(), "bytes")
 	require.Equal(s.t, traces, s.sampler.pending.Load(), "pending traces")
@@ -243,13 +259,16 @@ func TestEveryKeyStaysWithinItsRates(t *testing.T) {
 	}
 }
 
+var unbiasedRuns = flag.Int("runs", 400, "runs of TestCountsAreUnbiased")
+
 // Per key the adjusted counts add up to the truth, over many runs, with a budget that
 // cuts, memory that is short and shedding all at once.
 func TestCountsAreUnbiased(t *testing.T) {
-	const runs, traces = 400, 120
+	const traces = 120
+	runs := float64(*unbiasedRuns)
 	var sums, squares [3]float64
 	var truth [3]float64
-	for run := range uint64(runs) {
+	for run := range uint64(*unbiasedRuns) {
 		s := newSim(t, func(c *Config) { c.Target.SpansPerSecond, c.MinRate, c.Memory.LimitMiB = 40, 0, 1 })
 		s.limit = 250_000
 		s.shedding.Store(threshold.Of(0.8))
@@ -605,7 +624,7 @@ func TestWorkloads(t *testing.T) {
 				s.consume(td)
 				s.second()
 			}
-			require.LessOrEqual(s.t, s.budget.Load().Keys, s.cfg.MaxKeys+1)
+			require.LessOrEqual(s.t, len(s.budget.Load().Groups), s.cfg.MaxKeys+1)
 		},
 		"sequential trace ids": func(s *sim, l *load) {
 			td := ptrace.NewTraces()

@@ -2,7 +2,6 @@ package adaptivesampler
 
 import (
 	"sync"
-	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
@@ -13,13 +12,16 @@ import (
 type shard struct {
 	mu      sync.Mutex // guards all below
 	index   map[pcommon.TraceID]int32
-	slab    []pending
+	slab    [][]pending // in chunks, so that it grows without a copy
+	slots   int32       // that have been used
 	free    []int32
 	byStart fifo // when a trace is due at the latest
 	byRoot  fifo // when it is due because its root has come
 	decided decisions
 	_       [64]byte // no false sharing
 }
+
+const chunk = 1024
 
 // pending is a trace that is not decided.
 type pending struct {
@@ -38,13 +40,29 @@ type pending struct {
 	spans           int32
 	start, end      pcommon.Timestamp
 	key             string
-	segments        []segment
+	first, last     segment // each part knows the next
 }
 
-// segment is the part of a batch that a trace has.
-type segment struct {
-	batch *batch
-	part  int32
+// segments ranges over the parts of a trace.
+func (t *pending) segments(yield func(segment) bool) {
+	for g := t.first; g.batch != nil; {
+		next := g.of().next // may be released by who ranges
+		if !yield(g) {
+			return
+		}
+		g = next
+	}
+}
+
+func (s *shard) at(slot int32) *pending { return &s.slab[slot/chunk][slot%chunk] }
+
+// all ranges over the pending traces.
+func (s *shard) all(yield func(int32, *pending) bool) {
+	for slot := range s.slots {
+		if t := s.at(slot); t.spans > 0 && !yield(slot, t) {
+			return
+		}
+	}
 }
 
 // fifo is a queue of deadlines, which only grow. A slot that has been used again
@@ -81,45 +99,51 @@ func newShard(cache DecisionCache, shards int) *shard {
 	return &shard{
 		index: make(map[pcommon.TraceID]int32),
 		decided: decisions{
-			kept: newRing(cache.SampledSize / shards), dropped: newRing(cache.NonSampledSize / shards),
+			kept: newTable(cache.SampledSize/shards, true), dropped: newTable(cache.NonSampledSize/shards, false),
 		},
 	}
 }
 
 // open makes a pending trace of a part that is the first of it.
-func (s *shard) open(p *part, incoming, randomness uint64, now time.Time, timeout time.Duration) int32 {
+func (s *shard) open(p *part, incoming, randomness uint64, due int64) (int32, *pending) {
 	var slot int32
 	if n := len(s.free); n > 0 {
 		slot, s.free = s.free[n-1], s.free[:n-1]
 	} else {
-		slot = int32(len(s.slab))
-		s.slab = append(s.slab, pending{})
+		if slot = s.slots; slot%chunk == 0 {
+			s.slab = append(s.slab, make([]pending, chunk))
+		}
+		s.slots++
 	}
-	t := &s.slab[slot]
-	segments := t.segments[:0]
+	t := s.at(slot)
 	*t = pending{
-		trace: p.trace, generation: t.generation + 1, randomness: randomness, incoming: incoming,
-		start: p.start, end: p.end, segments: segments,
+		trace: p.trace, generation: t.generation + 1, randomness: randomness, incoming: incoming, start: p.start, end: p.end,
 	}
 	s.index[p.trace] = slot
-	s.byStart.push(deadline{slot, t.generation, now.Add(timeout).UnixNano()})
-	return slot
+	s.byStart.push(deadline{slot, t.generation, due})
+	return slot, t
+}
+
+// add adds a part to a trace.
+func (t *pending) add(g segment) {
+	if t.first.batch == nil {
+		t.first = g
+	} else {
+		t.last.of().next = g
+	}
+	t.last = g
 }
 
 // close forgets a pending trace.
 func (s *shard) close(slot int32) {
-	t := &s.slab[slot]
+	t := s.at(slot)
 	delete(s.index, t.trace)
-	clear(t.segments)
-	t.segments, t.key, t.generation, t.spans = t.segments[:0], "", t.generation+1, 0
-	if cap(t.segments) > 16 {
-		t.segments = nil
-	}
+	*t = pending{generation: t.generation + 1}
 	s.free = append(s.free, slot)
 }
 
 // live reports whether a deadline is still about the trace in its slot.
-func (s *shard) live(d deadline) bool { return s.slab[d.slot].generation == d.generation }
+func (s *shard) live(d deadline) bool { return s.at(d.slot).generation == d.generation }
 
 // sampledBefore reads with which threshold a trace came, and its randomness. A
 // threshold that the randomness does not reach is a mistake of somebody, and as if it

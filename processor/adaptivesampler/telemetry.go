@@ -74,17 +74,11 @@ func (p *adaptiveSampler) registerTelemetry() error {
 			}
 			return 0
 		})),
-		t.RegisterProcessorAdaptiveSamplerKeysCallback(integer(func() int64 { return int64(s.budget.Load().Keys) })),
+		t.RegisterProcessorAdaptiveSamplerKeysCallback(integer(func() int64 { return int64(len(s.budget.Load().Groups)) })),
 		t.RegisterProcessorAdaptiveSamplerDecisionsCallback(func(_ context.Context, o metric.Int64Observer) error {
-			var keptOnes, droppedOnes int64
-			for _, sh := range s.shards {
-				sh.mu.Lock()
-				keptOnes += int64(len(sh.decided.kept.of))
-				droppedOnes += int64(len(sh.decided.dropped.of))
-				sh.mu.Unlock()
-			}
-			o.Observe(keptOnes, with("decision", "kept"))
-			o.Observe(droppedOnes, with("decision", "dropped"))
+			keptOnes, droppedOnes := s.remembered()
+			o.Observe(int64(keptOnes), with("decision", "kept"))
+			o.Observe(int64(droppedOnes), with("decision", "dropped"))
 			return nil
 		}),
 	)
