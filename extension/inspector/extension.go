@@ -46,9 +46,10 @@ type inspector struct {
 	startedAt time.Time
 	progress  atomic.Int64 // when the last round ended, in unix nanoseconds
 
-	server *http.Server
-	stop   context.CancelFunc
-	done   sync.WaitGroup // the goroutines of Start
+	server  *http.Server
+	address string // that it listens on
+	stop    context.CancelFunc
+	done    sync.WaitGroup // the goroutines of Start
 }
 
 var _ extension.Extension = (*inspector)(nil)
@@ -57,6 +58,7 @@ func newInspector(set extension.Settings, cfg *Config) (*inspector, error) {
 	x := &inspector{
 		cfg: cfg, id: set.ID, version: set.BuildInfo.Version, set: set.TelemetrySettings, logger: set.Logger,
 		history: newHistory(int(cfg.History.Length / cfg.History.Interval)), streams: newStreams(cfg.Events.MaxClients),
+		startedAt: time.Now(),
 	}
 	x.picture = &shared[picture]{read: func(now time.Time) *picture { return timed(x, "tasks", x.readPicture, now) }}
 	x.numbers = &shared[numbers]{read: func(now time.Time) *numbers { return timed(x, "numbers", x.readNumbers, now) }}
@@ -81,8 +83,7 @@ func (x *inspector) Start(ctx context.Context, host component.Host) error {
 	if err := x.registerTelemetry(); err != nil {
 		return fmt.Errorf("register telemetry of %s: %w", x.id, err)
 	}
-	x.startedAt = time.Now()
-	x.progress.Store(x.startedAt.UnixNano())
+	x.progress.Store(time.Now().UnixNano())
 	listener, err := x.cfg.ToListener(ctx)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", x.cfg.NetAddr.Endpoint, err)
@@ -90,7 +91,8 @@ func (x *inspector) Start(ctx context.Context, host component.Host) error {
 	if err := x.createServer(ctx, host); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	x.logger.Info("The inspector is there.", zap.String("address", listener.Addr().String()), zap.Bool("tls", x.cfg.TLS.HasValue()))
+	x.address = listener.Addr().String()
+	x.logger.Info("The inspector is there.", zap.String("address", x.address), zap.Bool("tls", x.cfg.TLS.HasValue()))
 	x.done.Go(func() {
 		if err := x.server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			componentstatus.ReportStatus(host, componentstatus.NewFatalErrorEvent(fmt.Errorf("serve on %s: %w", listener.Addr(), err)))

@@ -170,7 +170,8 @@ func (p *picture) taskKey(sort string) func(t *view.Task, now time.Time) rowKey 
 			case len(t.Waits) == 0:
 				key.Rank, key.Number = 1, times.start.UnixNano()
 			default:
-				key.Number = times.stateSince.UnixNano()
+				// Since it has been stuck; that it is deadlocked it may only be since now.
+				key.Number = longest(t.Waits).Since.Add(-t.ClockAhead).UnixNano()
 			}
 		}
 		return key
