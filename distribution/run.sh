@@ -9,7 +9,7 @@ running() { kill -0 "$1" 2>/dev/null; }
 
 taken=()
 for use in "4317:OTLP over gRPC" "4318:OTLP over HTTP" "8080:the demo shop" \
-  "8888:the collector's own metrics" "13133:the health check"; do
+  "8888:the collector's own metrics" "9090:the inspector" "13133:the health check"; do
   if listens "${use%%:*}"; then taken+=("${use%%:*} (${use#*:})"); fi
 done
 if ((${#taken[@]})); then
@@ -50,9 +50,9 @@ fi
 
 cat <<'WORDS'
 
-  The collector and the demo shop run. Every two seconds the collector shows what
-  the shop's tasks are doing, if something has changed. The shop will misbehave
-  by itself; to hurry it, from another terminal:
+  The collector and the demo shop run: http://localhost:9090 shows them. Every two
+  seconds the collector shows here what the shop's tasks are doing, if something
+  has changed. The shop will misbehave by itself; to hurry it, from another terminal:
 
     curl -X POST localhost:8080/chaos/block      someone sits on the stock lock for 15 s
     curl -X POST localhost:8080/chaos/slow-bank  the bank takes 15 s to answer

@@ -37,7 +37,8 @@ type process struct {
 	running, blocked int64
 	counts           report.Counts
 	events           int64
-	dropped          map[string]int64
+	dropped          map[string]int64 // of the newest heartbeat
+	droppedTold      map[string]int64 // the most of each reason, as told; bounded by MaxDropReasons
 	overhead, rate   float64
 	memory           string
 }
@@ -268,7 +269,7 @@ func (t *Table) count(p *process, r *report.Report) {
 		Failed:    max(p.counts.Failed, h.Counts.Failed),
 		Cancelled: max(p.counts.Cancelled, h.Counts.Cancelled),
 	}
-	p.events = max(p.events, h.Events)
+	t.tellActivity(p, h)
 	if newest {
 		p.gaugesFrom = r.Sequence
 		p.interval = h.Interval
@@ -276,6 +277,28 @@ func (t *Table) count(p *process, r *report.Report) {
 			p.running, p.blocked = h.Running, h.Blocked
 		}
 		p.dropped, p.overhead, p.rate, p.memory = maps.Clone(h.Dropped), h.Overhead, h.Rate, h.Memory
+	}
+}
+
+// tellActivity tells by how much the inspection points and the drops have grown.
+func (t *Table) tellActivity(p *process, h *report.Heartbeat) {
+	a := Activity{Events: max(0, h.Events-p.events)}
+	p.events += a.Events
+	for reason, n := range h.Dropped {
+		told := p.droppedTold[reason]
+		if _, known := p.droppedTold[reason]; n <= told || !known && len(p.droppedTold) >= report.MaxDropReasons {
+			continue
+		}
+		if a.Dropped == nil {
+			a.Dropped = make(map[string]int64)
+		}
+		if p.droppedTold == nil {
+			p.droppedTold = make(map[string]int64)
+		}
+		a.Dropped[reason], p.droppedTold[reason] = n-told, n
+	}
+	if a.Events > 0 || a.Dropped != nil {
+		t.emit(Event{Kind: ActivityAdvanced, Process: p.id, Activity: a})
 	}
 }
 

@@ -545,3 +545,26 @@ func TestHandedOutRecordsNeverChange(t *testing.T) {
 	require.True(t, reflect.DeepEqual(copied, *before))
 	require.True(t, reflect.DeepEqual(wait, *before.Waits[0]))
 }
+
+// Inspection points and drops are told once, whatever repeats, overtakes or comes back.
+func TestActivityIsToldByHowMuchItGrew(t *testing.T) {
+	table, l := newLogged(roomy)
+	s := newSpeaker("shop")
+	beat := func(events, full int64) *report.Report {
+		r := s.beat(epoch)
+		r.Heartbeat.Events, r.Heartbeat.Dropped = events, map[string]int64{"queue_full": full}
+		return r
+	}
+	first, second := beat(3, 0), beat(10, 4)
+	table.Apply(second, epoch)
+	table.Apply(first, epoch)
+	table.Apply(second, epoch)
+	table.Apply(beat(11, 4), epoch)
+	events, dropped := int64(0), int64(0)
+	for _, e := range l.of(ActivityAdvanced) {
+		events += e.Activity.Events
+		dropped += e.Activity.Dropped["queue_full"]
+	}
+	require.EqualValues(t, 11, events)
+	require.EqualValues(t, 4, dropped)
+}

@@ -140,6 +140,7 @@ const (
 	WaitRevised                     // its holders changed
 	WaitClosed                      // Reason says how, At when
 	CountsAdvanced                  // Delta is to be added to the totals of Service and Name
+	ActivityAdvanced                // Activity is to be added to the totals of Service
 )
 
 // Reason says why a wait or a task ended.
@@ -168,6 +169,13 @@ type Delta struct {
 	Lost int64
 }
 
+// Activity is what a heartbeat adds to the totals of a process that are not about
+// tasks. It never decreases.
+type Activity struct {
+	Events  int64
+	Dropped map[string]int64 // by reason; only what has grown
+}
+
 // Event says what changed. Task and Wait are set as the kind asks for.
 type Event struct {
 	Kind    EventKind
@@ -180,6 +188,8 @@ type Event struct {
 	At      time.Time // in the process's clock
 	Name    string
 	Delta   Delta
+	// Activity is set with ActivityAdvanced.
+	Activity Activity
 }
 
 // Counters are what a table has seen, done and refused since its start.

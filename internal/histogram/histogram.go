@@ -62,6 +62,42 @@ func (h *Histogram) Add(d time.Duration, weight float64, exemplar report.TaskID,
 	h.native[min(max(nativeIndex(seconds), nativeLow), nativeHigh)-nativeLow] += weight
 }
 
+// Merge adds what another one has counted. Of two exemplars the newer stays.
+func (h *Histogram) Merge(o *Histogram) {
+	h.Count += o.Count
+	h.Sum += o.Sum
+	h.Zero += o.Zero
+	for i, n := range o.Fixed {
+		h.Fixed[i] += n
+		if o.Exemplars[i].AtUnixNano > h.Exemplars[i].AtUnixNano {
+			h.Exemplars[i] = o.Exemplars[i]
+		}
+	}
+	for i, n := range o.native {
+		h.native[i] += n
+	}
+}
+
+// Quantile returns the upper bound in seconds of the exponential bucket that holds
+// the q-quantile, which is at most 19 % above it; 0 if nothing has been counted.
+func (h *Histogram) Quantile(q float64) float64 {
+	if h.Count <= 0 || h.Zero >= q*h.Count {
+		return 0
+	}
+	seen, last := h.Zero, 0.0
+	for i, n := range h.native {
+		if n == 0 {
+			continue
+		}
+		seen += n
+		last = math.Exp2(float64(i+nativeLow) / (1 << Schema))
+		if seen >= q*h.Count {
+			break
+		}
+	}
+	return last
+}
+
 // nativeIndex is the index of the exponential bucket of a positive value.
 func nativeIndex(v float64) int {
 	frac, exp := math.Frexp(v) // v = frac * 2^exp, 0.5 <= frac < 1

@@ -57,3 +57,34 @@ func BenchmarkAdd(b *testing.B) {
 		h.Add(time.Duration(i%1000)*time.Millisecond, 1, report.TaskID{}, 0)
 	}
 }
+
+func TestMergingIsCountingInOne(t *testing.T) {
+	var a, b, both Histogram
+	for i := range 1000 {
+		d := time.Duration(i*i) * time.Microsecond
+		both.Add(d, 2, report.TaskID{}, int64(i))
+		if i%3 == 0 {
+			a.Add(d, 2, report.TaskID{}, int64(i))
+		} else {
+			b.Add(d, 2, report.TaskID{}, int64(i))
+		}
+	}
+	a.Merge(&b)
+	require.InDelta(t, both.Sum, a.Sum, 1e-9)
+	a.Sum = both.Sum
+	require.Equal(t, both, a)
+}
+
+func TestAQuantileIsCloseAbove(t *testing.T) {
+	var h Histogram
+	require.Zero(t, h.Quantile(0.5))
+	for i := 1; i <= 1000; i++ {
+		h.Add(time.Duration(i)*time.Millisecond, 1, report.TaskID{}, 0)
+	}
+	for _, q := range []float64{0.01, 0.5, 0.95, 1} {
+		require.GreaterOrEqual(t, h.Quantile(q), q*0.999)
+		require.Less(t, h.Quantile(q), q*1.2)
+	}
+	h.Add(0, 3000, report.TaskID{}, 0)
+	require.Zero(t, h.Quantile(0.5))
+}

@@ -76,6 +76,7 @@ type TaskQuery struct {
 	Name    string
 	States  []taskspan.State
 	Trace   [16]byte
+	Live    bool // only those that have not ended
 	Offset  int
 	Limit   int // 0: no limit
 }
@@ -119,8 +120,17 @@ type Event struct {
 // that send heartbeats are exact and those of others adjusted by their sampling
 // threshold.
 type Statistics struct {
-	Tasks []TaskStatistics
-	Waits []WaitStatistics
+	Tasks    []TaskStatistics
+	Waits    []WaitStatistics
+	Services []ServiceStatistics
+}
+
+// ServiceStatistics are what the heartbeats of the processes of one service say
+// beside the counts of tasks.
+type ServiceStatistics struct {
+	Service string
+	Events  int64            // inspection points
+	Dropped map[string]int64 // by the SDK, by reason
 }
 
 // TaskStatistics are about the tasks of one name in one service.
@@ -155,8 +165,26 @@ type DeadlockReader interface {
 	// Graph returns who waits for whom, at most limit edges, and how many waits there
 	// are.
 	Graph(limit int) (edges []deadlock.Edge, waits int)
+	// DetectorTotals counts what has been found since the start of the collector.
+	DetectorTotals() DetectorTotals
 	// DetectorTables says how full the bounded tables are.
 	DetectorTables() []Table
+}
+
+// DetectorTotals are counts since the start of the collector. Every kind,
+// confidence and ending is there, also with 0.
+type DetectorTotals struct {
+	Found      []FoundTotal
+	Resolved   map[string]int64 // by how
+	Inversions int64
+	Dropped    map[report.Drop]int64 // report spans
+}
+
+// FoundTotal counts found deadlocks.
+type FoundTotal struct {
+	Kind       deadlock.Kind
+	Confidence deadlock.Confidence
+	Count      int64
 }
 
 // DeadlockRegistrar is implemented by the extension that shows deadlocks; see

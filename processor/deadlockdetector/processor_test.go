@@ -356,6 +356,9 @@ func TestTheInspectorIsShownTheDeadlocks(t *testing.T) {
 	require.Len(t, edges, 1)
 	require.Equal(t, 1, waits)
 	require.NotEmpty(t, i.reader.DetectorTables())
+	totals := i.reader.DetectorTotals()
+	require.Len(t, totals.Found, len(kinds)*len(confidences))
+	require.Len(t, totals.Resolved, len(endings))
 	f.stopped(t)
 	require.Empty(t, i.id)
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/asyncinspect/asyncinspect/internal/deadlock"
+	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 )
 
@@ -40,6 +41,27 @@ func (p *detector) Graph(limit int) ([]deadlock.Edge, int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.graph.Edges(limit)
+}
+
+// DetectorTotals counts what has been found.
+func (p *detector) DetectorTotals() view.DetectorTotals {
+	t := view.DetectorTotals{
+		Resolved: make(map[string]int64, len(endings)), Inversions: p.potential.Load(), Dropped: make(map[report.Drop]int64),
+	}
+	for i, kind := range kinds {
+		for j, confidence := range confidences {
+			t.Found = append(t.Found, view.FoundTotal{Kind: kind, Confidence: confidence, Count: p.found[i][j].Load()})
+		}
+	}
+	for i, how := range endings {
+		t.Resolved[how] = p.resolved[i].Load()
+	}
+	for d := report.Used + 1; d < report.Drops; d++ {
+		if n := p.dropped[d].Load(); n > 0 {
+			t.Dropped[d] = n
+		}
+	}
+	return t
 }
 
 // DetectorTables says how full the bounded tables are.

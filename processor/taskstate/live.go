@@ -135,6 +135,8 @@ func (l *liveTasks) on(e fleet.Event) {
 	switch e.Kind {
 	case fleet.CountsAdvanced:
 		l.stats.advance(e.Process.Service, e.Name, e.Delta)
+	case fleet.ActivityAdvanced:
+		l.stats.activity(e.Process.Service, e.Activity)
 	case fleet.TaskFound:
 		l.waitEvent = true
 		l.histories[e.Task.ID] = &history{}

@@ -24,6 +24,8 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/asyncinspect/asyncinspect/internal/fleet"
+	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 	"github.com/asyncinspect/asyncinspect/processor/taskstate/internal/metadata"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -514,4 +516,20 @@ func FuzzConsumeTraces(f *testing.F) {
 		p.Tasks(view.TaskQuery{})
 		p.live.takeLost()
 	})
+}
+
+// What the SDKs say of inspection points and drops is summed by service, and stays
+// when a process has gone.
+func TestActivityIsSummedByService(t *testing.T) {
+	s := newStatistics(10, 10)
+	s.activity("shop", fleet.Activity{Events: 3, Dropped: map[string]int64{"queue": 1}})
+	s.activity("shop", fleet.Activity{Events: 4, Dropped: map[string]int64{"queue": 2}})
+	s.activity("bank", fleet.Activity{Events: 1})
+	require.Equal(t, []view.ServiceStatistics{
+		{Service: "bank", Events: 1}, {Service: "shop", Events: 7, Dropped: map[string]int64{"queue": 3}},
+	}, s.snapshot().Services)
+	for i := range 2 * report.MaxDropReasons {
+		s.activity("shop", fleet.Activity{Dropped: map[string]int64{fmt.Sprint(i): 1}})
+	}
+	require.LessOrEqual(t, len(s.snapshot().Services[1].Dropped), report.MaxDropReasons+1)
 }

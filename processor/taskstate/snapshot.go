@@ -111,6 +111,9 @@ func (p *taskState) Tasks(q view.TaskQuery) ([]view.Task, int) {
 			room = -1
 		}
 	}
+	if q.Live {
+		return out, len(live)
+	}
 	ended, matching := p.ended.page(q, max(0, q.Offset-len(live)), room)
 	return append(out, ended...), len(live) + matching
 }

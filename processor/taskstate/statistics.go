@@ -2,6 +2,7 @@ package taskstate
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/histogram"
+	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -37,6 +39,9 @@ type serviceStatistics struct {
 	mu    sync.Mutex
 	tasks map[string]*taskStatistics
 	waits map[waitKey]*waitStatistics
+
+	events  int64            // inspection points that heartbeats tell of
+	dropped map[string]int64 // by the SDKs, by reason
 }
 
 type waitKey struct {
@@ -208,6 +213,23 @@ func (s *statistics) advance(service, name string, d fleet.Delta) {
 	t.blocked += d.Blocked
 }
 
+// activity applies what a heartbeat adds beside the counts of tasks.
+func (s *statistics) activity(service string, a fleet.Activity) {
+	svc := s.service(service)
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
+	svc.events += a.Events
+	for reason, n := range a.Dropped {
+		if _, known := svc.dropped[reason]; !known && len(svc.dropped) >= report.MaxDropReasons {
+			reason = taskspan.OtherNames
+		}
+		if svc.dropped == nil {
+			svc.dropped = make(map[string]int64)
+		}
+		svc.dropped[strings.Clone(reason)] += n
+	}
+}
+
 // stuck applies the begin and end of waits that were reported.
 func (s *statistics) stuck(e fleet.Event) {
 	svc := s.service(e.Process.Service)
@@ -283,6 +305,9 @@ func (s *statistics) snapshot() view.Statistics {
 				Service: svc.name, Kind: key.kind, Resource: key.resource,
 				Open: w.open, Stuck: w.stuck, Sampled: w.sampled,
 			})
+		}
+		if svc.events > 0 || svc.dropped != nil {
+			out.Services = append(out.Services, view.ServiceStatistics{Service: svc.name, Events: svc.events, Dropped: maps.Clone(svc.dropped)})
 		}
 		svc.mu.Unlock()
 		slices.SortFunc(out.Tasks[tasks:], func(a, b view.TaskStatistics) int { return strings.Compare(a.Name, b.Name) })

@@ -1,9 +1,8 @@
 import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vite'
 
-// The built assets are committed, so that `go build` needs no npm: names without
-// hashes and no source maps keep their changes readable. Nothing is inlined, for the
-// page runs under a Content-Security-Policy that allows only its own files.
+// The built assets are committed, so that `go build` needs no npm. Nothing is inlined,
+// for the page runs under a Content-Security-Policy that allows only its own files.
 export default defineConfig({
   plugins: [react()],
   base: './',
@@ -11,13 +10,6 @@ export default defineConfig({
     target: 'es2022',
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    rollupOptions: {
-      output: {
-        entryFileNames: 'assets/[name].js',
-        chunkFileNames: 'assets/[name].js',
-        assetFileNames: 'assets/[name][extname]',
-      },
-    },
   },
   // `npm run dev` shows a collector that runs on this machine.
   server: { proxy: { '/api': 'http://localhost:9090', '/metrics': 'http://localhost:9090' } },

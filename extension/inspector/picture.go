@@ -1,0 +1,323 @@
+package inspector
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/internal/deadlock"
+	"github.com/asyncinspect/asyncinspect/internal/fleet"
+	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/internal/view"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+	"github.com/asyncinspect/asyncinspect/sdk/waitgraph"
+)
+
+const (
+	// maxTasksRead and maxEdgesRead bound one picture. A task_state gives the stuck
+	// tasks first, so what is left out is the least interesting.
+	maxTasksRead = 50_000
+	maxEdgesRead = 50_000
+)
+
+// picture is what all components together know of tasks, waits and deadlocks at one
+// time. It is immutable.
+type picture struct {
+	at       time.Time
+	tasks    []view.Task
+	total    int // tasks, also those past maxTasksRead
+	byID     map[report.TaskID]*view.Task
+	known    map[report.TaskID]*fleet.Task // from detectors; for tasks that no task_state knows
+	edges    []waitEdge
+	waits    int // open ones, also those without an edge
+	waiters  map[report.TaskID][]int
+	holders  map[waitID][]int // into edges
+	standing []*deadlock.Deadlock
+	past     []*deadlock.Deadlock
+	in       map[report.TaskID]membership
+	victims  map[deadlock.ID][]report.TaskID
+	stuck    map[report.TaskID]bool // victims of any
+}
+
+// waitID names a wait in the fleet.
+type waitID struct {
+	task report.TaskID
+	id   int64
+}
+
+// waitEdge says that a task waits for another one.
+type waitEdge struct {
+	waiter, holder report.TaskID
+	wait           *fleet.Wait
+	ahead          time.Duration // of the waiter's clock
+	role           role
+}
+
+func (e *waitEdge) since() time.Time { return e.wait.Since.Add(-e.ahead) }
+
+// membership says which standing deadlock a task is part of.
+type membership struct {
+	deadlock *deadlock.Deadlock
+	index    int // of its core
+}
+
+func (m membership) inCycle() bool { return m.index < m.deadlock.Cycle }
+
+// role is what a task or an edge has to do with deadlocks.
+type role string
+
+const (
+	roleCycle  role = "cycle"
+	roleCore   role = "core"
+	roleVictim role = "victim"
+	roleNone   role = "none"
+)
+
+// readPicture asks every component once.
+func (r *registry) readPicture(now time.Time) *picture {
+	p := &picture{
+		at: now, byID: make(map[report.TaskID]*view.Task), known: make(map[report.TaskID]*fleet.Task),
+		waiters: make(map[report.TaskID][]int), holders: make(map[waitID][]int),
+		in: make(map[report.TaskID]membership), victims: make(map[deadlock.ID][]report.TaskID), stuck: make(map[report.TaskID]bool),
+	}
+	p.readTasks(r.taskStates.list())
+	p.readDeadlocks(r.detectors.list())
+	p.indexEdges()
+	p.findVictims()
+	for i := range p.edges {
+		p.edges[i].role = p.roleOfEdge(&p.edges[i])
+	}
+	return p
+}
+
+func (p *picture) readTasks(sources []*source[view.Reader]) {
+	for _, src := range sources {
+		tasks, total := src.reader.Tasks(view.TaskQuery{Limit: maxTasksRead})
+		p.total += total
+		if p.tasks == nil {
+			p.tasks = tasks
+		} else {
+			p.tasks = append(p.tasks, tasks...)
+		}
+	}
+	// A task that several instances know is taken from the first; one that lives in
+	// the eyes of any lives.
+	kept := p.tasks[:0]
+	seen := make(map[report.TaskID]int, len(p.tasks))
+	for _, t := range p.tasks {
+		if i, again := seen[t.ID]; again {
+			if t.Live() && !kept[i].Live() {
+				kept[i] = t
+			}
+			p.total--
+			continue
+		}
+		seen[t.ID] = len(kept)
+		kept = append(kept, t)
+	}
+	p.tasks = kept
+	for i := range p.tasks {
+		t := &p.tasks[i]
+		p.byID[t.ID] = t
+		for _, w := range t.Waits {
+			p.waits++
+			for j := range w.Holders {
+				if len(p.edges) < maxEdgesRead {
+					p.edges = append(p.edges, waitEdge{waiter: t.ID, holder: w.Holders[j].Task, wait: w, ahead: t.ClockAhead})
+				}
+			}
+		}
+	}
+}
+
+// readDeadlocks adds what detectors know: deadlocks, and edges whose holders are in
+// no report of the waiter because they say so themselves.
+func (p *picture) readDeadlocks(sources []*source[view.DeadlockReader]) {
+	type edgeKey struct {
+		wait   waitID
+		holder report.TaskID
+	}
+	have := make(map[edgeKey]bool, len(p.edges))
+	for i := range p.edges {
+		e := &p.edges[i]
+		have[edgeKey{waitID{e.waiter, e.wait.ID}, e.holder}] = true
+	}
+	seen := make(map[deadlock.ID]bool)
+	for _, src := range sources {
+		edges, waits := src.reader.Graph(maxEdgesRead)
+		p.waits = max(p.waits, waits)
+		for _, e := range edges {
+			p.learn(e.Waiter)
+			p.learn(e.Known)
+			key := edgeKey{waitID{e.Waiter.ID, e.Wait.ID}, e.Holder}
+			if !have[key] && len(p.edges) < 2*maxEdgesRead {
+				have[key] = true
+				p.edges = append(p.edges, waitEdge{waiter: e.Waiter.ID, holder: e.Holder, wait: e.Wait, ahead: e.Waiter.Ahead})
+			}
+		}
+		standing, past := src.reader.Deadlocks()
+		for _, dl := range standing {
+			if !seen[dl.ID] {
+				seen[dl.ID] = true
+				p.standing = append(p.standing, dl)
+			}
+		}
+		for _, dl := range past {
+			if !seen[dl.ID] {
+				seen[dl.ID] = true
+				p.past = append(p.past, dl)
+			}
+		}
+	}
+	slices.SortStableFunc(p.standing, func(a, b *deadlock.Deadlock) int { return a.Since.Compare(b.Since) })
+	slices.SortStableFunc(p.past, func(a, b *deadlock.Deadlock) int { return b.Ended.Compare(a.Ended) })
+	for _, dl := range p.standing {
+		for i, t := range dl.Core {
+			p.learn(t)
+			p.in[t.ID] = membership{dl, i}
+		}
+	}
+}
+
+func (p *picture) learn(t *fleet.Task) {
+	if t != nil {
+		p.known[t.ID] = t
+	}
+}
+
+func (p *picture) indexEdges() {
+	for i := range p.edges {
+		e := &p.edges[i]
+		p.waiters[e.holder] = append(p.waiters[e.holder], i)
+		id := waitID{e.waiter, e.wait.ID}
+		p.holders[id] = append(p.holders[id], i)
+	}
+}
+
+// findVictims decides as the detector does who is stuck behind a deadlock: by the
+// reduction of the wait-for graph. A wait whose holders are not all known lets its
+// task go on.
+func (p *picture) findVictims() {
+	if len(p.standing) == 0 {
+		return
+	}
+	var (
+		g      waitgraph.Graph
+		number = make(map[report.TaskID]waitgraph.Task)
+		ids    []report.TaskID
+	)
+	of := func(id report.TaskID) waitgraph.Task {
+		n, ok := number[id]
+		if !ok {
+			n = g.AddTask()
+			number[id] = n
+			ids = append(ids, id)
+		}
+		return n
+	}
+	for i := range p.edges {
+		of(p.edges[i].waiter)
+		of(p.edges[i].holder)
+	}
+	for id, edges := range p.holders {
+		w := p.edges[edges[0]].wait
+		if !w.Complete || len(p.edges) >= maxEdgesRead {
+			continue
+		}
+		need := w.Need
+		if shared := len(w.Holders) == 0; shared {
+			need = 1 // any of those who claim it may be the one that answers
+		}
+		group := make([]waitgraph.Holder, 0, len(edges))
+		for _, i := range edges {
+			group = append(group, waitgraph.Holder{Task: of(p.edges[i].holder), Weight: weightOf(w, p.edges[i].holder)})
+		}
+		g.Wait(of(id.task), need, group...)
+	}
+	g.Solve()
+	for _, dl := range p.standing {
+		core := make([]waitgraph.Task, 0, len(dl.Core))
+		for _, t := range dl.Core {
+			if n, ok := number[t.ID]; ok {
+				core = append(core, n)
+			}
+		}
+		for _, n := range g.Behind(core) {
+			if id := ids[n]; p.in[id].deadlock == nil {
+				p.victims[dl.ID] = append(p.victims[dl.ID], id)
+				p.stuck[id] = true
+			}
+		}
+		slices.SortFunc(p.victims[dl.ID], compareIDs)
+	}
+}
+
+func weightOf(w *fleet.Wait, holder report.TaskID) int64 {
+	for i := range w.Holders {
+		if w.Holders[i].Task == holder {
+			return w.Holders[i].Weight
+		}
+	}
+	return 1
+}
+
+func compareIDs(a, b report.TaskID) int {
+	return cmp.Or(slices.Compare(a.Trace[:], b.Trace[:]), slices.Compare(a.Span[:], b.Span[:]))
+}
+
+func (p *picture) roleOf(id report.TaskID) role {
+	switch m := p.in[id]; {
+	case m.deadlock == nil && p.stuck[id]:
+		return roleVictim
+	case m.deadlock == nil:
+		return roleNone
+	case m.inCycle():
+		return roleCycle
+	}
+	return roleCore
+}
+
+func (p *picture) roleOfEdge(e *waitEdge) role {
+	from, to := p.in[e.waiter], p.in[e.holder]
+	switch {
+	case from.deadlock == nil:
+		if p.stuck[e.waiter] && (p.stuck[e.holder] || to.deadlock != nil) {
+			return roleVictim
+		}
+		return roleNone
+	case from.deadlock != to.deadlock:
+		return roleNone
+	case from.inCycle() && to.index == (from.index+1)%from.deadlock.Cycle:
+		return roleCycle
+	}
+	return roleCore
+}
+
+// task is what is known of a task, and whether anything is.
+func (p *picture) task(id report.TaskID) (service, name string, state taskspan.State, ok bool) {
+	if t := p.byID[id]; t != nil {
+		return t.Service, t.Name, p.stateOf(t), true
+	}
+	if t := p.known[id]; t != nil {
+		state := t.Live()
+		if p.in[id].deadlock != nil {
+			state = taskspan.Deadlocked
+		}
+		return t.Process.Service, t.Name, state, true
+	}
+	return "", "", "", false
+}
+
+// stateOf is the state of a task. That it is deadlocked its next report tells
+// task_state; the detector knows it at once.
+func (p *picture) stateOf(t *view.Task) taskspan.State {
+	if t.Live() && p.in[t.ID].deadlock != nil {
+		return taskspan.Deadlocked
+	}
+	return t.State
+}
+
+// contains reports whether a text has one in it, whatever the case of the letters.
+// The second is in lower case.
+func contains(text, lower string) bool { return strings.Contains(strings.ToLower(text), lower) }
