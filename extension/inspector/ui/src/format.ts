@@ -3,6 +3,8 @@
 const plain = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
 const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 })
 
+export const plural = (n: number, one: string, many = one + 's') => `${count(n)} ${n === 1 ? one : many}`
+
 export const count = (n: number) => (Math.abs(n) < 1e6 ? plain.format(n) : compact.format(n))
 
 // rate has as many digits as tell something.
@@ -41,6 +43,9 @@ export function percent(ratio: number): string {
   if (p === 0 || p >= 10) return `${Math.round(p)} %`
   return `${p >= 1 ? p.toFixed(1) : p >= 0.01 ? p.toFixed(2) : '<0.01'} %`
 }
+
+// lineOf is the file, with its directory, and the line.
+export const lineOf = (p: { file: string; line: number }) => `${p.file.split('/').slice(-2).join('/')}:${p.line}`
 
 // wait names what is waited for: mutex "stock".
 export const wait = (kind: string, name: string) => (name ? `${kind} “${name}”` : kind)

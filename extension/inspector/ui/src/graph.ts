@@ -7,7 +7,7 @@ export interface Box {
   id: string; nodes: GraphNode[]; role: Role; title: string; note: string
   x: number; y: number; width: number; height: number
 }
-export interface Line { from: string; to: string; role: Role; text: string; count: number; proven: boolean; points: { x: number; y: number }[] }
+export interface Line { from: string; to: string; role: Role; text: string; count: number; proven: boolean; points: { x: number; y: number }[]; label: { x: number; y: number } }
 export interface Drawing { boxes: Box[]; lines: Line[]; width: number; height: number; left: number }
 
 const order: Role[] = ['cycle', 'core', 'victim', 'none']
@@ -48,7 +48,7 @@ export function draw(graph: Graph): Drawing {
   const shown = new Set(ids.slice(0, most))
 
   const layout = new dagre.graphlib.Graph<object>()
-  layout.setGraph({ rankdir: 'LR', nodesep: 18, ranksep: 90, marginx: 20, marginy: 20 })
+  layout.setGraph({ rankdir: 'LR', nodesep: 18, ranksep: 50, marginx: 20, marginy: 20 })
   layout.setDefaultEdgeLabel(() => ({}))
   const boxes: Box[] = []
   for (const id of shown) {
@@ -74,16 +74,21 @@ export function draw(graph: Graph): Drawing {
       line.proven ||= e.complete
       continue
     }
-    lines.set(key, { from, to, role: e.role, text: edgeText(e), count: 1, proven: e.complete, points: [] })
-    layout.setEdge(from, to, {})
+    lines.set(key, { from, to, role: e.role, text: edgeText(e), count: 1, proven: e.complete, points: [], label: { x: 0, y: 0 } })
   }
+  // The text of an arrow takes room, too.
+  for (const l of lines.values()) layout.setEdge(l.from, l.to, { width: 6.3 * Math.min(28, l.text.length) + 8, height: 14, labelpos: 'c' })
   dagre.layout(layout)
   for (const b of boxes) {
     const at = layout.node(b.id) as { x: number; y: number }
     b.x = at.x
     b.y = at.y
   }
-  for (const l of lines.values()) l.points = (layout.edge(l.from, l.to) as { points: { x: number; y: number }[] }).points
+  for (const l of lines.values()) {
+    const { points, x, y } = layout.edge(l.from, l.to) as { points: { x: number; y: number }[]; x?: number; y?: number }
+    l.points = points
+    l.label = { x: x ?? points[0]!.x, y: y ?? points[0]!.y }
+  }
   const size = layout.graph() as { width?: number; height?: number }
   return { boxes, lines: [...lines.values()], width: size.width || 1, height: size.height || 1, left: groups.size - shown.size }
 }

@@ -1,10 +1,11 @@
 // The small parts that all views share.
 import type { ReactNode } from 'react'
 import type { Place, Refused, State, TaskRef } from '../api'
+import { lineOf } from '../format'
 import { href, taskHref } from '../route'
 
 const signs: Record<State, string> = {
-  running: '▶', blocked: '⏸', deadlocked: '⟲', completed: '✓', failed: '✕', cancelled: '⊘', lost: '?', unknown: '·',
+  running: '▶', blocked: '‖', deadlocked: '⟲', completed: '✓', failed: '✕', cancelled: '⊘', lost: '?', unknown: '·',
 }
 
 export const StateBadge = ({ state }: { state: State }) => (
@@ -32,7 +33,7 @@ export function PlaceText({ place }: { place: Place | null }) {
   if (!place) return <span className="muted">place not known</span>
   return (
     <span className="place">
-      <code>{place.function}</code> <code className="muted">{place.file}:{place.line}</code>
+      <code>{place.function}</code> <code className="muted" title={`${place.file}:${place.line}`}>{lineOf(place)}</code>
     </span>
   )
 }

@@ -28,7 +28,7 @@ export function Contention({ query }: { query: URLSearchParams }) {
           <table>
             <caption>What is waited for, since the collector started</caption>
             <thead>
-              <tr><th>what</th><th>service</th><th>waited in all</th><th>how often</th><th>half of them</th><th>one in twenty</th><th>waiting now</th><th>held by</th></tr>
+              <tr><th>what</th><th>service</th><th>waited in all</th><th className="number">how often</th><th className="number">half of them</th><th className="number">19 in 20</th><th>waiting now</th><th>held by</th></tr>
             </thead>
             <tbody>
               {list.resources.map((r) => (
@@ -37,8 +37,8 @@ export function Contention({ query }: { query: URLSearchParams }) {
                   <td>{r.service}</td>
                   <td><Bar ratio={r.waited_seconds_total / most} /> {duration(r.waited_seconds_total)}</td>
                   <td className="number">{count(r.waits_total)}</td>
-                  <td className="number">{duration(r.wait_p50_seconds)}</td>
-                  <td className="number">{'>'} {duration(r.wait_p95_seconds)}</td>
+                  <td className="number">{r.wait_p50_seconds > 0 ? `≤ ${duration(r.wait_p50_seconds)}` : '–'}</td>
+                  <td className="number">{r.wait_p95_seconds > 0 ? `≤ ${duration(r.wait_p95_seconds)}` : '–'}</td>
                   <td>{r.waiting > 0 && <strong className="blocked-text">{count(r.waiting)}, the longest for {duration(r.longest_waiting_seconds)}</strong>}</td>
                   <td>{r.holders.slice(0, 3).map((h) => <div key={h.trace_id + h.span_id}><TaskLink task={h} /></div>)}{r.holders.length > 3 && <span className="muted">and {r.holders.length - 3} more</span>}</td>
                 </tr>

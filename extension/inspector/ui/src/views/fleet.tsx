@@ -14,7 +14,7 @@ export function Fleet() {
         <div className="wide">
           <table>
             <caption>Processes that report, and those that have gone</caption>
-            <thead><tr><th>service</th><th>instance</th><th>status</th><th>since</th><th>heard</th><th>running</th><th>blocked</th><th>started</th><th>failed</th><th>sampling</th><th>SDK overhead</th><th>dropped by the SDK</th></tr></thead>
+            <thead><tr><th>service</th><th>instance</th><th>status</th><th>since</th><th>heard</th><th className="number">running</th><th className="number">blocked</th><th className="number">started</th><th className="number">failed</th><th className="number">sampling</th><th className="number">SDK overhead</th><th>dropped by the SDK</th></tr></thead>
             <tbody>
               {list.processes.map((p) => (
                 <tr key={p.service + p.instance + p.started_at}>
@@ -42,7 +42,7 @@ export function Fleet() {
           <div className="wide">
             <table>
               <caption>Bounded tables</caption>
-              <thead><tr><th>component</th><th>table</th><th>in use</th><th>limit</th><th>share</th></tr></thead>
+              <thead><tr><th>component</th><th>table</th><th className="number">in use</th><th className="number">limit</th><th>share</th></tr></thead>
               <tbody>
                 {memory.components.flatMap((c) => c.tables.map((t) => (
                   <tr key={c.component + t.table}>

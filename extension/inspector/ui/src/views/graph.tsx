@@ -118,12 +118,12 @@ function Canvas({ boxes, lines, width, height }: { boxes: Box[]; lines: Line[]; 
         <button type="button" onClick={fit} aria-label="Show all">⤢</button>
       </div>
       <svg ref={svg} viewBox={`${view.x} ${view.y} ${view.width} ${view.height}`} role="group" aria-label="Wait-for graph; the same is below as a list"
-        style={{ height: Math.min(640, Math.max(220, height + 20)) }}
+        style={{ height: Math.min(640, Math.max(180, height + 20)), maxWidth: Math.max(640, width * 1.15) }}
         onPointerDown={(e) => { if (!(e.target as Element).closest('a')) grip.current = { x: e.clientX, y: e.clientY } }}
         onPointerMove={moved} onPointerUp={() => { grip.current = null }} onPointerLeave={() => { grip.current = null }}>
         <defs>
           {['cycle', 'core', 'victim', 'none'].map((role) => (
-            <marker key={role} id={`tip-${role}`} className={`tip ${role}`} viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="8" markerHeight="8" orient="auto-start-reverse"><path d="M0,0 L8,4 L0,8 z" /></marker>
+            <marker key={role} id={`tip-${role}`} className={`tip ${role}`} viewBox="0 0 8 8" refX="7.5" refY="4" markerUnits="userSpaceOnUse" markerWidth="9" markerHeight="9" orient="auto-start-reverse"><path d="M0,0 L8,4 L0,8 z" /></marker>
           ))}
         </defs>
         {lines.map((l) => <Arrow key={`${l.from} ${l.to}`} line={l} />)}
@@ -147,11 +147,10 @@ const cut = (text: string, length: number) => (text.length > length ? text.slice
 function Arrow({ line: l }: { line: Line }) {
   const [first, ...rest] = l.points
   if (!first) return null
-  const middle = l.points[Math.floor(l.points.length / 2)]!
   return (
     <g className={`line ${l.role} ${l.proven ? '' : 'open'}`}>
       <path d={`M${first.x},${first.y} ${rest.map((p) => `L${p.x},${p.y}`).join(' ')}`} markerEnd={`url(#tip-${l.role})`} />
-      <text x={middle.x} y={middle.y - 5} textAnchor="middle">{cut(l.text, 28)}</text>
+      <text x={l.label.x} y={l.label.y + 4} textAnchor="middle">{cut(l.text, 28)}</text>
     </g>
   )
 }

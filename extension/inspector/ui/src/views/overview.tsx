@@ -1,5 +1,5 @@
 import type { Overview } from '../api'
-import { count, duration, percent, rate, wait } from '../format'
+import { count, duration, percent, plural, rate, wait } from '../format'
 import { href, taskHref } from '../route'
 import { Bar, Connect, StateBadge, Tile, Waiting } from '../parts/bits'
 import { Chart } from '../parts/chart'
@@ -12,11 +12,11 @@ export function OverviewView({ overview: o }: { overview?: Overview }) {
     <>
       {standing > 0 && (
         <a className="alarm" href={href('deadlocks')}>
-          <strong>{standing === 1 ? 'A deadlock stands' : `${standing} deadlocks stand`}</strong>: {count(tasks)} tasks can never go on
-          {victims > 0 && `, ${count(victims)} more are stuck behind them`}. See who waits for whom →
+          <strong>{standing === 1 ? 'A deadlock stands' : `${standing} deadlocks stand`}</strong>: {plural(tasks, 'task')} can never go on
+          {victims > 0 && `, ${count(victims)} more ${victims === 1 ? 'is' : 'are'} stuck behind them`}. See who waits for whom →
         </a>
       )}
-      {o.warnings.map((w) => (
+      {o.warnings.filter((w) => w.name !== 'deadlock').map((w) => (
         <p key={`${w.name} ${w.component} ${w.message}`} className={w.status === 'failed' ? 'problem' : 'warning'}>
           {w.component && <><code>{w.component}</code>: </>}{w.message || w.name}
         </p>
@@ -26,7 +26,7 @@ export function OverviewView({ overview: o }: { overview?: Overview }) {
         <Tile name="running" value={count(o.tasks.running)} tone="running" to={href('tasks', { state: 'running' })} />
         <Tile name="blocked" value={count(o.tasks.blocked)} tone={o.tasks.blocked ? 'blocked' : ''} to={href('tasks', { state: 'blocked' })} />
         <Tile name="deadlocked" value={count(o.tasks.deadlocked)} tone={o.tasks.deadlocked ? 'deadlocked' : ''} to={href('deadlocks')}
-          note={o.deadlocks.found_total > 0 && `${count(o.deadlocks.found_total)} deadlocks found, ${count(o.deadlocks.resolved_total)} over`} />
+          note={o.deadlocks.found_total > 0 && `${plural(o.deadlocks.found_total, 'deadlock')} found, ${count(o.deadlocks.resolved_total)} over`} />
         <Tile name="tasks a second" value={rate(o.rates.started_per_second)} note={`${count(o.tasks.started_total)} so far`} />
         <Tile name="failed a second" value={rate(o.rates.failed_per_second)} tone={o.rates.failed_per_second ? 'failed' : ''}
           note={`${count(o.tasks.failed_total)} failed, ${count(o.tasks.cancelled_total)} cancelled, ${count(o.tasks.lost_total)} lost`} to={href('tasks', { state: 'failed' })} />

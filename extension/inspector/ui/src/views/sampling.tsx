@@ -45,7 +45,7 @@ function Sampling({ sampler: s }: { sampler: Sampler }) {
         <div className="wide">
           <table>
             <caption>Rates of the last tick, the heaviest load first</caption>
-            <thead><tr><th>key</th><th>rate</th><th>one of</th><th>spans that were due</th><th>kept</th></tr></thead>
+            <thead><tr><th>key</th><th className="number">rate</th><th className="number">one of</th><th>spans that were due</th><th className="number">kept</th></tr></thead>
             <tbody>
               {s.keys.slice(0, 200).map((k, i) => (
                 <tr key={i}>
@@ -60,7 +60,7 @@ function Sampling({ sampler: s }: { sampler: Sampler }) {
       )}
       <table>
         <caption>What became of traces, since the collector started</caption>
-        <thead><tr><th>outcome</th><th>traces</th><th>spans</th></tr></thead>
+        <thead><tr><th>outcome</th><th className="number">traces</th><th className="number">spans</th></tr></thead>
         <tbody>
           {s.outcomes.map((o) => <tr key={o.name}><td>{o.name.replaceAll('_', ' ')}</td><td className="number">{count(o.traces_total)}</td><td className="number">{count(o.spans_total)}</td></tr>)}
           <tr><td>late, of kept traces</td><td /><td className="number">{count(s.late_kept_spans_total)}</td></tr>

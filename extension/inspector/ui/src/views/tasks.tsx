@@ -1,7 +1,7 @@
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { useDeferredValue, useEffect, useRef, useState, type KeyboardEvent } from 'react'
 import { url, useLast, usePoll, type Task, type TaskList } from '../api'
-import { count, duration, wait } from '../format'
+import { count, duration, lineOf, plural, wait } from '../format'
 import { setQuery, taskHref } from '../route'
 import { Downloads, StateBadge, Waiting } from '../parts/bits'
 
@@ -67,7 +67,7 @@ export function Tasks({ query, maxLimit }: { query: URLSearchParams; maxLimit: n
       {!list ? <Waiting what="tasks" /> : (
         <>
           <p className="muted" role="status">
-            {list.total > list.tasks.length ? `${count(list.tasks.length)} of ${count(list.total)} tasks` : `${count(list.total)} tasks`}
+            {list.total > list.tasks.length ? `${count(list.tasks.length)} of ${count(list.total)} tasks` : plural(list.total, 'task')}
             {paused && ', paused'}{' '}
             {list.next_cursor && limit < maxLimit && (
               <button type="button" className="quiet" onClick={() => setLimit(Math.min(maxLimit, limit * 20))}>show {count(Math.min(maxLimit, list.total))}</button>
@@ -100,7 +100,7 @@ function Rows({ tasks, sort }: { tasks: Task[]; sort: string }) {
       <div role="rowgroup" className="head">
         <div role="row" className="task-row" aria-rowindex={1}>
           {columns.map(([name, by]) => (
-            <span role="columnheader" key={name} aria-sort={by && sort === by ? 'ascending' : by && sort === `-${by}` ? 'descending' : undefined}>
+            <span role="columnheader" key={name} className={name === 'for' || name === 'age' ? 'number' : undefined} aria-sort={by && sort === by ? 'ascending' : by && sort === `-${by}` ? 'descending' : undefined}>
               {by ? (
                 <button type="button" className="quiet" onClick={() => setQuery({ sort: sort === `-${by}` ? by : sort === by ? undefined : `-${by}` })}>
                   {name} {sort === by ? '▲' : sort === `-${by}` ? '▼' : ''}
@@ -125,7 +125,7 @@ function Rows({ tasks, sort }: { tasks: Task[]; sort: string }) {
                 {t.waiting_for && <>{wait(t.waiting_for.kind, t.waiting_for.resource_name)}{t.waiting_for.holder?.known && <span className="muted">, held by {t.waiting_for.holder.name}</span>}</>}
                 {!t.live && <span className="muted">{t.reason}</span>}
               </span>
-              <span role="cell">{t.place && <code title={t.place.function}>{t.place.file}:{t.place.line}</code>}</span>
+              <span role="cell">{t.place && <code title={`${t.place.function} ${t.place.file}:${t.place.line}`}>{lineOf(t.place)}</code>}</span>
             </div>
           )
         })}
