@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+)
+
+// deadlocks prints those that stand. With --fail it exits with 1 if there is one, so
+// that a pipeline can ask after its tests.
+func deadlocks(ctx context.Context, c *client, o options, out, complain io.Writer) int {
+	var raw json.RawMessage
+	var list deadlockList
+	err := c.get(ctx, "deadlocks", url.Values{"status": {"standing"}, "limit": {"1000"}}, &raw)
+	if err == nil {
+		err = json.Unmarshal(raw, &list)
+	}
+	if err != nil {
+		fmt.Fprintf(complain, "asyncinspect deadlocks: %v\n", err)
+		return exitProblem
+	}
+	found := list.Deadlocks
+	if o.certain {
+		found = nil
+		for _, d := range list.Deadlocks {
+			if d.Confidence == "certain" {
+				found = append(found, d)
+			}
+		}
+	}
+	switch {
+	case o.json:
+		fmt.Fprintln(out, string(raw))
+	case len(found) == 0:
+		fmt.Fprintln(out, "No deadlock stands.")
+	default:
+		for i, d := range found {
+			if i > 0 {
+				fmt.Fprintln(out)
+			}
+			fmt.Fprintln(out, strings.TrimRight(clean(d.Story), "\n"))
+		}
+	}
+	if o.fail && len(found) > 0 {
+		return exitDeadlock
+	}
+	return 0
+}
+
+// clean takes out what would control the terminal: names come from services.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r >= ' ' && r != 0x7f && (r < 0x80 || r > 0x9f) {
+			return r
+		}
+		return '\uFFFD'
+	}, text)
+}
