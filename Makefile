@@ -19,7 +19,7 @@ COLLECTOR := $(CURDIR)/$(BUILD)/otelcol-asyncinspect
 DEMO      := $(BIN)/demo
 
 # Every module but the tools and the generated distribution.
-MODULES := . sdk demo e2e bench
+MODULES := . sdk demo cmd/asyncinspect e2e bench
 
 # each runs the targets of a list, also after a failure, and says at the end
 # which have failed.
@@ -61,9 +61,18 @@ demo:
 	@mkdir -p $(BIN)
 	@go -C demo build -o $(DEMO) .
 
+.PHONY: cli
+cli: ## build bin/asyncinspect, the terminal view and the check for CI
+	@mkdir -p $(BIN)
+	@go -C cmd/asyncinspect build -o $(BIN)/asyncinspect .
+
+.PHONY: page
+page: ## build the inspector's page anew, which is committed; needs npm
+	cd extension/inspector/ui && npm ci --no-fund --no-audit && npm run build
+
 ## Test
 
-TESTS := test-root test-sdk test-noinspect test-demo test-bench test-config test-e2e
+TESTS := test-root test-sdk test-noinspect test-demo test-cli test-bench test-config test-e2e test-page
 
 .PHONY: test $(TESTS)
 test: compiler ## all tests of all modules with the race detector, and the end-to-end tests
@@ -77,6 +86,8 @@ test-noinspect:
 	@go -C sdk test -tags noinspect ./...
 test-demo:
 	@go -C demo test -race ./...
+test-cli:
+	@go -C cmd/asyncinspect test -race ./...
 # Every benchmark runs once, so that none rots.
 test-bench:
 	@go -C bench test -bench . -benchtime 1x ./...
@@ -88,6 +99,9 @@ test-config: collector
 	done
 test-e2e: build
 	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) go -C e2e test -race -count=1 -timeout 8m ./...
+
+test-page: build
+	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) e2e/page/run.sh
 
 # The race detector is the only thing here that needs one.
 .PHONY: compiler

@@ -43,7 +43,7 @@ export function Stack({ place }: { place: Place | null }) {
   return (
     <details>
       <summary>stack</summary>
-      <pre>{place.stack}</pre>
+      <pre tabIndex={0}>{place.stack}</pre>
     </details>
   )
 }
@@ -91,7 +91,7 @@ export const Connect = () => (
   <section className="card">
     <h2>No service has reported yet</h2>
     <p>A Go service connects with a few lines:</p>
-    <pre>{`go get github.com/asyncinspect/asyncinspect/sdk
+    <pre tabIndex={0}>{`go get github.com/asyncinspect/asyncinspect/sdk
 
 ins, err := inspect.Start(ctx, inspect.WithServiceName("shop"))
 if err != nil { log.Fatal(err) }

@@ -24,7 +24,7 @@ export function Contention({ query }: { query: URLSearchParams }) {
         <Downloads links={[['JSON', url('resources', { ...question, limit: 10000 }), 'resources.json'], ['CSV', url('resources', { ...question, limit: 10000, format: 'csv' }), 'resources.csv']]} />
       </form>
       {list.resources.length === 0 ? <p>Nobody has waited for anything for long enough to be noted: 10 ms in a sampled task, a second in any.</p> : (
-        <div className="wide">
+        <div className="wide" tabIndex={0}>
           <table>
             <caption>What is waited for, since the collector started</caption>
             <thead>

@@ -42,7 +42,7 @@ export function Deadlocks({ id }: { id?: string }) {
           {inversions.inversions.map((v) => (
             <section className="card" key={v.id}>
               <h3>{v.names.join(' → ')}</h3>
-              <pre>{v.cycle_text}</pre>
+              <pre tabIndex={0}>{v.cycle_text}</pre>
               <p className="suggestion">{v.suggestion}</p>
             </section>
           ))}

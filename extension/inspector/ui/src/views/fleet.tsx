@@ -11,7 +11,7 @@ export function Fleet() {
   return (
     <>
       {list.processes.length === 0 ? <Connect /> : (
-        <div className="wide">
+        <div className="wide" tabIndex={0}>
           <table>
             <caption>Processes that report, and those that have gone</caption>
             <thead><tr><th>service</th><th>instance</th><th>status</th><th>since</th><th>heard</th><th className="number">running</th><th className="number">blocked</th><th className="number">started</th><th className="number">failed</th><th className="number">sampling</th><th className="number">SDK overhead</th><th>dropped by the SDK</th></tr></thead>
@@ -39,7 +39,7 @@ export function Fleet() {
             {bytes(memory.collector.heap_bytes)} of heap, {bytes(memory.collector.total_bytes)} in all
             {memory.collector.limit_bytes !== null && `, limit ${bytes(memory.collector.limit_bytes)}`}, {count(memory.collector.goroutines)} goroutines
           </p>
-          <div className="wide">
+          <div className="wide" tabIndex={0}>
             <table>
               <caption>Bounded tables</caption>
               <thead><tr><th>component</th><th>table</th><th className="number">in use</th><th className="number">limit</th><th>share</th></tr></thead>

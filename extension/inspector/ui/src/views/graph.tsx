@@ -41,7 +41,7 @@ export function GraphView({ query }: { query: URLSearchParams }) {
           </p>
           <details>
             <summary>As a list</summary>
-            <div className="wide">
+            <div className="wide" tabIndex={0}>
               <table>
                 <thead><tr><th>who waits</th><th>for</th><th>for how long</th><th>who holds it</th><th>part of</th></tr></thead>
                 <tbody>
@@ -128,7 +128,7 @@ function Canvas({ boxes, lines, width, height }: { boxes: Box[]; lines: Line[]; 
         </defs>
         {lines.map((l) => <Arrow key={`${l.from} ${l.to}`} line={l} />)}
         {boxes.map((b) => (
-          <a key={b.id} href={address(b)} className={`box ${b.role}`} aria-label={`${b.title}, ${b.note}`}>
+          <a key={b.id} href={address(b)} className={`box ${b.role}`}>
             <g transform={`translate(${b.x - b.width / 2} ${b.y - b.height / 2})`}>
               {b.nodes.length > 1 && <rect x="4" y="4" width={b.width} height={b.height} rx="6" />}
               <rect width={b.width} height={b.height} rx="6" />

@@ -11,7 +11,7 @@ export function SamplingView() {
       <section className="card">
         <h2>Nothing is sampled here</h2>
         <p>This collector has no <code>adaptive_sampler</code>: it passes every span on. To keep to a budget, add it after <code>task_state</code>:</p>
-        <pre>{`processors:
+        <pre tabIndex={0}>{`processors:
   adaptive_sampler:
     target: {spans_per_second: 1000}`}</pre>
       </section>
@@ -42,7 +42,7 @@ function Sampling({ sampler: s }: { sampler: Sampler }) {
         ))}
       </div>
       {s.keys.length > 0 && (
-        <div className="wide">
+        <div className="wide" tabIndex={0}>
           <table>
             <caption>Rates of the last tick, the heaviest load first</caption>
             <thead><tr><th>key</th><th className="number">rate</th><th className="number">one of</th><th>spans that were due</th><th className="number">kept</th></tr></thead>

@@ -1,5 +1,5 @@
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { useDeferredValue, useEffect, useRef, useState, type KeyboardEvent } from 'react'
+import { useDeferredValue, useEffect, useRef, useState, type FocusEvent, type KeyboardEvent } from 'react'
 import { url, useLast, usePoll, type Task, type TaskList } from '../api'
 import { count, duration, lineOf, plural, wait } from '../format'
 import { setQuery, taskHref } from '../route'
@@ -85,18 +85,24 @@ function Rows({ tasks, sort }: { tasks: Task[]; sort: string }) {
   const scroller = useRef<HTMLDivElement>(null)
   const rows = useVirtualizer({ count: tasks.length, getScrollElement: () => scroller.current, estimateSize: () => 34, overscan: 12 })
 
+  // Where the focus is, or will be in the next frame.
+  const cursor = useRef(-1)
+  const focused = (e: FocusEvent) => {
+    const row = (e.target as HTMLElement).closest<HTMLElement>('[data-row]')?.dataset.row
+    if (row !== undefined) cursor.current = Number(row)
+  }
   const moved = (e: KeyboardEvent) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[e.key]
     if (!step) return
-    const at = Number((e.target as HTMLElement).closest<HTMLElement>('[data-row]')?.dataset.row ?? -1)
-    const next = Math.min(tasks.length - 1, Math.max(0, at + step))
+    const next = Math.min(tasks.length - 1, Math.max(0, cursor.current + step))
+    cursor.current = next
     e.preventDefault()
     rows.scrollToIndex(next)
     requestAnimationFrame(() => scroller.current?.querySelector<HTMLElement>(`[data-row="${next}"] a`)?.focus())
   }
 
   return (
-    <div className="scroller" ref={scroller} role="table" aria-label="Tasks" aria-rowcount={tasks.length + 1} onKeyDown={moved} tabIndex={0}>
+    <div className="scroller" ref={scroller} role="table" aria-label="Tasks" aria-rowcount={tasks.length + 1} onKeyDown={moved} onFocus={focused} tabIndex={0}>
       <div role="rowgroup" className="head">
         <div role="row" className="task-row" aria-rowindex={1}>
           {columns.map(([name, by]) => (

@@ -1,0 +1,183 @@
+// The page in headless Chromium, before the real distribution.
+import assert from 'node:assert/strict'
+import { mkdir, readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { after, before, describe, it } from 'node:test'
+import { chromium } from 'playwright-core'
+import { Collector, Demo, eventually } from './processes.js'
+
+const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const within = 15_000
+
+describe('the page', { timeout: 240_000 }, () => {
+  const collector = new Collector()
+  const demo = new Demo()
+  let browser
+
+  before(async () => {
+    await collector.start()
+    browser = await chromium.launch({
+      executablePath: process.env.CHROMIUM,
+      args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+    })
+    await mkdir('screenshots', { recursive: true })
+  })
+  after(async () => {
+    await browser?.close()
+    await demo.stop()
+    await collector.remove()
+  })
+
+  // open opens a page that fails the test at an error in the console, and at a request
+  // to anybody else.
+  async function open(t, path = '', options = {}) {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
+    const page = await context.newPage()
+    const bad = []
+    page.on('console', (m) => { if (['error', 'warning'].includes(m.type())) bad.push(`${m.type()}: ${m.text()}`) })
+    page.on('pageerror', (e) => bad.push(`exception: ${e.message}`))
+    page.on('request', (r) => { if (!r.url().startsWith(collector.url) && !r.url().startsWith('data:')) bad.push(`request to ${r.url()}`) })
+    page.setDefaultTimeout(within)
+    t.after(async () => {
+      await context.close()
+      if (!page.expectErrors) assert.deepEqual(bad, [])
+    })
+    await page.goto(`${collector.url}/${path}`)
+    return page
+  }
+
+  it('tells a newcomer how to connect a service', async (t) => {
+    const page = await open(t)
+    await page.getByRole('heading', { name: 'No service has reported yet' }).waitFor()
+    await page.getByText('inspect.Start(ctx').waitFor()
+    const response = await page.request.get(collector.url)
+    assert.match(response.headers()['content-security-policy'], /default-src 'none'/)
+  })
+
+  it('leads from the overview to the deadlock in two clicks', async (t) => {
+    await demo.start(collector)
+    await demo.chaos('deadlock')
+    await eventually('a deadlock', 30_000, async () => {
+      const { standing } = await collector.ask('deadlocks')
+      assert.equal(standing, 1)
+    })
+    const page = await open(t)
+    await page.getByText('A deadlock stands').click()
+    const story = page.getByRole('article', { name: /wait for each other/ })
+    await story.getByText('Take these locks in the same order everywhere').waitFor()
+    await story.getByText('“warehouse north”').first().waitFor()
+    await story.getByText('demo/stock.go:85').first().waitFor()
+    await story.getByRole('heading').getByRole('link', { name: /move box/ }).first().click()
+    await page.getByText('it is part of one: the whole story').waitFor()
+    await page.getByText('and so the circle is closed').waitFor()
+  })
+
+  it('follows a task to its holder', async (t) => {
+    await demo.chaos('block')
+    await eventually('orders that wait', 30_000, async () => {
+      const { tasks } = await collector.ask('tasks?state=blocked&name=reserve&limit=1')
+      assert.equal(tasks.length, 1)
+    })
+    const page = await open(t, '#/tasks?state=blocked&name=reserve')
+    await page.getByRole('table', { name: 'Tasks' }).getByRole('link', { name: 'reserve' }).first().click()
+    await page.getByRole('heading', { name: 'Waits for' }).waitFor()
+    await page.locator('.wait').getByRole('link', { name: /stocktaking/ }).click()
+    await page.getByRole('heading', { level: 2, name: /stocktaking/ }).waitFor()
+    await page.getByRole('heading', { name: /wait for it|One waits for it/ }).waitFor()
+    await page.getByRole('img', { name: /Timeline: / }).waitFor()
+  })
+
+  it('filters, sorts and searches, and its address says so', async (t) => {
+    const page = await open(t, '#/tasks')
+    const table = page.getByRole('table', { name: 'Tasks' })
+    await table.getByRole('row').nth(2).waitFor()
+    await page.getByLabel('state').selectOption('deadlocked')
+    await eventually('only deadlocked ones', within, async () => assert.equal(await table.getByRole('row').count(), 3))
+    await page.getByRole('searchbox').fill('warehouse north')
+    await eventually('one of them', within, async () => assert.equal(await table.getByRole('row').count(), 2))
+    assert.match(page.url(), /state=deadlocked/)
+    assert.match(page.url(), /q=warehouse/)
+    await page.reload()
+    await eventually('the same after a reload', within, async () => assert.equal(await table.getByRole('row').count(), 2))
+    await page.getByRole('searchbox').fill('nobody is called so')
+    await page.getByText('No task is like that').waitFor()
+    await page.goto(`${collector.url}/#/tasks`)
+    await table.getByRole('button', { name: 'age' }).click()
+    await page.waitForURL(/sort=-age/)
+    await page.getByRole('button', { name: 'Pause' }).click()
+    await page.getByText(', paused').waitFor()
+  })
+
+  it('works with the keyboard alone', async (t) => {
+    const page = await open(t)
+    await page.getByText('A deadlock stands').waitFor()
+    await page.keyboard.press('2')
+    const table = page.getByRole('table', { name: 'Tasks' })
+    await table.getByRole('row').nth(2).waitFor()
+    await page.keyboard.press('/')
+    await page.keyboard.type('move box')
+    await eventually('what was searched for', within, async () => {
+      const names = await table.locator('[data-row] a').allTextContents()
+      assert.ok(names.length > 0 && names.every((n) => n === 'move box'))
+    })
+    await table.focus()
+    await page.keyboard.press('ArrowDown')
+    await page.keyboard.press('ArrowDown')
+    await eventually('the second row has the focus', within, async () =>
+      assert.equal(await page.evaluate(() => document.activeElement.closest('[data-row]')?.dataset.row), '1'))
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { level: 2, name: /move box/ }).waitFor()
+    await page.keyboard.press('?')
+    await page.getByRole('dialog').getByText('zoom the graph').waitFor()
+    await page.keyboard.press('Escape')
+    await page.getByRole('dialog').waitFor({ state: 'hidden' })
+    await page.keyboard.press('4')
+    const box = page.getByRole('group', { name: /Wait-for graph/ }).getByRole('link', { name: /move box/ }).first()
+    await box.focus()
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { level: 2, name: /move box/ }).waitFor()
+  })
+
+  it('draws the deadlock', async (t) => {
+    const page = await open(t, '#/graph?only=stuck')
+    const graph = page.getByRole('group', { name: /Wait-for graph/ })
+    await graph.locator('.box.cycle').nth(1).waitFor()
+    assert.equal(await graph.locator('.box.cycle').count(), 2)
+    assert.equal(await graph.locator('.line.cycle').count(), 2)
+    assert.ok((await graph.locator('.box.victim').count()) >= 1)
+    const before = await graph.getAttribute('viewBox')
+    await page.getByRole('button', { name: 'Zoom in' }).click()
+    assert.notEqual(await graph.getAttribute('viewBox'), before)
+    await page.getByText('As a list').click()
+    await page.getByRole('cell', { name: 'mutex “warehouse south”' }).first().waitFor()
+  })
+
+  for (const [width, height, colorScheme] of [[1280, 900, 'light'], [400, 800, 'dark']]) {
+    it(`is tidy and accessible with ${width} pixels, ${colorScheme}`, async (t) => {
+      const page = await open(t, '', { viewport: { width, height }, colorScheme, bypassCSP: true })
+      for (const view of ['overview', 'tasks', 'deadlocks', 'graph', 'contention', 'sampling', 'fleet']) {
+        await page.goto(`${collector.url}/#/${view}`)
+        await page.getByRole('heading', { level: 1 }).waitFor()
+        await page.getByText(/^Loading/).waitFor({ state: 'hidden' })
+        await page.screenshot({ path: `screenshots/${view}-${width}.png` })
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth)
+        assert.ok(wide <= width, `${view} is ${wide} pixels wide`)
+        await page.evaluate(axe)
+        const { violations } = await page.evaluate(() => window.axe.run())
+        assert.deepEqual(violations.map((v) => `${view}: ${v.id}: ${v.nodes.map((n) => n.html).slice(0, 3).join(' ')}`), [])
+      }
+    })
+  }
+
+  it('says that the collector is lost, and when it is back', async (t) => {
+    const page = await open(t, '#/fleet')
+    page.expectErrors = true // the browser logs each refused connection
+    await page.getByRole('cell', { name: 'shop' }).waitFor()
+    await collector.stop('SIGKILL')
+    await page.getByText('The collector has not answered since').waitFor()
+    await page.getByRole('cell', { name: 'shop' }).waitFor()
+    await collector.start()
+    await page.getByText('The collector has not answered since').waitFor({ state: 'hidden' })
+    await eventually('the same deadlock again', 45_000, async () => assert.equal((await collector.ask('deadlocks')).standing, 1))
+  })
+})
