@@ -65,9 +65,15 @@ func numbersOfAFleet() (*fakeState, *fakeDetector) {
 			Services: []view.ServiceStatistics{{Service: "shop", Events: 42, Dropped: map[string]int64{"queue_full": 4}}},
 		},
 	}
+	waitFor := func(task, holder int) []*fleet.Wait {
+		return []*fleet.Wait{{Task: taskOf(task), Wait: report.Wait{
+			ID: 1, Kind: taskspan.WaitMutex, ResourceName: "stock", Complete: true, Since: time.Unix(1, 0), Holders: []report.Holder{{Task: taskOf(holder)}},
+		}}}
+	}
 	detector := &fakeDetector{
 		standing: []*deadlock.Deadlock{{
 			ID: deadlock.ID{1}, Confidence: deadlock.Certain, Kind: deadlock.Local, Victims: 3, Cycle: 2,
+			Waits: map[report.TaskID][]*fleet.Wait{taskOf(1): waitFor(1, 2), taskOf(2): waitFor(2, 1)},
 			Core: []*fleet.Task{
 				{Task: report.Task{ID: taskOf(1)}, Process: report.Process{Service: "shop"}},
 				{Task: report.Task{ID: taskOf(2)}, Process: report.Process{Service: "shop"}},
