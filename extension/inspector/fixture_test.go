@@ -56,6 +56,10 @@ func unstarted(t testing.TB, cfg *Config) *inspector {
 // get answers a request without a network. It forgets what has been read before.
 func (x *inspector) get(target string) *httptest.ResponseRecorder {
 	x.forgetAll()
+	return x.getUnforgotten(target)
+}
+
+func (x *inspector) getUnforgotten(target string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	x.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
 	return w
