@@ -56,6 +56,10 @@ func unstarted(t testing.TB, cfg *Config) *inspector {
 // get answers a request without a network. It forgets what has been read before.
 func (x *inspector) get(target string) *httptest.ResponseRecorder {
 	x.forgetAll()
+	return x.getUnforgotten(target)
+}
+
+func (x *inspector) getUnforgotten(target string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	x.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
 	return w
@@ -83,6 +87,7 @@ type pipeline struct {
 	x        *inspector
 	first    processor.Traces
 	sequence int64
+	epoch    int64 // of the shop of deadlocked
 }
 
 // connected starts both processors with the inspector as an extension of their host.
@@ -175,6 +180,7 @@ func deadlocked(t testing.TB, x *inspector) *pipeline {
 	t.Helper()
 	p := connected(t, x)
 	s := shop()
+	p.epoch = s.Epoch
 	p.consume(t,
 		waits(s, 1, "south", 2), waits(s, 2, "north", 1), waits(s, 3, "north", 1), waits(s, 4, "till", 99),
 		lockOrder(s, 1, "a", "b"), lockOrder(s, 2, "b", "a"),

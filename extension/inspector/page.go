@@ -101,7 +101,8 @@ type paging struct {
 }
 
 func (q *query) paging(now time.Time) *paging {
-	p := &paging{query: q, now: now, limit: q.limit(), after: q.cursor()}
+	// Without the monotonic clock, which a cursor cannot carry: ages would differ.
+	p := &paging{query: q, now: now.Round(0), limit: q.limit(), after: q.cursor()}
 	if p.after != nil {
 		p.now = p.after.At
 	}

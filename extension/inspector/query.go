@@ -60,7 +60,10 @@ func (q *query) done() error {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		if !q.read[name] {
+		switch {
+		case name == "":
+			q.fail("query", "has a parameter without a name")
+		case !q.read[name]:
 			q.fail(shortened(name), "is not a parameter of %s", q.path)
 		}
 	}

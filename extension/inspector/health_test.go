@@ -1,0 +1,94 @@
+package inspector
+
+import (
+	"encoding/json"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/asyncinspect/asyncinspect/internal/view"
+)
+
+func readyz(t *testing.T, x *inspector) (int, healthAnswer) {
+	t.Helper()
+	w := x.get("/readyz")
+	var h healthAnswer
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &h))
+	return w.Code, h
+}
+
+func TestReadinessGoesByLiveTasks(t *testing.T) {
+	x := unstarted(t, testConfig())
+	core, logs := observer.New(zap.InfoLevel)
+	x.logger = zap.New(core)
+	state := new(fakeState)
+	x.RegisterTaskState("task_state", state)
+	fill := func(live, names int) {
+		state.summary.Tables = []view.Table{
+			{Name: "tasks", Size: 100, Limit: 100}, {Name: "events", Size: 100, Limit: 100}, // full of what is over: no harm
+			{Name: "live_tasks", Size: live, Limit: 100}, {Name: "task_names", Size: names, Limit: 100},
+		}
+	}
+	for _, test := range []struct {
+		live, names, code int
+		status            string
+	}{
+		{0, 0, http.StatusOK, statusOK},
+		{90, 90, http.StatusOK, statusOK},
+		{91, 0, http.StatusOK, statusWarning},
+		{0, 91, http.StatusOK, statusWarning},
+		{0, 100, http.StatusOK, statusWarning},
+		{100, 0, http.StatusServiceUnavailable, statusFailed},
+		{99, 0, http.StatusOK, statusWarning},
+	} {
+		fill(test.live, test.names)
+		code, h := readyz(t, x)
+		require.Equal(t, test.code, code, "%+v", test)
+		require.Equal(t, test.status, h.Status, "%+v", test)
+		for _, c := range h.Checks {
+			require.Equal(t, c.Status != statusOK, c.Message != "", "%+v", c)
+		}
+		x.sayReadiness(x.numbers.get())
+		x.sayReadiness(x.numbers.get())
+	}
+	require.Equal(t, []string{"Not ready any more.", "Ready again."}, []string{logs.All()[0].Message, logs.All()[1].Message})
+	require.Equal(t, 2, logs.Len(), "each is said once")
+}
+
+func TestADeadlockIsOnlyAFailureIfAsked(t *testing.T) {
+	for _, asked := range []bool{false, true} {
+		cfg := testConfig()
+		cfg.NotReadyOnDeadlock = asked
+		x := unstarted(t, cfg)
+		deadlocked(t, x)
+		code, h := readyz(t, x)
+		require.Equal(t, asked, code == http.StatusServiceUnavailable)
+		last := h.Checks[len(h.Checks)-1]
+		require.Equal(t, "deadlock", last.Name)
+		require.Equal(t, "2 tasks of shop wait for each other and can never go on", last.Message)
+		require.Equal(t, http.StatusOK, x.getLivez(), "it is no matter of life")
+	}
+}
+
+func (x *inspector) getLivez() int {
+	x.progress.Store(time.Now().UnixNano())
+	return x.get("/livez").Code
+}
+
+// /livez fails when a component does not answer, and answers itself even then.
+func TestLivenessProvesProgress(t *testing.T) {
+	x := unstarted(t, testConfig())
+	require.Equal(t, http.StatusOK, x.getLivez())
+	x.progress.Store(time.Now().Add(-x.stalled() - time.Second).UnixNano())
+	x.numbers.mu.Lock() // a component holds up a reading for ever
+	x.picture.mu.Lock()
+	defer x.picture.mu.Unlock()
+	defer x.numbers.mu.Unlock()
+	w := x.getUnforgotten("/livez")
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
+	require.Contains(t, w.Body.String(), "has not answered for")
+}
