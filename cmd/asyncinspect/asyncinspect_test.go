@@ -19,7 +19,7 @@ import (
 
 const (
 	blockedTask = `{"trace_id":"0a","span_id":"0b","service":"shop","name":"reserve","state":"deadlocked","live":true,"age_seconds":75,
-		"in_state_seconds":4.21,"blocked_seconds":4.21,"thread_id":15,"place":{"function":"main.reserve","file":"demo/stock.go","line":54,"stack":"goroutine 15"},
+		"in_state_seconds":4.21,"blocked_seconds":4.21,"thread_id":15,"place":{"function":"main.reserve","file":"/src/demo/stock.go","line":54,"stack":"goroutine 15\\n\\tmain.go"},
 		"waiting_for":{"kind":"mutex","resource_name":"stock","waited_seconds":4.21,"holder":{"known":true,"service":"shop","name":"stocktaking"}},"deadlock_id":"1"}`
 	endedTask = `{"trace_id":"0c","span_id":"0d","service":"bank","name":"pay\u001b[31m","state":"completed","age_seconds":0.02}`
 	standing  = `{"id":"1","standing":true,"confidence":"suspected","headline":"2 tasks","story":"DEADLOCK  2 tasks of shop wait for each other\n","services":["shop"]}`
@@ -85,7 +85,7 @@ func TestTopShowsTasks(t *testing.T) {
 	m := start(t, inspector(t, standing, nil))
 	view := m.View()
 	for _, want := range []string{
-		"3 running", "2 deadlocked", "12.5 tasks/s", "2 processes", "1 lost", "1 standing deadlocks, 4 tasks", "2 of 7 tasks",
+		"3 running", "2 deadlocked", "12.5 tasks/s", "2 processes", "1 lost", "deadlocks that stand: 1, tasks stuck behind them: 4", "2 of 7 tasks",
 		"shop: reserve", "4.2s", "1m15s", `mutex "stock" held by stocktaking`, "demo/stock.go:54", "bank: pay",
 	} {
 		require.Contains(t, view, want)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // client asks the API of an inspector.
@@ -99,7 +100,13 @@ func (p *place) String() string {
 	if p == nil {
 		return ""
 	}
-	return fmt.Sprintf("%s %s:%d", p.Function, p.File, p.Line)
+	return p.Function + " " + p.line()
+}
+
+// line is the file, with its directory, and the line.
+func (p *place) line() string {
+	parts := strings.Split(p.File, "/")
+	return fmt.Sprintf("%s:%d", strings.Join(parts[max(0, len(parts)-2):], "/"), p.Line)
 }
 
 type waitSummary struct {

@@ -53,6 +53,9 @@ func deadlocks(ctx context.Context, c *client, o options, out, complain io.Write
 // clean takes out what would control the terminal: names come from services.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return ' '
+		}
 		if r == '\n' || r >= ' ' && r != 0x7f && (r < 0x80 || r > 0x9f) {
 			return r
 		}

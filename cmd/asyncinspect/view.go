@@ -50,7 +50,7 @@ func (m *model) head() string {
 	case m.err != nil:
 		second = alarm.Render(fmt.Sprintf("no answer since %s: %s", m.answered.Format(time.TimeOnly), clean(m.err.Error())))
 	case o.Deadlocks.Standing > 0:
-		second = alarm.Render(fmt.Sprintf("%d standing deadlocks, %d tasks are stuck behind them: press d", o.Deadlocks.Standing, o.Deadlocks.Victims))
+		second = alarm.Render(fmt.Sprintf("deadlocks that stand: %d, tasks stuck behind them: %d; press d", o.Deadlocks.Standing, o.Deadlocks.Victims))
 	case len(o.Warnings) > 0:
 		second = warning.Render(clean(o.Warnings[0].Component + ": " + o.Warnings[0].Message))
 	}
@@ -126,7 +126,7 @@ func (m *model) table() string {
 		t := &tasks[i]
 		place, inState := "", ""
 		if t.Place != nil {
-			place = fmt.Sprintf("%s:%d", t.Place.File, t.Place.Line)
+			place = t.Place.line()
 		}
 		if t.Live {
 			inState = seconds(t.InState)
