@@ -131,16 +131,16 @@ type EventKind uint8
 
 // The kinds of events.
 const (
-	ProcessFound   EventKind = iota // first report, or the first after it was lost
-	ProcessEnded                    // Status says how
-	TaskFound                       // a live task became known
-	TaskChanged                     // its state, its waits or what is known about it changed
-	TaskEnded                       // State and Reason say how
-	WaitOpened                      // a stuck wait became known
-	WaitRevised                     // its holders changed
-	WaitClosed                      // Reason says how, At when
-	CountsAdvanced                  // Delta is to be added to the totals of Service and Name
-	ActivityAdvanced                // Activity is to be added to the totals of Service
+	ProcessFound     EventKind = iota // first report, or the first after it was lost
+	ProcessEnded                      // Status says how
+	TaskFound                         // a live task became known
+	TaskChanged                       // its state, its waits or what is known about it changed
+	TaskEnded                         // State and Reason say how
+	WaitOpened                        // a stuck wait became known
+	WaitRevised                       // its holders changed
+	WaitClosed                        // Reason says how, At when
+	CountsAdvanced                    // Delta is to be added to the totals of Service and Name
+	ActivityAdvanced                  // Activity is to be added to the totals of Service
 )
 
 // Reason says why a wait or a task ended.
