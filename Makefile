@@ -97,9 +97,15 @@ test-config: collector
 	  name=$$(basename $$file .yaml); echo "validate embedded:$$name"; \
 	  $(COLLECTOR) validate --config=embedded:$$name || exit 1; \
 	done
-test-e2e: build
+test-e2e: build prometheus
 	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) go -C e2e test -race -count=1 -timeout 8m ./...
 
+# A real Prometheus scrapes in the end-to-end tests, where it can be had.
+.PHONY: prometheus
+prometheus:
+	@command -v promtool >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing Prometheus" && \
+	  { apt-get install -y --no-install-recommends prometheus || { apt-get update && apt-get install -y --no-install-recommends prometheus; }; } \
+	  >/dev/null 2>&1; } || echo "Prometheus is not here, and its tests are skipped"
 test-page: build
 	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) e2e/page/run.sh
 
