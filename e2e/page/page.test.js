@@ -1,5 +1,6 @@
 // The page in headless Chromium, before the real distribution.
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { mkdir, readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { after, before, describe, it } from 'node:test'
@@ -36,7 +37,7 @@ describe('the page', { timeout: 240_000 }, () => {
     const bad = []
     page.on('console', (m) => { if (['error', 'warning'].includes(m.type())) bad.push(`${m.type()}: ${m.text()}`) })
     page.on('pageerror', (e) => bad.push(`exception: ${e.message}`))
-    page.on('request', (r) => { if (!r.url().startsWith(collector.url) && !r.url().startsWith('data:')) bad.push(`request to ${r.url()}`) })
+    page.on('request', (r) => { if (![collector.url, page.foreign].some((own) => own && r.url().startsWith(own)) && !r.url().startsWith('data:')) bad.push(`request to ${r.url()}`) })
     page.setDefaultTimeout(within)
     t.after(async () => {
       await context.close()
@@ -168,6 +169,35 @@ describe('the page', { timeout: 240_000 }, () => {
       }
     })
   }
+
+  it('stays usable with ten thousand tasks and a graph of five thousand waits', async (t) => {
+    const crowd = new Collector()
+    await crowd.start()
+    const service = spawn(process.env.ASYNCINSPECT_STUCK, ['crowd'], { stdio: ['pipe', 'ignore', 'ignore'], env: { ...process.env, OTEL_EXPORTER_OTLP_ENDPOINT: crowd.otlp } })
+    t.after(async () => { service.kill(); await crowd.remove() })
+    await eventually('the whole crowd', 60_000, async () => {
+      const graph = await crowd.ask('graph?limit=1')
+      const { total } = await crowd.ask('tasks?live=true&limit=1')
+      assert.ok(graph.edges_total >= 5000 && total >= 9900, `${graph.edges_total} waits, ${total} tasks`)
+    })
+    const page = await open(t, '', { baseURL: crowd.url })
+    page.foreign = crowd.url
+    await page.goto(`${crowd.url}/#/tasks`)
+    await page.getByRole('button', { name: /^show / }).click()
+    const table = page.getByRole('table', { name: 'Tasks' })
+    await eventually('all rows', within, async () => assert.ok(Number(await table.getAttribute('aria-rowcount')) > 9900))
+    assert.ok((await table.getByRole('row').count()) < 100, 'only those rows are there that are seen')
+    await table.evaluate((e) => { e.scrollTop = e.scrollHeight })
+    await table.getByRole('row').nth(5).waitFor()
+    await page.getByRole('searchbox').fill('counter 77')
+    await table.getByRole('link', { name: /customer/ }).first().click()
+    await page.locator('.wait').getByRole('link', { name: /clerk/ }).click()
+    await page.getByRole('heading', { name: '50 wait for it' }).waitFor()
+    await page.goto(`${crowd.url}/#/graph`)
+    await page.getByText(/5,?000 waits/).waitFor()
+    await page.getByRole('group', { name: /Wait-for graph/ }).getByRole('link', { name: /clerk/ }).first().click()
+    await page.getByRole('heading', { level: 2, name: /clerk/ }).waitFor()
+  })
 
   it('says that the collector is lost, and when it is back', async (t) => {
     const page = await open(t, '#/fleet')

@@ -44,4 +44,7 @@ fi
 
 cd "$here"
 quietly npm ci --no-fund --no-audit
-CHROMIUM=$chromium exec node --test --test-reporter=spec page.test.js
+stuck=$(mktemp -d)
+trap 'rm -rf "$stuck"' EXIT
+(cd .. && go build -o "$stuck/stuck" ./stuck)
+CHROMIUM=$chromium ASYNCINSPECT_STUCK=$stuck/stuck node --test --test-reporter=spec page.test.js

@@ -23,7 +23,7 @@ var (
 	}
 	lookalikes = map[string]func(context.Context){
 		"contention": contention, "slow-holder": slowHolder, "cancelled": cancelled, "livelock": livelock,
-		"handed-over": handedOver, "free-permit": freePermit, "way-out": wayOut, "lock-order": lockOrder,
+		"handed-over": handedOver, "free-permit": freePermit, "way-out": wayOut, "lock-order": lockOrder, "crowd": crowd,
 	}
 	// remote cases are made of several processes; the role says which one this is.
 	remote = map[string]func(context.Context, string){
