@@ -54,19 +54,20 @@ func busy(b *testing.B, series int) *inspector {
 func fresh(b *testing.B, target string, series int) {
 	x := busy(b, series)
 	handler := x.handler()
-	size := 0
+	size, lines := 0, 0
 	b.ReportAllocs()
 	for b.Loop() {
 		x.forgetAll()
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
 		require.Equal(b, http.StatusOK, w.Code)
-		size = w.Body.Len()
+		size, lines = w.Body.Len(), strings.Count(w.Body.String(), "\n")
 	}
 	b.ReportMetric(float64(size), "bytes")
+	b.ReportMetric(float64(lines), "lines")
 }
 
-// A task name has a series for each of its numbers: 40 of them make 1,000.
+// A task name has a series for each of its buckets and numbers, some 25.
 func BenchmarkScrape(b *testing.B) {
 	for _, names := range []int{40, 1_000} {
 		b.Run(fmt.Sprintf("names=%d", names), func(b *testing.B) { fresh(b, "/metrics", names) })

@@ -21,6 +21,8 @@ const (
 	writeTimeout = 10 * time.Second
 	// pingInterval keeps proxies from taking a stream for dead.
 	pingInterval = 15 * time.Second
+	// maxBurst is how many events one look may bring; of more the last are told.
+	maxBurst = maxBehind / 2
 	// maxTold bounds what is remembered as told, of deadlocks, inversions and processes each.
 	maxTold = 20_000
 )
@@ -39,7 +41,7 @@ type streams struct {
 	clients map[*stream]struct{}
 	closed  bool
 
-	sent, slow, full atomic.Int64
+	sent, slow, full, cut atomic.Int64
 }
 
 // stream is one client. Only the hub sends and closes.
@@ -264,18 +266,21 @@ func (x *inspector) changes(n *numbers) []event {
 			events = append(events, x.makeEvent("process", processOf(p)))
 		}
 	}
+	defer func() { x.told = fresh }()
+	if x.streams.count() == 0 {
+		return nil // only to remember what there is
+	}
 	overview := x.overview()
 	overview.AsOf = instant{}
-	if text := x.makeEvent("overview", overview); string(text.data) != t.overview {
-		fresh.overview = string(text.data)
+	text := x.makeEvent("overview", overview)
+	if fresh.overview = string(text.data); fresh.overview != t.overview {
 		overview.AsOf, overview.StuckLongest = instant(n.at), x.stuckLongest()
 		events = append(events, x.makeEvent("overview", overview))
-	} else {
-		fresh.overview = t.overview
 	}
-	x.told = fresh
 	// A burst must not throw out the clients that read.
-	return events[max(0, len(events)-maxBehind/2):]
+	cut := max(0, len(events)-maxBurst)
+	x.streams.cut.Add(int64(cut))
+	return events[cut:]
 }
 
 func (x *inspector) deadlockChanges(t, fresh *told) (events []event) {

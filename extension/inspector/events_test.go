@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/internal/view"
 )
 
 // told is one event as a client reads it.
@@ -226,4 +227,21 @@ func TestAStreamOutlivesTheDeadlines(t *testing.T) {
 	l.until("history")
 	require.NoError(t, x.Shutdown(t.Context()))
 	require.Contains(t, l.until("goodbye").data, "shutdown")
+}
+
+// Of a burst the last are told, and the others are counted.
+func TestABurstIsCut(t *testing.T) {
+	x := unstarted(t, testConfig())
+	state := new(fakeState)
+	x.RegisterTaskState("task_state", state)
+	x.changes(x.numbers.get())
+	c := x.streams.open()
+	for i := range 100 {
+		state.processes = append(state.processes, view.Process{Process: report.Process{Service: "shop", Instance: fmt.Sprint(i), Epoch: 1}})
+	}
+	x.forgetAll()
+	x.streams.send(x.changes(x.numbers.get()))
+	require.Len(t, c.events, maxBurst)
+	require.EqualValues(t, 101-maxBurst, x.streams.cut.Load())
+	require.Empty(t, x.changes(x.numbers.get()), "nothing has changed since")
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,7 +85,7 @@ func (x *inspector) readiness(n *numbers) healthAnswer {
 				h.add(check)
 				continue
 			}
-			if status != statusOK && !contained(keepsTheLast[c.kind], t.Name) {
+			if status != statusOK && !slices.Contains(keepsTheLast[c.kind], t.Name) {
 				crowded = append(crowded, fmt.Sprintf("%s %d of %d", t.Name, t.Size, t.Limit))
 			}
 		}
@@ -96,15 +97,6 @@ func (x *inspector) readiness(n *numbers) healthAnswer {
 	}
 	h.add(x.deadlockCheck(n))
 	return h
-}
-
-func contained(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 func (x *inspector) deadlockCheck(n *numbers) healthCheck {

@@ -32,6 +32,10 @@ func (x *inspector) registerTelemetry() error {
 			o.Observe(x.streams.sent.Load())
 			return nil
 		}),
+		t.RegisterExtensionInspectorStreamEventsCutCallback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(x.streams.cut.Load())
+			return nil
+		}),
 		t.RegisterExtensionInspectorStreamsRefusedCallback(func(_ context.Context, o metric.Int64Observer) error {
 			reason := func(r string) metric.MeasurementOption {
 				return metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", r)))

@@ -29,7 +29,8 @@ type Reader interface {
 	// Task returns a task with its waits and events.
 	Task(report.TaskID) (Task, bool)
 	// Statistics returns the statistics, sorted by service and name, or service,
-	// kind and resource.
+	// kind and resource. Here it is each series that is consistent in itself: they
+	// are copied a few at a time, for every batch of spans needs their lock.
 	Statistics() Statistics
 }
 

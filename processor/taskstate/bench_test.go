@@ -47,6 +47,12 @@ func BenchmarkReaders(b *testing.B) {
 			p.Tasks(view.TaskQuery{Limit: 100})
 		}
 	})
+	b.Run("all ended", func(b *testing.B) {
+		b.ReportAllocs()
+		for range b.N {
+			p.ended.page(view.TaskQuery{}, 0, 0)
+		}
+	})
 	b.Run("statistics", func(b *testing.B) {
 		b.ReportAllocs()
 		for range b.N {

@@ -177,6 +177,14 @@ func liveView(t *fleet.Task) view.Task {
 // page returns some of the ended tasks that match, the last recorded first, and
 // how many match. A limit of 0 is none, and below 0 nothing is wanted.
 func (e *endedTasks) page(q view.TaskQuery, offset, limit int) (out []view.Task, matching int) {
+	if limit >= 0 {
+		// Room is made before the lock is taken: spans wait for it.
+		room := e.len()
+		if limit > 0 {
+			room = min(room, limit)
+		}
+		out = make([]view.Task, 0, room)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var at [interests]*endedTask
@@ -203,6 +211,12 @@ func (e *endedTasks) page(q view.TaskQuery, offset, limit int) (out []view.Task,
 		}
 		matching++
 	}
+}
+
+func (e *endedTasks) len() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.size
 }
 
 func (e *endedTasks) find(id report.TaskID) (view.Task, bool) {

@@ -25,16 +25,17 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                            metric.Meter
-	mu                               sync.Mutex
-	registrations                    []metric.Registration
-	ExtensionInspectorHistoryPoints  metric.Int64ObservableGauge
-	ExtensionInspectorReadDuration   metric.Float64Histogram
-	ExtensionInspectorSeries         metric.Int64ObservableGauge
-	ExtensionInspectorSeriesMerged   metric.Int64ObservableGauge
-	ExtensionInspectorStreamEvents   metric.Int64ObservableCounter
-	ExtensionInspectorStreams        metric.Int64ObservableGauge
-	ExtensionInspectorStreamsRefused metric.Int64ObservableCounter
+	meter                             metric.Meter
+	mu                                sync.Mutex
+	registrations                     []metric.Registration
+	ExtensionInspectorHistoryPoints   metric.Int64ObservableGauge
+	ExtensionInspectorReadDuration    metric.Float64Histogram
+	ExtensionInspectorSeries          metric.Int64ObservableGauge
+	ExtensionInspectorSeriesMerged    metric.Int64ObservableGauge
+	ExtensionInspectorStreamEvents    metric.Int64ObservableCounter
+	ExtensionInspectorStreamEventsCut metric.Int64ObservableCounter
+	ExtensionInspectorStreams         metric.Int64ObservableGauge
+	ExtensionInspectorStreamsRefused  metric.Int64ObservableCounter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -99,6 +100,21 @@ func (builder *TelemetryBuilder) RegisterExtensionInspectorStreamEventsCallback(
 		cb(ctx, &observerInt64{inst: builder.ExtensionInspectorStreamEvents, obs: o})
 		return nil
 	}, builder.ExtensionInspectorStreamEvents)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExtensionInspectorStreamEventsCutCallback sets callback for observable ExtensionInspectorStreamEventsCut metric.
+func (builder *TelemetryBuilder) RegisterExtensionInspectorStreamEventsCutCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExtensionInspectorStreamEventsCut, obs: o})
+		return nil
+	}, builder.ExtensionInspectorStreamEventsCut)
 	if err != nil {
 		return err
 	}
@@ -194,6 +210,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.ExtensionInspectorStreamEvents, err = builder.meter.Int64ObservableCounter(
 		"otelcol_extension_inspector_stream_events",
 		metric.WithDescription("Events that were handed to the clients of streams. [Alpha]"),
+		metric.WithUnit("{event}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExtensionInspectorStreamEventsCut, err = builder.meter.Int64ObservableCounter(
+		"otelcol_extension_inspector_stream_events_cut",
+		metric.WithDescription("Events that no client was told of, because one look had brought too many. [Alpha]"),
 		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)
