@@ -25,7 +25,10 @@ const (
 	// maxTold bounds the waits, and separately the long tasks, that are reported.
 	maxTold = 10_000
 	// queueLimit bounds the reports that wait for the collector, about 2 MB.
-	queueLimit    = 2048
+	queueLimit = 2048
+	// reserved is the part of the queue that is left for reports that cannot wait: that
+	// something has ended. Others come with a later scan.
+	reserved      = queueLimit / 4
 	exportTimeout = 5 * time.Second
 )
 
@@ -52,6 +55,7 @@ type reporter struct {
 	tasks   map[*Task]*toldTask
 	views   []waitView // memory that is used again
 	read    []reading
+	room    int // for reports of this scan
 	beatAt  nanos
 	lastFor nanos // the instant of the last scan
 

@@ -245,6 +245,34 @@ func TestAConvoyIsToldOnce(t *testing.T) {
 }
 
 // All reports of one scan carry one instant, at which all they say was so.
+// Thousands that get stuck at once do not push each other out of the queue: who finds
+// no room is told of by a later scan.
+func TestMoreThanFitAreToldLater(t *testing.T) {
+	r := newReporterRig(t)
+	dropped := 0
+	r.sender = sender.Start(sender.Config{
+		Client: r.sink, Limit: queueLimit, Timeout: time.Second, Dropped: func() { dropped++ }, Failed: func(error) {},
+	})
+	const waiters = queueLimit + 500
+	m := NewMutex("crowded")
+	m.Lock()
+	var ended sync.WaitGroup
+	for range waiters {
+		r.blockedOn(m, "customer", &ended)
+	}
+	told := make(map[string]bool)
+	for range 4 {
+		for _, s := range r.after(2 * time.Second) {
+			told[string(s.ParentSpanId)] = true
+		}
+	}
+	if len(told) != waiters || dropped > 0 {
+		t.Errorf("%d of %d were told of, %d dropped", len(told), waiters, dropped)
+	}
+	m.Unlock()
+	ended.Wait()
+}
+
 func TestADeadlockStandsAtOneInstant(t *testing.T) {
 	r := newReporterRig(t)
 	var a, b Mutex

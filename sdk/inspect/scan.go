@@ -46,6 +46,7 @@ type toldWait struct {
 func (r *reporter) scan(at nanos) {
 	r.views = openWaits(at-nanos(r.config.stuckAfter), r.views[:0])
 	r.views = slices.DeleteFunc(r.views, func(v waitView) bool { return !r.mine(v.task) })
+	r.room = r.sender.Free() - reserved
 	n := len(r.views)
 	if n == 0 && len(r.waits) == 0 {
 		r.lastFor = at
@@ -120,6 +121,9 @@ func (r *reporter) agree(one *reading) {
 func (r *reporter) tell(one *reading, at, observed nanos) {
 	told := r.waits[one.view.id]
 	if told == nil {
+		if r.room <= 0 {
+			return // thousands got stuck at once: the rest of them comes a little later
+		}
 		if len(r.waits) >= maxTold {
 			r.ins.drops.add(dropStuckWaits, 1)
 			return
@@ -137,12 +141,12 @@ func (r *reporter) tell(one *reading, at, observed nanos) {
 	switch {
 	case same(told.last.Holders, one.links) && told.last.Complete == one.whole && told.last.Need == one.need:
 		told.differs, told.changed = false, nil
-		if at >= told.tellAt {
+		if at >= told.tellAt && r.room > 0 {
 			r.send(told, at, observed)
 		}
 	case !told.differs || !same(told.changed, one.links):
 		told.differs, told.changed, told.changedSince = true, slices.Clone(one.links), at
-	case at-told.changedSince >= nanos(r.config.stuckAfter):
+	case at-told.changedSince >= nanos(r.config.stuckAfter) && r.room > 0:
 		told.last = r.report(one, told.last.Revision+1)
 		told.differs, told.changed, told.repeated = false, nil, 0
 		r.send(told, at, observed)
@@ -179,6 +183,7 @@ func (r *reporter) send(told *toldWait, at, observed nanos) {
 	told.last.SpanID = newSpanID()
 	told.tellAt = at + nanos(backOff(told.repeated))
 	told.repeated++
+	r.room--
 	r.sender.Send(sender.Key{Kind: taskspan.ReportWait, ID: told.last.ID}, told.last.Encode())
 }
 
@@ -273,7 +278,7 @@ func (s *shard) longTasks(before nanos) []*Task {
 
 func (r *reporter) tellTask(t *Task, at nanos) {
 	told := r.follow(t)
-	if told == nil || at < told.tellAt {
+	if told == nil || at < told.tellAt || r.room <= 0 {
 		return
 	}
 	if _, waits := waitOf(t.goroutine.Load()); waits {
@@ -281,6 +286,7 @@ func (r *reporter) tellTask(t *Task, at nanos) {
 	}
 	told.tellAt = at + nanos(backOff(told.repeated))
 	told.repeated++
+	r.room--
 	r.sendTask(told, at)
 }
 

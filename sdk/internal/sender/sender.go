@@ -132,6 +132,9 @@ func (s *Sender) Len() int {
 	return len(s.queue)
 }
 
+// Free returns for how many more reports there is room.
+func (s *Sender) Free() int { return max(0, s.config.Limit-s.Len()) }
+
 func (s *Sender) run() {
 	defer close(s.done)
 	for {
