@@ -38,5 +38,20 @@ describe('the graph', () => {
     expect(d.boxes.filter((b) => b.role === 'cycle')).toHaveLength(2)
     expect(d.left).toBe(most + 2)
   })
+  it('draws those who are waited for with those who wait', () => {
+    const nodes: GraphNode[] = []
+    const edges: GraphEdge[] = []
+    for (let lock = 0; lock < 100; lock++) {
+      nodes.push(node(`h${lock}`, 'holder'))
+      for (let n = 0; n < 50; n++) {
+        nodes.push(node(`w${lock}-${n}`, `customer ${n % 10}`))
+        edges.push(edge(`w${lock}-${n}`, `h${lock}`, 'none', `lock ${lock}`))
+      }
+    }
+    const d = draw(graph(nodes, edges))
+    expect(d.boxes).toHaveLength(most)
+    expect(d.boxes.filter((b) => b.title === 'holder')).toHaveLength(28)
+    expect(d.lines).toHaveLength(most - 28)
+  })
   it('draws nothing of nothing', () => expect(draw(graph([], [])).boxes).toEqual([]))
 })

@@ -43,8 +43,20 @@ const edgeText = (e: GraphEdge) => (e.resource_name ? `${e.kind} ${e.resource_na
 export function draw(graph: Graph): Drawing {
   const { boxes: groups, of } = group(graph)
   const rank = (nodes: GraphNode[]) => order.indexOf(nodes[0]!.role)
-  // Deadlocks first, then who is stuck behind them; the rest while there is room.
-  const ids = [...groups.keys()].sort((a, b) => rank(groups.get(a)!) - rank(groups.get(b)!) || groups.get(b)!.length - groups.get(a)!.length)
+  // Deadlocks first, then who is stuck behind them; the rest while there is room: who
+  // is waited for most, each together with those who wait.
+  const held = new Map<string, number>()
+  for (const e of graph.edges) held.set(of.get(e.holder)!, (held.get(of.get(e.holder)!) ?? 0) + 1)
+  const weight = new Map(held)
+  for (const e of graph.edges) {
+    const waiter = of.get(e.waiter)!
+    weight.set(waiter, Math.max(weight.get(waiter) ?? 0, held.get(of.get(e.holder)!)! - 0.5))
+  }
+  const place = new Map([...held.keys()].map((id, i) => [id, i]))
+  const near = new Map(graph.edges.map((e) => [of.get(e.waiter)!, place.get(of.get(e.holder)!)!]))
+  const at = (id: string) => place.get(id) ?? near.get(id) ?? 0
+  const ids = [...groups.keys()].sort((a, b) => rank(groups.get(a)!) - rank(groups.get(b)!)
+    || Math.ceil(weight.get(b) ?? 0) - Math.ceil(weight.get(a) ?? 0) || at(a) - at(b) || (weight.get(b) ?? 0) - (weight.get(a) ?? 0))
   const shown = new Set(ids.slice(0, most))
 
   const layout = new dagre.graphlib.Graph<object>()
