@@ -1,0 +1,62 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// `asyncinspect deadlocks --fail` is a check for CI: 0 while all is well, and 1 with
+// the story when a deadlock stands.
+func TestTheCheckForCI(t *testing.T) {
+	t.Parallel()
+	program := filepath.Join(t.TempDir(), "asyncinspect")
+	build := exec.Command("go", "build", "-o", program, ".")
+	build.Dir = "../cmd/asyncinspect"
+	if said, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	inspector := freeAddress(t)
+	collector := startCollector(t)
+	collector.kill(os.Interrupt)
+	config, err := os.ReadFile(collector.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, collector.config, strings.NewReplacer(
+		"exporters:\n  file", fmt.Sprintf("extensions:\n  inspector: {endpoint: %q}\nexporters:\n  file", inspector),
+		"service:\n", "service:\n  extensions: [inspector]\n",
+	).Replace(string(config)))
+	collector.start(t)
+	check := func() (code int, said string) {
+		out, err := exec.Command(program, "deadlocks", "--fail", "--endpoint", "http://"+inspector).CombinedOutput()
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
+		if exit != nil {
+			code = exit.ExitCode()
+		}
+		return code, string(out)
+	}
+	demo := startDemo(t, sendTo(collector, "grpc", "0.01"), "-orders", "20")
+	if code, said := check(); code != 0 || !strings.Contains(said, "No deadlock stands.") {
+		t.Errorf("before there is one it exits with %d: %s", code, said)
+	}
+	demo.chaos(t, "deadlock")
+	eventually(t, 30*time.Second, "exit code 1 and the story", func() error {
+		if code, said := check(); code != 1 || !strings.Contains(said, `Take these locks in the same order everywhere`) {
+			return fmt.Errorf("it exits with %d: %s", code, said)
+		}
+		return nil
+	})
+	collector.kill(os.Interrupt)
+	if code, said := check(); code != 3 {
+		t.Errorf("without a collector it exits with %d: %s", code, said)
+	}
+}
