@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -18,58 +17,19 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/confmap"
 	"go.opentelemetry.io/collector/consumer/consumertest"
-	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/collector/processor/processortest"
 
+	"github.com/asyncinspect/asyncinspect/bench/gateway"
 	"github.com/asyncinspect/asyncinspect/processor/adaptivesampler"
 )
-
-// samplerBatch is a thousand spans of a hundred traces, as a batch of a gateway is:
-// interleaved, from four services, with eight attributes each; one in a hundred has an
-// error.
-func samplerBatch(rnd *rand.Rand) ptrace.Traces {
-	td := ptrace.NewTraces()
-	ids := make([]pcommon.TraceID, 100)
-	for i := range ids {
-		binary.BigEndian.PutUint64(ids[i][:], rnd.Uint64())
-		binary.BigEndian.PutUint64(ids[i][8:], rnd.Uint64())
-	}
-	now := time.Now()
-	for service := range 4 {
-		rs := td.ResourceSpans().AppendEmpty()
-		rs.Resource().Attributes().PutStr("service.name", fmt.Sprint("service-", service))
-		rs.Resource().Attributes().PutStr("k8s.pod.name", "pod-1234567890")
-		spans := rs.ScopeSpans().AppendEmpty().Spans()
-		for i := range 250 {
-			s := spans.AppendEmpty()
-			id := ids[(i*7+service*13)%len(ids)]
-			s.SetTraceID(id)
-			s.SetSpanID([8]byte{byte(service), byte(i), 1})
-			s.SetName("GET /orders/{id}")
-			if service > 0 || i >= len(ids) {
-				s.SetParentSpanID([8]byte{1})
-			}
-			s.SetStartTimestamp(pcommon.NewTimestampFromTime(now))
-			s.SetEndTimestamp(pcommon.NewTimestampFromTime(now.Add(20 * time.Millisecond)))
-			if rnd.IntN(1000) == 0 {
-				s.Status().SetCode(ptrace.StatusCodeError)
-			}
-			for k := range 7 {
-				s.Attributes().PutStr(fmt.Sprint("attribute.number.", k), "some value or other")
-			}
-			s.Attributes().PutInt("http.response.status_code", 200)
-		}
-	}
-	return td
-}
 
 func samplerBatches(n int) []ptrace.Traces {
 	rnd := rand.New(rand.NewPCG(1, 1))
 	batches := make([]ptrace.Traces, n)
 	for i := range batches {
-		batches[i] = samplerBatch(rnd)
+		batches[i] = gateway.Batch(rnd, 1000)
 	}
 	return batches
 }

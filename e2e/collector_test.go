@@ -63,7 +63,8 @@ service:
 `
 
 // startCollector starts the distribution on free ports and waits until it listens.
-func startCollector(t *testing.T) *collector {
+// Pairs of texts change its configuration.
+func startCollector(t *testing.T, oldnew ...string) *collector {
 	t.Helper()
 	c := &collector{
 		grpc: freeAddress(t), http: freeAddress(t), metrics: freeAddress(t),
@@ -71,11 +72,7 @@ func startCollector(t *testing.T) *collector {
 		config: filepath.Join(t.TempDir(), "config.yaml"),
 		log:    new(output),
 	}
-	_, port, _ := net.SplitHostPort(c.metrics)
-	yaml := fmt.Sprintf(collectorConfig, c.grpc, c.http, port, c.spans)
-	if err := os.WriteFile(c.config, []byte(yaml), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	c.configure(t, oldnew...)
 	c.start(t)
 	t.Cleanup(func() {
 		c.kill(os.Interrupt)
@@ -84,6 +81,22 @@ func startCollector(t *testing.T) *collector {
 		}
 	})
 	return c
+}
+
+// configure writes the configuration, with pairs of texts replaced. It holds from the
+// next start on.
+func (c *collector) configure(t *testing.T, oldnew ...string) {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(c.metrics)
+	yaml := fmt.Sprintf(collectorConfig, c.grpc, c.http, port, c.spans)
+	for i := 0; i < len(oldnew); i += 2 {
+		if !strings.Contains(yaml, oldnew[i]) {
+			t.Fatalf("the configuration has no %q", oldnew[i])
+		}
+	}
+	if err := os.WriteFile(c.config, []byte(strings.NewReplacer(oldnew...).Replace(yaml)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (c *collector) start(t *testing.T) {

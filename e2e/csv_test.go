@@ -17,14 +17,8 @@ import (
 func TestKilledCollectorLosesNoRow(t *testing.T) {
 	t.Parallel()
 	const kills = 8
-	collector := startCollector(t)
-	collector.kill(os.Interrupt)
 	directory := filepath.Join(t.TempDir(), "csv")
-	config, err := os.ReadFile(collector.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	yaml := strings.NewReplacer(
+	collector := startCollector(t,
 		"exporters:\n  file:", fmt.Sprintf(`extensions:
   file_storage: {directory: %q, create_directory: true}
 exporters:
@@ -37,11 +31,8 @@ exporters:
     sending_queue: {storage: file_storage}
   file:`, filepath.Join(t.TempDir(), "queue"), directory),
 		"exporters: [file]", "exporters: [csv_rotate]",
-		"service:\n", "service:\n  extensions: [file_storage]\n",
-	).Replace(string(config))
-	if err := os.WriteFile(collector.config, []byte(yaml), 0o600); err != nil {
-		t.Fatal(err)
-	}
+		"service:\n", "service:\n  extensions: [file_storage]\n")
+	collector.kill(os.Interrupt)
 
 	var acknowledged []string
 	post := func(name string) error {

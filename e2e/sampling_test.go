@@ -35,15 +35,9 @@ func (t *sampledTrace) took() time.Duration { return time.Duration(t.end - t.fir
 func TestSamplerKeepsWhatMatters(t *testing.T) {
 	t.Parallel()
 	const budget, slow = 150, time.Second
-	collector := startCollector(t)
-	collector.kill(os.Interrupt)
 	kept := filepath.Join(t.TempDir(), "kept.json")
-	config, err := os.ReadFile(collector.config)
-	if err != nil {
-		t.Fatal(err)
-	}
 	// Two pipelines from one receiver: the truth, and what is sampled of it.
-	yaml := strings.NewReplacer("processors:\n  deadlock", fmt.Sprintf(`processors:
+	collector := startCollector(t, "processors:\n  deadlock", fmt.Sprintf(`processors:
   adaptive_sampler:
     # Spans of the shop and its bank come in batches of their own, seconds apart.
     decision_delay: 6s
@@ -60,11 +54,7 @@ func TestSamplerKeepsWhatMatters(t *testing.T) {
       receivers: [otlp]
       processors: [deadlock_detector, task_state, adaptive_sampler]
       exporters: [file/kept]
-`).Replace(string(config))
-	if err := os.WriteFile(collector.config, []byte(yaml), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	collector.start(t)
+`)
 	demo := startDemo(t, sendTo(collector, "grpc", "1.0"), "-orders", "60", "-for", "25s")
 	demo.chaos(t, "deadlock")
 	time.Sleep(3 * time.Second)
@@ -229,22 +219,14 @@ func adjustedCount(tracestate string) (float64, error) {
 // sent, and what comes after it by the new one.
 func TestSamplerReloads(t *testing.T) {
 	t.Parallel()
-	collector := startCollector(t)
-	collector.kill(os.Interrupt)
-	config, err := os.ReadFile(collector.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := func(rate string) {
-		yaml := strings.NewReplacer(
-			"processors:\n  deadlock", "processors:\n  adaptive_sampler: {decision_delay: 10m, trace_timeout: 20m, sampling_rate: "+rate+
+	at := func(rate string) []string {
+		return []string{
+			"processors:\n  deadlock", "processors:\n  adaptive_sampler: {decision_delay: 10m, trace_timeout: 20m, sampling_rate: " + rate +
 				", policies: [{name: slow, type: latency, threshold: 1h, rate: 1}]}\n  deadlock",
 			"processors: [deadlock_detector, task_state]", "processors: [adaptive_sampler]",
-		).Replace(string(config))
-		if err := os.WriteFile(collector.config, []byte(yaml), 0o600); err != nil {
-			t.Fatal(err)
 		}
 	}
+	collector := startCollector(t, at("1")...)
 	post := func(name string) {
 		body := fmt.Sprintf(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"%032x","spanId":"%016x","name":%q,"kind":2,
 			"startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}`, rand.Uint64()|1, rand.Uint64()|1, name)
@@ -257,13 +239,11 @@ func TestSamplerReloads(t *testing.T) {
 			t.Fatal(response.Status)
 		}
 	}
-	write("1")
-	collector.start(t)
 	const traces = 100
 	for range traces {
 		post("before")
 	}
-	write("0")
+	collector.configure(t, at("0")...)
 	if err := collector.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
