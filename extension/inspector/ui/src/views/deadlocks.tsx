@@ -38,7 +38,7 @@ export function Deadlocks({ id }: { id?: string }) {
       {inversions && inversions.inversions.length > 0 && !id && (
         <>
           <h2>Could become one</h2>
-          <p className="muted">Locks that are taken in orders that contradict each other. Nothing hangs yet.</p>
+          <p className="muted">Locks that are taken in orders that contradict each other: some day two tasks meet in the middle, and hang.</p>
           {inversions.inversions.map((v) => (
             <section className="card" key={v.id}>
               <h3>{v.names.join(' → ')}</h3>
