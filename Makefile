@@ -72,7 +72,7 @@ page: ## build the inspector's page anew, which is committed; needs npm
 
 ## Test
 
-TESTS := test-root test-sdk test-noinspect test-demo test-cli test-bench test-config test-e2e test-page
+TESTS := test-root test-sdk test-noinspect test-demo test-cli test-bench test-config test-rules test-e2e test-page
 
 .PHONY: test $(TESTS)
 test: compiler ## all tests of all modules with the race detector, and the end-to-end tests
@@ -97,6 +97,10 @@ test-config: collector
 	  name=$$(basename $$file .yaml); echo "validate embedded:$$name"; \
 	  $(COLLECTOR) validate --config=embedded:$$name || exit 1; \
 	done
+# Each alert has a case in which it fires, and one in which it stays silent.
+test-rules: prometheus
+	@command -v promtool >/dev/null || exit 0; cd distribution/prometheus && \
+	  promtool check rules rules.yaml && promtool test rules rules_test.yaml
 test-e2e: build prometheus
 	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) go -C e2e test -race -count=1 -timeout 8m ./...
 

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/asyncinspect/asyncinspect/sdk/inspect"
-	"github.com/asyncinspect/asyncinspect/sdk/inspecthttp"
 )
 
 // bank is the service that the shop calls.
@@ -27,7 +26,7 @@ func newBank(c *counts) *bank {
 
 func (b *bank) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST /payments", counted(b.counts, inspecthttp.NewHandler(http.HandlerFunc(b.pay))))
+	mux.Handle("POST /payments", counted(b.counts, b.pay))
 	mux.HandleFunc("POST /slow", func(w http.ResponseWriter, _ *http.Request) {
 		b.slow.Store(time.Now().Add(slowBank).UnixNano())
 		w.WriteHeader(http.StatusAccepted)

@@ -51,7 +51,7 @@ func newShop(c *counts, bank string) *shop {
 
 func (s *shop) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST /orders/{item}", counted(s.counts, inspecthttp.NewHandler(http.HandlerFunc(s.order))))
+	mux.Handle("POST /orders/{item}", counted(s.counts, s.order))
 	mux.HandleFunc("POST /chaos/{what}", s.chaos)
 	return mux
 }
@@ -190,15 +190,29 @@ func (s *shop) chaos(w http.ResponseWriter, r *http.Request) {
 }
 
 // counted counts requests as the SDK does: one task for each, named for its route.
-func counted(c *counts, h http.Handler) http.Handler {
+func counted(c *counts, handle http.HandlerFunc) http.Handler {
+	h := inspecthttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handle(w, r)
+		r.Context().Value(settled{}).(func())()
+	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := r.Pattern
 		c.started(name)
+		// A customer who leaves while the books are being closed must not be in one of
+		// them only: once it is handled, a request is cancelled or it is not.
+		ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+		defer cancel()
+		stop := context.AfterFunc(r.Context(), cancel)
+		ctx = context.WithValue(ctx, settled{}, func() {
+			if !stop() {
+				cancel()
+			}
+		})
 		status := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-		h.ServeHTTP(status, r)
+		h.ServeHTTP(status, r.WithContext(ctx))
 		var err error
 		switch {
-		case r.Context().Err() != nil:
+		case ctx.Err() != nil:
 			err = context.Canceled
 		case status.status >= http.StatusInternalServerError:
 			err = fmt.Errorf("status %d", status.status)
@@ -206,6 +220,9 @@ func counted(c *counts, h http.Handler) http.Handler {
 		c.ended(name, err)
 	})
 }
+
+// settled is the key of a function in a context.
+type settled struct{}
 
 type statusWriter struct {
 	http.ResponseWriter

@@ -200,7 +200,7 @@ func aSampler() sampler {
 		MinRate: 0.001, MaxRate: 1, Budgets: []view.Budget{{Kind: "spans", Asked: 100, Spent: 90}},
 		Keys:          []view.KeyRate{{Key: "shop/GET", Rate: 0.1, Spans: 1000, KeptSpans: 100}},
 		ReceivedSpans: 1000, Outcomes: []view.Outcome{{Name: "kept", Traces: 10, Spans: 100}},
-		Tables: []view.Table{{Name: "pending bytes", Size: 95, Limit: 100}, {Name: "pending traces", Size: 3}},
+		Tables: []view.Table{{Name: "pending_bytes", Size: 95, Limit: 100}, {Name: "pending_traces", Size: 3}},
 	}}
 }
 

@@ -66,7 +66,7 @@ func full(t view.Table) string {
 var keepsTheLast = map[componentKind][]string{
 	isTaskState: {"tasks", "events"},
 	isDetector:  {"past_deadlocks", "unproven"},
-	isSampler:   {"kept decisions", "dropped decisions"},
+	isSampler:   {"kept_decisions", "dropped_decisions"},
 }
 
 // readiness says whether new tasks find room, and which limits are near. Finished

@@ -54,10 +54,10 @@ func (p *adaptiveSampler) Sampling() view.Sampling {
 	}
 	keptOnes, droppedOnes := s.remembered()
 	v.Tables = []view.Table{
-		{Name: "pending bytes", Size: int(s.bytes.Load()), Limit: int(s.limit)},
-		{Name: "pending traces", Size: int(s.pending.Load())},
-		{Name: "kept decisions", Size: keptOnes, Limit: p.cfg.DecisionCache.SampledSize},
-		{Name: "dropped decisions", Size: droppedOnes, Limit: p.cfg.DecisionCache.NonSampledSize},
+		{Name: "pending_bytes", Size: int(s.bytes.Load()), Limit: int(s.limit)},
+		{Name: "pending_traces", Size: int(s.pending.Load())},
+		{Name: "kept_decisions", Size: keptOnes, Limit: p.cfg.DecisionCache.SampledSize},
+		{Name: "dropped_decisions", Size: droppedOnes, Limit: p.cfg.DecisionCache.NonSampledSize},
 	}
 	return v
 }

@@ -46,7 +46,7 @@ export function Fleet() {
               <tbody>
                 {memory.components.flatMap((c) => c.tables.map((t) => (
                   <tr key={c.component + t.table}>
-                    <td>{c.component}</td><td>{t.table}</td><td className="number">{count(t.size)}</td><td className="number">{t.limit > 0 ? count(t.limit) : ''}</td>
+                    <td>{c.component}</td><td>{t.table.replaceAll('_', ' ')}</td><td className="number">{count(t.size)}</td><td className="number">{t.limit > 0 ? count(t.limit) : ''}</td>
                     <td>{t.limit > 0 && <><Bar ratio={t.ratio} tone={t.ratio > 0.9 ? 'failed' : ''} /> {percent(t.ratio)}</>}</td>
                   </tr>
                 )))}

@@ -37,7 +37,7 @@ function Sampling({ sampler: s }: { sampler: Sampler }) {
         ))}
         <Tile name="CPU" value={percent(s.overhead_ratio)} note={s.overhead_limit_ratio > 0 ? `of all cores, at most ${percent(s.overhead_limit_ratio)}` : 'of all cores'} />
         {s.tables.map((t) => (
-          <Tile key={t.table} name={t.table} value={t.table.includes('bytes') ? bytes(t.size) : count(t.size)}
+          <Tile key={t.table} name={t.table.replaceAll('_', ' ')} value={t.table.includes('bytes') ? bytes(t.size) : count(t.size)}
             note={t.limit > 0 && <><Bar ratio={t.ratio} tone={t.ratio > 0.9 ? 'failed' : ''} /> of {t.table.includes('bytes') ? bytes(t.limit) : count(t.limit)}</>} />
         ))}
       </div>
