@@ -2,10 +2,10 @@ package e2e
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,9 +22,58 @@ type production struct {
 	ingest, read          string // tokens
 	certificate           string
 	client                *http.Client
-	environment, set      []string
-	log                   *output
-	cmd                   *exec.Cmd
+	queue                 string
+	*embedded
+}
+
+// embedded is the distribution with a configuration that is compiled in.
+type embedded struct {
+	name        string
+	environment []string
+	arguments   []string
+	log         *output
+	cmd         *exec.Cmd
+}
+
+// newEmbedded prepares a process; set changes what tests must not share, its ports.
+func newEmbedded(t *testing.T, name string, environment []string, set ...string) *embedded {
+	t.Helper()
+	e := &embedded{name: name, environment: environment, log: new(output), arguments: []string{"--config=embedded:" + name}}
+	for _, s := range append(set, "extensions.health_check.endpoint="+freeAddress(t), "service.telemetry.metrics.level=none") {
+		e.arguments = append(e.arguments, "--set="+s)
+	}
+	t.Cleanup(func() {
+		e.kill()
+		if t.Failed() {
+			t.Logf("%s:\n%s", name, e.log)
+		}
+	})
+	return e
+}
+
+// start starts the process and waits until something listens on an address.
+func (e *embedded) start(t *testing.T, address string) {
+	t.Helper()
+	e.cmd = exec.Command(program(t, "ASYNCINSPECT_COLLECTOR"), e.arguments...)
+	e.cmd.Env = append(os.Environ(), e.environment...)
+	e.cmd.Stdout, e.cmd.Stderr = e.log, e.log
+	if err := e.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 30*time.Second, e.name+" listens", func() error {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	})
+}
+
+func (e *embedded) kill() {
+	if e.cmd != nil {
+		_ = e.cmd.Process.Kill()
+		_ = e.cmd.Wait()
+	}
 }
 
 func startProduction(t *testing.T, backend *collector) *production {
@@ -33,56 +82,21 @@ func startProduction(t *testing.T, backend *collector) *production {
 	certificate, key, roots := selfSigned(t, directory)
 	p := &production{
 		grpc: freeAddress(t), http: freeAddress(t), inspector: freeAddress(t),
-		ingest: "may-send", read: "may-read", certificate: certificate, log: new(output),
-		client: clientFor(roots),
+		ingest: "may-send", read: "may-read", certificate: certificate, queue: filepath.Join(directory, "queue"),
+		client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}},
 	}
 	ingest, read := filepath.Join(directory, "ingest"), filepath.Join(directory, "read")
 	writeFile(t, ingest, p.ingest)
 	writeFile(t, read, p.read)
-	p.environment = []string{
+	p.embedded = newEmbedded(t, "production", []string{
 		"ASYNC_INSPECT_TLS_CERT=" + certificate, "ASYNC_INSPECT_TLS_KEY=" + key,
 		"ASYNC_INSPECT_INGEST_TOKEN=" + ingest, "ASYNC_INSPECT_READ_TOKEN=" + read,
 		"ASYNC_INSPECT_BACKEND=" + backend.grpc, "ASYNC_INSPECT_BACKEND_INSECURE=true", "ASYNC_INSPECT_STATE=" + directory,
-	}
-	p.set = []string{
-		"--config=embedded:production",
-		"--set=receivers.otlp.protocols.grpc.endpoint=" + p.grpc, "--set=receivers.otlp.protocols.http.endpoint=" + p.http,
-		"--set=extensions.inspector.endpoint=" + p.inspector, "--set=extensions.health_check.endpoint=" + freeAddress(t),
-		"--set=service.telemetry.metrics.level=none",
-	}
-	p.start(t)
-	t.Cleanup(func() {
-		p.kill()
-		if t.Failed() {
-			t.Logf("the production collector:\n%s", p.log)
-		}
-	})
+	},
+		"receivers.otlp.protocols.grpc.endpoint="+p.grpc, "receivers.otlp.protocols.http.endpoint="+p.http,
+		"extensions.inspector.endpoint="+p.inspector)
+	p.start(t, p.inspector)
 	return p
-}
-
-func clientFor(roots *x509.CertPool) *http.Client {
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
-}
-
-func (p *production) start(t *testing.T) {
-	t.Helper()
-	p.cmd = exec.Command(program(t, "ASYNCINSPECT_COLLECTOR"), p.set...)
-	p.cmd.Env = append(os.Environ(), p.environment...)
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, 30*time.Second, "the production collector answers", func() error {
-		if status, err := p.get("/livez", ""); err != nil || status != http.StatusOK {
-			return fmt.Errorf("%d %w", status, err)
-		}
-		return nil
-	})
-}
-
-func (p *production) kill() {
-	_ = p.cmd.Process.Kill()
-	_ = p.cmd.Wait()
 }
 
 func (p *production) get(path, token string) (int, error) {
@@ -129,6 +143,7 @@ func TestProductionConfiguration(t *testing.T) {
 		{"reading without a token", func() (int, error) { return p.get("/metrics", "") }, http.StatusUnauthorized},
 		{"reading with the token for sending", func() (int, error) { return p.get("/", p.ingest) }, http.StatusUnauthorized},
 		{"reading", func() (int, error) { return p.get("/api/v1/overview", p.read) }, http.StatusOK},
+		{"a probe", func() (int, error) { return p.get("/livez", "") }, http.StatusOK},
 	} {
 		if status, err := c.do(); err != nil || status != c.want {
 			t.Errorf("%s: %d (%v), want %d", c.what, status, err, c.want)
@@ -184,7 +199,7 @@ func TestProductionConfiguration(t *testing.T) {
 		t.Fatal(status, err)
 	}
 	eventually(t, time.Minute, "the span in the queue on disk", func() error {
-		files, err := filepath.Glob(filepath.Join(strings.TrimPrefix(p.environment[6], "ASYNC_INSPECT_STATE="), "queue", "*"))
+		files, err := filepath.Glob(filepath.Join(p.queue, "*"))
 		if err != nil {
 			return err
 		}
@@ -197,7 +212,7 @@ func TestProductionConfiguration(t *testing.T) {
 		return errors.New("not yet")
 	})
 	p.kill()
-	p.start(t)
+	p.start(t, p.inspector)
 	backend.start(t)
 	backendHas("while the backend is away")
 }
