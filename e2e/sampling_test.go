@@ -134,6 +134,9 @@ func readTraces(t *testing.T, path string) map[string]*sampledTrace {
 	}
 	traces := make(map[string]*sampledTrace)
 	for line := range strings.Lines(string(data)) {
+		if !strings.HasSuffix(line, "\n") {
+			break // it is being written
+		}
 		var batch struct {
 			ResourceSpans []struct {
 				ScopeSpans []struct {
