@@ -95,7 +95,7 @@ func startProduction(t *testing.T, backend *collector) *production {
 	},
 		"receivers.otlp.protocols.grpc.endpoint="+p.grpc, "receivers.otlp.protocols.http.endpoint="+p.http,
 		"extensions.inspector.endpoint="+p.inspector)
-	p.start(t, p.inspector)
+	p.start(t, p.http) // the last that listens
 	return p
 }
 
@@ -212,7 +212,7 @@ func TestProductionConfiguration(t *testing.T) {
 		return errors.New("not yet")
 	})
 	p.kill()
-	p.start(t, p.inspector)
+	p.start(t, p.http) // the last that listens
 	backend.start(t)
 	backendHas("while the backend is away")
 }

@@ -29,7 +29,7 @@ func TestUnknownNameListsTheKnown(t *testing.T) {
 	p := NewFactory().Create(confmap.ProviderSettings{})
 	for _, uri := range []string{"embedded:nope", "embedded:", "embedded:../default", "embedded:default.yaml"} {
 		_, err := p.Retrieve(context.Background(), uri, nil)
-		assert.ErrorContains(t, err, "there are: default", uri)
+		assert.ErrorContains(t, err, "there are: agent, default, ", uri)
 	}
 }
 
