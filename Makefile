@@ -137,6 +137,12 @@ bench-process: ## whole collectors beside each other: CPU and memory (RATE=40000
 	@cd $(SAMPLERS) && CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o otelcol-samplers .
 	@go -C bench run ./process -collector $(CURDIR)/$(SAMPLERS)/otelcol-samplers -rate $(RATE) -seconds $(SECONDS)
 
+.PHONY: bench-overhead
+bench-overhead: ## what the SDK costs a service, by mode: for small requests, and for larger ones
+	@go -C bench run ./overhead -lines 20
+	@echo
+	@go -C bench run ./overhead -lines 300 -rate 200
+
 FUZZTIME ?= 10s
 .PHONY: fuzz
 fuzz: ## every fuzz target in turn (FUZZTIME=10s each)

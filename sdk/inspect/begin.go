@@ -104,6 +104,10 @@ func (ins *Inspector) Begin(ctx context.Context, name string, opts ...TaskOption
 	return &t.ctx, t
 }
 
+// Enabled reports whether a task that begins with ctx would be seen. An
+// instrumentation that has to work for what it says of its tasks asks it first.
+func Enabled(ctx context.Context) bool { return inspectorOf(ctx).running() }
+
 // prepare makes a task that another goroutine will run; see [Task.bind].
 func (ins *Inspector) prepare(ctx context.Context, name string, place uintptr, opts []TaskOption) (context.Context, *Task) {
 	if !ins.running() {

@@ -144,9 +144,9 @@ type (
 	receiveSide[T any] Chan[T]
 )
 
-func (c *sendSide[T]) identify(kind taskspan.Kind, stack []uintptr)    { c.named.identify(kind, stack) }
-func (c *sendSide[T]) identity() (id, name string)                     { return c.named.identity() }
-func (c *sendSide[T]) holders(_ *waitView, s *holderSet)               { c.receivers.holders(s) }
-func (c *receiveSide[T]) identify(kind taskspan.Kind, stack []uintptr) { c.named.identify(kind, stack) }
-func (c *receiveSide[T]) identity() (id, name string)                  { return c.named.identity() }
-func (c *receiveSide[T]) holders(_ *waitView, s *holderSet)            { c.senders.holders(s) }
+func (c *sendSide[T]) identify(kind taskspan.Kind, place uintptr)    { c.named.identify(kind, place) }
+func (c *sendSide[T]) identity() (id, name string)                   { return c.named.identity() }
+func (c *sendSide[T]) holders(_ *waitView, s *holderSet)             { c.receivers.holders(s) }
+func (c *receiveSide[T]) identify(kind taskspan.Kind, place uintptr) { c.named.identify(kind, place) }
+func (c *receiveSide[T]) identity() (id, name string)                { return c.named.identity() }
+func (c *receiveSide[T]) holders(_ *waitView, s *holderSet)          { c.senders.holders(s) }

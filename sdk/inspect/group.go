@@ -15,7 +15,7 @@ type Group struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	tasks  WaitGroup
-	places *slots
+	places *slots // nil: no limit
 	once   sync.Once
 	err    error
 }
@@ -50,9 +50,7 @@ func (g *Group) SetLimit(n int) {
 //go:noinline
 func (g *Group) Go(name string, fn func(context.Context) error) {
 	_, place := goid.GetWithPC()
-	if g.places != nil {
-		g.places.take(g.ctx)
-	}
+	g.places.take(g.ctx)
 	g.start(name, place, fn)
 }
 
@@ -61,7 +59,7 @@ func (g *Group) Go(name string, fn func(context.Context) error) {
 //go:noinline
 func (g *Group) TryGo(name string, fn func(context.Context) error) bool {
 	_, place := goid.GetWithPC()
-	if g.places != nil && !g.places.tryTake() {
+	if !g.places.tryTake() {
 		return false
 	}
 	g.start(name, place, fn)
@@ -69,29 +67,14 @@ func (g *Group) TryGo(name string, fn func(context.Context) error) bool {
 }
 
 func (g *Group) start(name string, place uintptr, fn func(context.Context) error) {
-	g.tasks.Add(1)
-	started := make(chan struct{}) // the task's places are noted
-	h := inspectorOf(g.ctx).spawn(g.ctx, name, place, func(ctx context.Context) error {
-		err := fn(ctx)
-		if err != nil {
-			g.once.Do(func() {
-				g.err = err
-				g.cancel(err)
-			})
-		}
-		return err
-	}, func(h *Handle) {
-		<-started
-		if g.places != nil {
-			g.places.give(h)
-		}
-		g.tasks.ended(h)
-	}, nil)
-	g.tasks.joins(h)
-	if g.places != nil {
-		g.places.givenTo(h)
-	}
-	close(started)
+	inspectorOf(g.ctx).spawn(g.ctx, name, place, fn, &Handle{of: &g.tasks, group: g}, nil)
+}
+
+func (g *Group) failed(err error) {
+	g.once.Do(func() {
+		g.err = err
+		g.cancel(err)
+	})
 }
 
 // Wait waits for all tasks of the group and returns the first error.
@@ -110,7 +93,7 @@ func (g *Group) WaitContext(ctx context.Context) error {
 	return g.err
 }
 
-// slots are the places of a group with a limit.
+// slots are the places of a group with a limit; nil has room for all.
 type slots struct {
 	named
 	free  chan struct{} // full when all are taken
@@ -119,6 +102,9 @@ type slots struct {
 }
 
 func (p *slots) tryTake() bool {
+	if p == nil {
+		return true
+	}
 	select {
 	case p.free <- struct{}{}:
 		return true
@@ -137,12 +123,18 @@ func (p *slots) take(ctx context.Context) {
 }
 
 func (p *slots) givenTo(h *Handle) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taken[h] = struct{}{}
 }
 
 func (p *slots) give(h *Handle) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	delete(p.taken, h)
 	p.mu.Unlock()

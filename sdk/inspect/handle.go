@@ -9,11 +9,16 @@ import (
 
 // A Handle is a task that runs on a goroutine of its own and can be joined.
 type Handle struct {
-	task *Task
-	done chan struct{}
-	err  error // written before done is closed
-	left bool  // it has left the group that it was started in, which guards this
+	links[Handle] // in of, which guards them
+
+	task  *Task
+	of    *WaitGroup    // that waits for it, or nil
+	group *Group        // that it is a task of, or nil
+	done  chan struct{} // nil for a task of a Group: nobody has its handle
+	err   error         // written before done is closed
 }
+
+func (h *Handle) at() *links[Handle] { return &h.links }
 
 // Go runs fn on a new goroutine as a task, a child of the span in ctx. The task
 // ends with the error of fn. A panic in fn is recorded on the task and passed on,
@@ -24,7 +29,7 @@ type Handle struct {
 //go:noinline
 func Go(ctx context.Context, name string, fn func(context.Context) error, opts ...TaskOption) *Handle {
 	_, place := goid.GetWithPC()
-	return inspectorOf(ctx).spawn(ctx, name, place, fn, nil, opts)
+	return inspectorOf(ctx).spawn(ctx, name, place, fn, &Handle{done: make(chan struct{})}, opts)
 }
 
 // Go is the function Go with this Inspector.
@@ -32,30 +37,47 @@ func Go(ctx context.Context, name string, fn func(context.Context) error, opts .
 //go:noinline
 func (ins *Inspector) Go(ctx context.Context, name string, fn func(context.Context) error, opts ...TaskOption) *Handle {
 	_, place := goid.GetWithPC()
-	return ins.spawn(ctx, name, place, fn, nil, opts)
+	return ins.spawn(ctx, name, place, fn, &Handle{done: make(chan struct{})}, opts)
 }
 
-// spawn starts the goroutine. ended, if not nil, is called after the task has
-// ended and before the handle says so.
+// spawn starts the goroutine of h.
 func (ins *Inspector) spawn(ctx context.Context, name string, place uintptr,
-	fn func(context.Context) error, ended func(*Handle), opts []TaskOption,
+	fn func(context.Context) error, h *Handle, opts []TaskOption,
 ) *Handle {
-	h := &Handle{done: make(chan struct{})}
 	ctx, h.task = ins.prepare(ctx, name, place, opts)
-	go h.run(ctx, fn, ended)
+	if h.of != nil {
+		h.of.joins(h)
+	}
+	if h.group != nil {
+		h.group.places.givenTo(h)
+	}
+	go h.run(ctx, fn)
 	return h
 }
 
-func (h *Handle) run(ctx context.Context, fn func(context.Context) error, ended func(*Handle)) {
-	defer close(h.done)
-	if ended != nil {
-		defer ended(h)
-	}
+func (h *Handle) run(ctx context.Context, fn func(context.Context) error) {
+	defer h.ended()
 	if h.task != nil {
 		h.task.bind(goid.Get())
 	}
 	defer h.task.EndWith(&h.err)
 	h.err = fn(ctx)
+	if h.err != nil && h.group != nil {
+		h.group.failed(h.err)
+	}
+}
+
+// ended is called when the task has ended.
+func (h *Handle) ended() {
+	if h.group != nil {
+		h.group.places.give(h)
+	}
+	if h.of != nil {
+		h.of.ended(h)
+	}
+	if h.done != nil {
+		close(h.done)
+	}
 }
 
 // Wait waits until the task has ended and returns its error, or that of ctx if
@@ -82,7 +104,7 @@ func (h *Handle) Done() <-chan struct{} { return h.done }
 // Task returns the task, or nil while the SDK is off.
 func (h *Handle) Task() *Task { return h.task }
 
-func (h *Handle) identify(taskspan.Kind, []uintptr) {}
+func (h *Handle) identify(taskspan.Kind, uintptr) {}
 
 // identity of a joined task is the task.
 func (h *Handle) identity() (id, name string) {

@@ -7,7 +7,7 @@ import (
 // Mode is a set of defaults.
 type Mode int
 
-// The modes. BenchmarkModes of package inspecthttp measures what they cost.
+// The modes. What each costs is measured by `make bench-overhead`.
 const (
 	// Development is the default: it records every trace, with the stacks of waits,
 	// the allocations of tasks and the orders of locks.

@@ -106,7 +106,7 @@ func (r *reporter) derive(of []byte, goroutine uint64) (id [8]byte) {
 // task says what a report says of the goroutine that waits.
 func (r *reporter) task(w *waitView) wire.Task {
 	node, own := r.node(w)
-	at := firstOutside(w.places)
+	at := w.site.place
 	t := wire.Task{
 		Node: node, State: taskspan.Blocked, Start: w.start.unix(),
 		Goroutine: w.goroutine, Holds: holdsOf(w.goroutine), Place: wirePlace(at),
@@ -125,14 +125,14 @@ func (r *reporter) task(w *waitView) wire.Task {
 		t.Remote = wire.Node{Trace: w.task.remote.trace, Span: w.task.remote.span}
 	}
 	if w.task != nil && w.task.ins.backtraces {
-		t.Stack = stacktrace(w.places)
+		t.Stack = w.site.stacktrace()
 	}
 	return t
 }
 
 // goroutineName names a goroutine that has no task after the function that waits.
 func goroutineName(w *waitView) string {
-	if p := placeOf(firstOutside(w.places)); p.function != "" {
+	if p := placeOf(w.site.place); p.function != "" {
 		return "goroutine in " + shortFunction(p.function)
 	}
 	return "goroutine"

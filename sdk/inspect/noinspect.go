@@ -51,6 +51,9 @@ func (ins *Inspector) Begin(ctx context.Context, _ string, _ ...TaskOption) (con
 	return ctx, nil
 }
 
+// Enabled returns false: no task is seen.
+func Enabled(context.Context) bool { return false }
+
 func inspectorOf(context.Context) *Inspector { return nil }
 
 func (ins *Inspector) prepare(ctx context.Context, _ string, _ uintptr, _ []TaskOption) (context.Context, *Task) {

@@ -55,7 +55,7 @@ func TestClientSpanIsARemoteWait(t *testing.T) {
 		if w.task != task || w.deadline == 0 || !holdersOf(w).inferred {
 			t.Errorf("task %v, deadline %v, inferred %v", w.task, w.deadline, holdersOf(w).inferred)
 		}
-		if at := placeOf(firstOutside(w.places)); !strings.HasSuffix(at.file, "openspans_test.go") {
+		if at := placeOf(w.site.place); !strings.HasSuffix(at.file, "openspans_test.go") {
 			t.Errorf("it waits at %v", at)
 		}
 		ended := make(chan struct{})

@@ -432,10 +432,10 @@ type (
 	writeSide RWMutex
 )
 
-func (s *readSide) identify(kind taskspan.Kind, stack []uintptr)  { s.named.identify(kind, stack) }
-func (s *writeSide) identify(kind taskspan.Kind, stack []uintptr) { s.named.identify(kind, stack) }
-func (s *readSide) identity() (id, name string)                   { return s.named.identity() }
-func (s *writeSide) identity() (id, name string)                  { return s.named.identity() }
+func (s *readSide) identify(kind taskspan.Kind, place uintptr)  { s.named.identify(kind, place) }
+func (s *writeSide) identify(kind taskspan.Kind, place uintptr) { s.named.identify(kind, place) }
+func (s *readSide) identity() (id, name string)                 { return s.named.identity() }
+func (s *writeSide) identity() (id, name string)                { return s.named.identity() }
 
 // holders of the read lock are the writer, or the pending one, who keeps readers out.
 func (s *readSide) holders(_ *waitView, set *holderSet) {

@@ -69,9 +69,9 @@ func Select(ctx context.Context, cases ...Case) (int, error) {
 // choice is what a Select waits for.
 type choice []Case
 
-func (c choice) identify(kind taskspan.Kind, stack []uintptr) {
+func (c choice) identify(kind taskspan.Kind, place uintptr) {
 	for _, one := range c {
-		one.op.identify(kind, stack)
+		one.op.identify(kind, place)
 	}
 }
 
@@ -132,9 +132,9 @@ func (o *receiveOp[T]) complete(v reflect.Value, open bool) error {
 	return nil
 }
 
-func (o *receiveOp[T]) identify(k taskspan.Kind, stack []uintptr) { o.c.identify(k, stack) }
-func (o *receiveOp[T]) identity() (id, name string)               { return o.c.identity() }
-func (o *receiveOp[T]) holders(_ *waitView, s *holderSet)         { o.c.senders.holders(s) }
+func (o *receiveOp[T]) identify(k taskspan.Kind, place uintptr) { o.c.identify(k, place) }
+func (o *receiveOp[T]) identity() (id, name string)             { return o.c.identity() }
+func (o *receiveOp[T]) holders(_ *waitView, s *holderSet)       { o.c.senders.holders(s) }
 
 type sendOp[T any] struct {
 	c *Chan[T]
@@ -155,7 +155,7 @@ func (o *sendOp[T]) reflect() reflect.SelectCase {
 	return reflect.SelectCase{Dir: reflect.SelectSend, Chan: reflect.ValueOf(o.c.c), Send: reflect.ValueOf(&o.v).Elem()}
 }
 
-func (o *sendOp[T]) complete(reflect.Value, bool) error        { return nil }
-func (o *sendOp[T]) identify(k taskspan.Kind, stack []uintptr) { o.c.identify(k, stack) }
-func (o *sendOp[T]) identity() (id, name string)               { return o.c.identity() }
-func (o *sendOp[T]) holders(_ *waitView, s *holderSet)         { o.c.receivers.holders(s) }
+func (o *sendOp[T]) complete(reflect.Value, bool) error      { return nil }
+func (o *sendOp[T]) identify(k taskspan.Kind, place uintptr) { o.c.identify(k, place) }
+func (o *sendOp[T]) identity() (id, name string)             { return o.c.identity() }
+func (o *sendOp[T]) holders(_ *waitView, s *holderSet)       { o.c.receivers.holders(s) }

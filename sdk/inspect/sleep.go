@@ -32,6 +32,6 @@ var sleeping = thing{id: "sleep", name: "sleep"}
 // thing is a resource of which nothing is known but its name.
 type thing struct{ id, name string }
 
-func (t thing) identify(taskspan.Kind, []uintptr) {}
+func (t thing) identify(taskspan.Kind, uintptr)   {}
 func (t thing) identity() (id, name string)       { return t.id, t.name }
 func (t thing) holders(_ *waitView, _ *holderSet) {}

@@ -92,7 +92,7 @@ func (w *waitView) info() *WaitInfo {
 	w.on.holders(w, &s)
 	i := &WaitInfo{
 		Kind: w.kind, ResourceID: id, Resource: name, Since: w.start.time(),
-		Place: placeInfo(firstOutside(w.places)), Need: s.need, Complete: s.complete,
+		Place: placeInfo(w.site.place), Need: s.need, Complete: s.complete,
 	}
 	if w.deadline != 0 {
 		d := w.deadline.time()

@@ -125,15 +125,14 @@ func (v *taskView) Attributes() []attribute.KeyValue {
 // waitSpan shows a wait that lasted in the trace.
 func (t *Task) waitSpan(w *wait, d time.Duration) {
 	id, name := w.on.identity()
-	stack := w.stack[:w.depth]
 	attrs := make([]attribute.KeyValue, 0, 8)
 	attrs = append(attrs,
 		attribute.String(taskspan.WaitKind, string(w.kind)),
 		attribute.String(taskspan.WaitResourceID, id),
 		attribute.String(taskspan.WaitResourceName, name))
-	attrs = append(attrs, placeAttributes(firstOutside(stack))...)
+	attrs = append(attrs, placeAttributes(w.site.place)...)
 	if t.ins.backtraces {
-		attrs = append(attrs, attribute.String(taskspan.CodeStacktrace, stacktrace(stack)))
+		attrs = append(attrs, attribute.String(taskspan.CodeStacktrace, w.site.stacktrace()))
 	}
 	_, span := t.ins.tracer.Start(&t.ctx, taskspan.WaitSpanPrefix+string(w.kind)+" "+name,
 		trace.WithTimestamp(w.start.time()), trace.WithAttributes(attrs...))

@@ -4,7 +4,6 @@ package inspect
 
 import (
 	"context"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -15,11 +14,6 @@ import (
 // inspectors counts the running Inspectors. At 0 nobody looks at waits, so none
 // are entered into the table.
 var inspectors atomic.Int32
-
-const (
-	shallowStack = 6  // enough to get past this package to the line that waits
-	deepStack    = 32 // with backtraces, and for what lies below a client library
-)
 
 // wait is a goroutine that blocks now. It lives in the table from just before
 // it blocks until just after, and belongs to its shard in between and after.
@@ -33,8 +27,7 @@ type wait struct {
 	start     nanos
 	deadline  nanos // 0: none
 	nested    bool  // began while the task waited already
-	depth     int
-	stack     [deepStack]uintptr
+	site      *site
 }
 
 func (w *wait) at() *links[wait] { return &w.links }
@@ -42,7 +35,7 @@ func (w *wait) at() *links[wait] { return &w.links }
 func (w *wait) view() waitView {
 	return waitView{
 		id: w.id, goroutine: w.goroutine, task: w.task, kind: w.kind, on: w.on,
-		start: w.start, deadline: w.deadline, places: append([]uintptr(nil), w.stack[:w.depth]...),
+		start: w.start, deadline: w.deadline, site: w.site,
 	}
 }
 
@@ -65,14 +58,13 @@ func beginWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
 	if g == 0 {
 		g = t.pseudo()
 	}
-	w := waitPool.Get().(*wait)
-	*w = wait{goroutine: g, task: t, kind: kind, on: on, deadline: deadline}
 	depth := shallowStack
 	if t == nil || t.ins.backtraces || kind == taskspan.WaitRemote {
 		depth = deepStack
 	}
-	w.depth = runtime.Callers(2, w.stack[:depth])
-	on.identify(kind, w.stack[:w.depth])
+	w := waitPool.Get().(*wait)
+	*w = wait{goroutine: g, task: t, kind: kind, on: on, deadline: deadline, site: siteOf(depth)}
+	on.identify(kind, w.site.place)
 	w.start = now()
 
 	s := shardOf(g)
@@ -123,7 +115,7 @@ func endWait(w *wait) {
 			t.waitSpan(w, blocked)
 		}
 	}
-	w.task, w.on = nil, nil
+	w.task, w.on, w.site = nil, nil, nil
 	waitPool.Put(w)
 }
 

@@ -13,8 +13,8 @@ import (
 // no lock of the SDK held; they return what stands at the moment of the call.
 type waitable interface {
 	// identify gives the resource a name, if it has none, from the kind and the
-	// stack of its first wait.
-	identify(kind taskspan.Kind, stack []uintptr)
+	// place of its first wait.
+	identify(kind taskspan.Kind, place uintptr)
 	// identity returns the id and name of the resource, as they travel.
 	identity() (id, name string)
 	// holders adds to s who must let go before w can end.
@@ -69,12 +69,12 @@ func (n *named) setName(name string) {
 
 // identify names the resource after the kind and the function of its first
 // wait: functions are few and mean something to a reader, addresses are neither.
-func (n *named) identify(kind taskspan.Kind, stack []uintptr) {
+func (n *named) identify(kind taskspan.Kind, place uintptr) {
 	if n.res.Load() != nil {
 		return
 	}
 	name := string(kind)
-	if p := placeOf(firstOutside(stack)); p.function != "" {
+	if p := placeOf(place); p.function != "" {
 		name += " in " + shortFunction(p.function)
 	}
 	n.res.CompareAndSwap(nil, &lockName{id: lastLockName.Add(1), name: name})
@@ -97,7 +97,7 @@ type waitView struct {
 	on        waitable
 	start     nanos
 	deadline  nanos // 0: none
-	places    []uintptr
+	site      *site
 }
 
 // handOver notes that a lock has been released by another goroutine than took it.
@@ -105,7 +105,7 @@ type waitView struct {
 //go:noinline
 func (n *named) handOver() {
 	var stack [16]uintptr
-	n.identify("lock", stack[:runtime.Callers(2, stack[:])])
+	n.identify("lock", firstOutside(stack[:runtime.Callers(2, stack[:])]))
 	_, name := n.identity()
 	handedOver.add(name)
 }

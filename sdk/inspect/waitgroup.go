@@ -16,7 +16,7 @@ type WaitGroup struct {
 	named
 	mu      sync.Mutex // guards all below
 	count   int
-	running map[*Handle]struct{}
+	running list[Handle]
 	done    chan struct{} // closed when count reaches 0; nil if nobody waits
 }
 
@@ -50,31 +50,22 @@ func (g *WaitGroup) Done() { g.Add(-1) }
 //go:noinline
 func (g *WaitGroup) Go(ctx context.Context, name string, fn func(context.Context) error) *Handle {
 	_, place := goid.GetWithPC()
-	g.Add(1)
-	h := inspectorOf(ctx).spawn(ctx, name, place, fn, g.ended, nil)
-	g.joins(h)
-	return h
+	return inspectorOf(ctx).spawn(ctx, name, place, fn, &Handle{of: g, done: make(chan struct{})}, nil)
 }
 
-// joins notes that a unit is this task, unless it has ended by now.
+// joins adds a unit that is this task.
 func (g *WaitGroup) joins(h *Handle) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if h.left {
-		return
-	}
-	if g.running == nil {
-		g.running = make(map[*Handle]struct{})
-	}
-	g.running[h] = struct{}{}
+	pushBack(&g.running, h)
+	g.add(1)
 }
 
 // ended is called on the goroutine of the task.
 func (g *WaitGroup) ended(h *Handle) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	h.left = true
-	delete(g.running, h)
+	remove(&g.running, h)
 	g.add(-1)
 }
 
@@ -111,7 +102,7 @@ func (g *WaitGroup) holders(_ *waitView, s *holderSet) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	tasks := 0
-	for h := range g.running {
+	for h := g.running.front; h != nil; h = h.next {
 		if h.task != nil {
 			s.add(holder{task: h.task})
 			tasks++

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
@@ -27,13 +28,13 @@ type handler struct {
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	pattern := h.pattern(r)
-	ctx, opts := h.place(r, pattern)
-	ctx, task := inspect.Begin(ctx, h.name(r, pattern), opts...)
-	if task == nil {
+	if !inspect.Enabled(r.Context()) {
 		h.next.ServeHTTP(w, r)
 		return
 	}
+	pattern := h.pattern(r)
+	ctx, opts := h.place(r, pattern)
+	ctx, task := inspect.Begin(ctx, h.name(r, pattern), opts...)
 	inner := r.WithContext(ctx)
 	if h.config.internal {
 		// The server span inside reads its parent from the headers.
@@ -76,13 +77,27 @@ func (h *handler) place(r *http.Request, pattern string) (context.Context, []ins
 	if h.config.internal {
 		return extracted, nil
 	}
-	attrs := []attribute.KeyValue{attribute.String("http.request.method", method(r))}
+	return extracted, serverOptions(method(r), pattern)
+}
+
+// server is what a request is, as far as its span tells.
+type server struct{ method, pattern string }
+
+// serverSpans are the options of the tasks of each server. Methods are few, see method,
+// and so are patterns: the program registers them.
+var serverSpans sync.Map // server -> []inspect.TaskOption
+
+func serverOptions(method, pattern string) []inspect.TaskOption {
+	if options, ok := serverSpans.Load(server{method, pattern}); ok {
+		return options.([]inspect.TaskOption)
+	}
+	attrs := []attribute.KeyValue{attribute.String("http.request.method", method)}
 	if route := route(pattern); route != "" {
 		attrs = append(attrs, attribute.String("http.route", route))
 	}
-	return extracted, []inspect.TaskOption{
-		inspect.WithSpanKind(trace.SpanKindServer), inspect.WithAttributes(attrs...),
-	}
+	options := []inspect.TaskOption{inspect.WithSpanKind(trace.SpanKindServer), inspect.WithAttributes(attrs...)}
+	serverSpans.Store(server{method, pattern}, options)
+	return options
 }
 
 // pattern is what the request matches. A mux that comes after us has not looked yet.

@@ -11,3 +11,12 @@ func get(offset uintptr) uint64
 // the function that calls GetWithPC will return: the place of the call. That
 // function must not be inlined. Both are 0 if they are not known.
 func GetWithPC() (id uint64, pc uintptr)
+
+// Frames writes the addresses to which the function that calls Frames will return, and
+// those that called it, one for each real frame, and returns how many they are: at most
+// n, for which there is room at into, or 0 if they are not known. They are not what
+// [runtime.Callers] gives, which knows of functions that are inlined; but frames that
+// are the same are the same callers.
+//
+//go:noescape
+func Frames(into *uintptr, n int) int

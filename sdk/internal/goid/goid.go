@@ -1,5 +1,5 @@
 // Package goid finds the id of the running goroutine, and the place its caller
-// was called from, in about two nanoseconds.
+// was called from, in about two nanoseconds, and who called that in one more each.
 //
 // The runtime keeps the id in its goroutine descriptor, at an offset that is
 // its own affair. The package does not know the offset: at start it asks
@@ -29,7 +29,7 @@ func init() {
 		return
 	}
 	offset = findOffset()
-	if !placeAgrees() {
+	if !placeAgrees() || !framesAgree() {
 		offset = 0
 	}
 }
@@ -106,4 +106,14 @@ func placeAgrees() bool {
 	var want [1]uintptr
 	runtime.Callers(2, want[:])
 	return pc != 0 && pc == want[0]
+}
+
+//go:noinline
+func framesAgree() bool { return deeper() }
+
+//go:noinline
+func deeper() bool {
+	var got, want [2]uintptr // of functions that are not inlined: both ways see the same
+	runtime.Callers(2, want[:])
+	return Frames(&got[0], len(got)) == len(got) && got == want
 }

@@ -24,3 +24,37 @@ unknown:
 	MOVD ZR, id+0(FP)
 	MOVD ZR, pc+8(FP)
 	RET
+
+// func Frames(into *uintptr, n int) int
+//
+// R29 is the caller's frame pointer. It points to that of the frame before, which lies
+// above it; the word after that is the address that the frame returns to. The first
+// word past the stack is the second of the goroutine's descriptor.
+TEXT ·Frames(SB), NOSPLIT, $0-24
+	MOVD into+0(FP), R0
+	MOVD n+8(FP), R1
+	MOVD ZR, R2
+	MOVD ·offset(SB), R3
+	CBZ  R3, done
+	MOVD 8(g), R4
+	SUB  $16, R4
+	MOVD R29, R5
+
+next:
+	CMP  R1, R2
+	BGE  done
+	CMP  R4, R5
+	BHI  done
+	MOVD 8(R5), R6
+	CBZ  R6, done
+	MOVD R6, (R0)(R2<<3)
+	ADD  $1, R2
+	MOVD (R5), R6
+	CMP  R5, R6
+	BLS  done
+	MOVD R6, R5
+	B    next
+
+done:
+	MOVD R2, ret+16(FP)
+	RET

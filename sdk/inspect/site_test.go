@@ -1,0 +1,93 @@
+//go:build !noinspect
+
+package inspect
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// waits stands for beginWait: what is looked for is who calls it.
+func waits(depth int) *site { return siteOf(depth) }
+
+func TestASiteIsTheStackOfWhoWaits(t *testing.T) {
+	for _, depth := range []int{1, shallowStack, deepStack} {
+		want := make([]uintptr, depth)
+		var got *site
+		got, want = waits(depth), want[:runtime.Callers(1, want)]
+		if lines(got.stack)[0] != lines(want)[0] || !slices.Equal(got.stack[1:], want[1:]) {
+			t.Errorf("depth %d:\n%v, runtime.Callers says\n%v", depth, lines(got.stack), lines(want))
+		}
+		if got.place != got.stack[0] {
+			t.Errorf("it waits at %v", placeOf(got.place))
+		}
+	}
+}
+
+func lines(stack []uintptr) (lines []string) {
+	for _, pc := range stack {
+		p := placeOf(pc)
+		lines = append(lines, p.function, p.file, string(rune('0'+p.line%10)))
+	}
+	return lines
+}
+
+func TestEachWayToAWaitIsASite(t *testing.T) {
+	var first [2]*site
+	for turn := range 3 {
+		here, there := waits(shallowStack), waits(shallowStack) // one line, two calls
+		if turn > 0 && (here != first[0] || there != first[1]) {
+			t.Error("the same call is another site the next time")
+		}
+		if here == there {
+			t.Error("two calls are one site")
+		}
+		if waits(deepStack) == waits(shallowStack) {
+			t.Error("two depths are one site")
+		}
+		first = [2]*site{here, there}
+	}
+	if inlined(1) == inlined(2) {
+		t.Error("two callers of one inlined function are one site")
+	}
+}
+
+func inlined(way int) *site {
+	if way == 1 {
+		return one()
+	}
+	return one()
+}
+
+func one() *site { return waits(shallowStack) }
+
+// A full table costs time, and no site is taken for another.
+func TestSitesAreBounded(t *testing.T) {
+	defer func() {
+		for i := range sites {
+			sites[i].Store(nil)
+		}
+	}()
+	for i := range sites {
+		sites[i].Store(&site{frames: []uintptr{uintptr(i)}})
+	}
+	for range 2 {
+		if at := placeOf(waits(shallowStack).place); at.function != "github.com/asyncinspect/asyncinspect/sdk/inspect.TestSitesAreBounded" {
+			t.Errorf("it waits in %s", at.function)
+		}
+	}
+}
+
+// A wait that is over at once: what the SDK does before and after.
+func BenchmarkWait(b *testing.B) {
+	ctx, task := benchInspector(b, 0).Begin(b.Context(), "task")
+	defer task.End(nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = Wait(ctx, taskspan.WaitIO, "database", func(context.Context) error { return nil })
+	}
+}
