@@ -72,7 +72,7 @@ page: ## build the inspector's page anew, which is committed; needs npm
 
 ## Test
 
-TESTS := test-root test-sdk test-noinspect test-demo test-cli test-bench test-config test-rules test-e2e test-page
+TESTS := test-root test-sdk test-noinspect test-demo test-cli test-bench test-config test-rules test-e2e test-release test-page
 
 .PHONY: test $(TESTS)
 test: compiler ## all tests of all modules with the race detector, and the end-to-end tests
@@ -102,7 +102,7 @@ test-rules: prometheus
 	@command -v promtool >/dev/null || exit 0; cd distribution/prometheus && \
 	  promtool check rules rules.yaml && promtool test rules rules_test.yaml
 test-e2e: build prometheus
-	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) go -C e2e test -race -count=1 -timeout 8m ./...
+	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) go -C e2e test -race -count=1 -timeout 8m .
 
 # A real Prometheus scrapes in the end-to-end tests, where it can be had.
 .PHONY: prometheus
@@ -110,6 +110,8 @@ prometheus:
 	@command -v promtool >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing Prometheus" && \
 	  { apt-get install -y --no-install-recommends prometheus || { apt-get update && apt-get install -y --no-install-recommends prometheus; }; } \
 	  >/dev/null 2>&1; } || echo "Prometheus is not here, and its tests are skipped"
+test-release: build
+	@go -C e2e test -count=1 -timeout 15m ./release
 test-page: build
 	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) e2e/page/run.sh
 
@@ -168,6 +170,14 @@ telemetrygen: ## build bin/telemetrygen, a plain OTLP client to try things with
 	@mkdir -p $(BIN)
 	go -C internal/tools/telemetrygen build -o $(BIN)/telemetrygen github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen
 
+.PHONY: release
+release: zip ## build dist/: archives for all platforms, lists of modules (SBOM), checksums (VERSION=v0.1.0 PLATFORMS=linux/amd64)
+	@distribution/release.sh
+
+.PHONY: zip
+zip:
+	@command -v zip >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y --no-install-recommends zip >/dev/null 2>&1; } || true
+
 ## Code
 
 .PHONY: generate
@@ -186,7 +196,7 @@ lint: ## gofumpt, vet and staticcheck, for all modules
 	$(call each,$(LINTS))
 
 lint-format:
-	@unformatted=$$($(TOOL) gofumpt -l . | grep -v -e '^$(BUILD)/' -e '^$(SAMPLERS)/'); \
+	@unformatted=$$($(TOOL) gofumpt -l . | grep -v -e '^$(BUILD)' -e '^$(SAMPLERS)/'); \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
 lint-vet:
 	@status=0; \
@@ -210,4 +220,4 @@ lint-staticcheck:
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf $(BUILD) $(BIN)
+	rm -rf $(BUILD) $(BUILD)-release $(BIN) dist

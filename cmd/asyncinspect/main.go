@@ -88,8 +88,14 @@ func run(ctx context.Context, args []string, in io.Reader, out, complain io.Writ
 	return 0
 }
 
-// version is that of the module, or the revision that it was built from.
+// released is set when a release is built.
+var released string
+
+// version is that of the release or of the module, or the revision that it was built from.
 func version() string {
+	if released != "" {
+		return released
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
