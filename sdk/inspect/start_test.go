@@ -412,3 +412,22 @@ func TestProviderOfAnotherInspector(t *testing.T) {
 		}
 	}
 }
+
+func TestEnabledWhileSomebodyLooks(t *testing.T) {
+	ctx := t.Context()
+	if Enabled(ctx) {
+		t.Error("enabled before there is an Inspector")
+	}
+	ins, _ := newSeen(t)
+	inside, task := ins.Begin(ctx, "task")
+	if Enabled(ctx) || !Enabled(inside) {
+		t.Error("an Inspector beside the default one is there for its tasks, and for nobody else")
+	}
+	task.End(nil)
+	if err := ins.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	if Enabled(inside) {
+		t.Error("enabled after the shutdown")
+	}
+}

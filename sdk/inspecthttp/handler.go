@@ -41,7 +41,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		inner.Header = r.Header.Clone()
 		h.config.propagator().Inject(ctx, propagation.HeaderCarrier(inner.Header))
 	}
-	s := &statusWriter{ResponseWriter: w}
+	w, s := remember(w)
 	defer func() {
 		p := recover()
 		switch {
@@ -58,7 +58,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		panic(p)
 	}()
-	h.next.ServeHTTP(s.full(), inner)
+	h.next.ServeHTTP(w, inner)
 }
 
 // place says where the task of a request belongs. If there is a span in the context

@@ -255,7 +255,7 @@ func TestWriterPromisesNoMore(t *testing.T) {
 		"flusher": {httptest.NewRecorder(), "flush"},
 	} {
 		var can []string
-		w := (&statusWriter{ResponseWriter: test.w}).full()
+		w, _ := remember(test.w)
 		if _, ok := w.(http.Flusher); ok {
 			can = append(can, "flush")
 		}

@@ -33,32 +33,42 @@ func (w *statusWriter) ReadFrom(r io.Reader) (int64, error) { return io.Copy(w.R
 // Unwrap lets [http.ResponseController] through.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// full is the writer with the interfaces that handlers ask for by type assertion and
-// that the writer of the server has: a Flusher, on HTTP/1 a Hijacker, on HTTP/2 a
-// Pusher.
-func (w *statusWriter) full() http.ResponseWriter {
-	flusher, flushes := w.ResponseWriter.(http.Flusher)
-	hijacker, hijacks := w.ResponseWriter.(http.Hijacker)
-	pusher, pushes := w.ResponseWriter.(http.Pusher)
+// The writers of a server have more methods, which handlers ask for by type assertion:
+// those of a Flusher, on HTTP/1 of a Hijacker, on HTTP/2 of a Pusher.
+type (
+	flusher struct {
+		statusWriter
+		http.Flusher
+	}
+	flusherHijacker struct {
+		statusWriter
+		http.Flusher
+		http.Hijacker
+	}
+	flusherPusher struct {
+		statusWriter
+		http.Flusher
+		http.Pusher
+	}
+)
+
+// remember returns a writer that does all that w does, and where it remembers the status.
+func remember(w http.ResponseWriter) (http.ResponseWriter, *statusWriter) {
+	f, flushes := w.(http.Flusher)
+	h, hijacks := w.(http.Hijacker)
+	p, pushes := w.(http.Pusher)
 	switch {
 	case flushes && hijacks:
-		return struct {
-			*statusWriter
-			http.Flusher
-			http.Hijacker
-		}{w, flusher, hijacker}
+		all := &flusherHijacker{statusWriter{w, 0}, f, h}
+		return all, &all.statusWriter
 	case flushes && pushes:
-		return struct {
-			*statusWriter
-			http.Flusher
-			http.Pusher
-		}{w, flusher, pusher}
+		all := &flusherPusher{statusWriter{w, 0}, f, p}
+		return all, &all.statusWriter
 	case flushes:
-		return struct {
-			*statusWriter
-			http.Flusher
-		}{w, flusher}
+		all := &flusher{statusWriter{w, 0}, f}
+		return all, &all.statusWriter
 	default:
-		return w
+		s := &statusWriter{w, 0}
+		return s, s
 	}
 }
