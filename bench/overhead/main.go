@@ -94,7 +94,7 @@ type measurement struct {
 	cpu        time.Duration // for each request, until its next turn
 	requests   int
 	throughput float64 // requests a second
-	p99        time.Duration
+	took       []time.Duration // of each order at the fixed rate
 }
 
 type series []measurement
@@ -105,10 +105,9 @@ func table(out io.Writer, results []series) {
 	cpu := func(m measurement) float64 { return float64(m.cpu.Nanoseconds()) / 1e3 }
 	throughput := func(m measurement) float64 { return m.throughput }
 	slower := func(m measurement) float64 { return 1 / m.throughput }
-	p99 := func(m measurement) float64 { return m.p99.Seconds() * 1e3 }
 	for i, s := range results {
-		fmt.Fprintf(out, "| %s | %.1f | %s | %.0f | %s | %.2f | %s |\n", cases[i].name,
-			s.median(cpu), s.more(results[0], cpu), s.median(throughput), s.more(results[0], slower), s.median(p99), s.more(results[0], p99))
+		fmt.Fprintf(out, "| %s | %.1f | %s | %.0f | %s | %.1f | %+.1f %% |\n", cases[i].name,
+			s.median(cpu), s.more(results[0], cpu), s.median(throughput), s.more(results[0], slower), s.p99(), 100*(s.p99()/results[0].p99()-1))
 	}
 }
 
@@ -118,6 +117,17 @@ func (s series) median(of func(measurement) float64) float64 {
 		values[i] = of(m)
 	}
 	return quantile(values, 0.5)
+}
+
+// p99 is of all rounds together, in milliseconds.
+func (s series) p99() float64 {
+	var all []float64
+	for _, m := range s {
+		for _, t := range m.took {
+			all = append(all, t.Seconds()*1e3)
+		}
+	}
+	return quantile(all, 0.99)
 }
 
 // more returns by how many per cent a value is above that of the same round of base: the
