@@ -93,7 +93,7 @@ type measurement struct {
 	cpuAtStart time.Duration // of the process, since it began
 	cpu        time.Duration // for each request, until its next turn
 	requests   int
-	throughput float64 // requests a second
+	throughput float64         // requests a second
 	took       []time.Duration // of each order at the fixed rate
 }
 
