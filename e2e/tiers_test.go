@@ -46,7 +46,8 @@ func startTiers(t *testing.T, gateways, detectors, budget int) *tiers {
 	s.gateways, gatewayList = tier("gateway", gateways)
 	s.detectors, detectorList = tier("detector", detectors)
 	agent := newEmbedded(t, "agent", []string{"ASYNC_INSPECT_GATEWAYS=" + gatewayList, "ASYNC_INSPECT_DETECTORS=" + detectorList},
-		"receivers.otlp.protocols.grpc.endpoint="+s.grpc, "receivers.otlp.protocols.http.endpoint="+s.web)
+		"receivers.otlp.protocols.grpc.endpoint="+s.grpc, "receivers.otlp.protocols.http.endpoint="+s.web,
+		"extensions.inspector.endpoint="+freeAddress(t))
 	agent.start(t, s.web)
 	return s
 }

@@ -239,6 +239,44 @@ func TestCredentials(t *testing.T) {
 	require.Zero(t, code)
 }
 
+func TestHealth(t *testing.T) {
+	answers := func(status int, body string) *httptest.Server {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/livez" || r.Header.Get("Authorization") != "Bearer secret" {
+				status, body = http.StatusTeapot, `{"detail":"what a request"}`
+			}
+			w.WriteHeader(status)
+			fmt.Fprint(w, body)
+		}))
+		t.Cleanup(s.Close)
+		return s
+	}
+	gone := answers(http.StatusOK, "")
+	gone.Close()
+	t.Setenv(tokenVariable, "secret")
+	for _, c := range []struct {
+		server *httptest.Server
+		code   int
+		says   string
+	}{
+		{answers(http.StatusOK, `{"status":"ok"}`), 0, "The collector lives."},
+		{
+			answers(http.StatusServiceUnavailable, `{"status":"failed","checks":[{"status":"ok","message":"fine"},{"status":"failed","message":"a component has not answered for 12s"}]}`),
+			exitUnhealthy, "503 Service Unavailable: a component has not answered for 12s",
+		},
+		{answers(http.StatusServiceUnavailable, "no JSON"), exitUnhealthy, "503"},
+		{answers(http.StatusUnauthorized, `{"detail":"the token is wrong"}`), exitUnhealthy, "401 Unauthorized: the token is wrong"},
+		{answers(http.StatusNotFound, "404 page not found"), exitUnhealthy, "404"},
+		{gone, exitUnhealthy, "refused"},
+	} {
+		var said bytes.Buffer
+		code := run(t.Context(), []string{"health", "--endpoint", c.server.URL}, nil, &said, &said)
+		require.Equal(t, c.code, code, said.String())
+		require.Contains(t, said.String(), c.says)
+		require.NotContains(t, said.String(), "fine")
+	}
+}
+
 func TestTLS(t *testing.T) {
 	s := httptest.NewTLSServer(inspector(t, standing, nil).Config.Handler)
 	defer s.Close()

@@ -20,19 +20,25 @@ type client struct {
 // mostBytes bounds an answer: ten thousand tasks are about ten megabytes.
 const mostBytes = 64 << 20
 
-func (c *client) get(ctx context.Context, path string, query url.Values, into any) error {
-	address := c.base + "/api/v1/" + path
+// ask sends a request for a path of the inspector.
+func (c *client) ask(ctx context.Context, path string, query url.Values) (*http.Response, error) {
+	address := c.base + path
 	if len(query) > 0 {
 		address += "?" + query.Encode()
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if c.authorize != nil {
 		c.authorize(request)
 	}
-	response, err := c.http.Do(request)
+	return c.http.Do(request)
+}
+
+// get reads what the API answers.
+func (c *client) get(ctx context.Context, path string, query url.Values, into any) error {
+	response, err := c.ask(ctx, "/api/v1/"+path, query)
 	if err != nil {
 		return err
 	}
@@ -42,7 +48,7 @@ func (c *client) get(ctx context.Context, path string, query url.Values, into an
 		return refusal(response.Status, body)
 	}
 	if err := json.NewDecoder(body).Decode(into); err != nil {
-		return fmt.Errorf("%s: this is not the API of an inspector: %w", address, err)
+		return fmt.Errorf("%s: this is not the API of an inspector: %w", response.Request.URL, err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@
 //	asyncinspect top                what runs, what is blocked, and on what; live
 //	asyncinspect deadlocks          the deadlocks that stand, as stories
 //	asyncinspect deadlocks --fail   and exit with 1 if there is one, for CI
+//	asyncinspect health             exit with 0 if the collector lives, else with 1
 package main
 
 import (
@@ -18,15 +19,17 @@ import (
 
 // Exit codes.
 const (
-	exitDeadlock = 1 // deadlocks --fail has found one
-	exitUsage    = 2
-	exitProblem  = 3 // the collector does not answer, or refuses to
+	exitDeadlock  = 1 // deadlocks --fail has found one
+	exitUnhealthy = 1 // health: the collector does not say that it lives
+	exitUsage     = 2
+	exitProblem   = 3 // the collector does not answer, or refuses to
 )
 
 const usage = `asyncinspect shows what the tasks of a fleet are doing, from the inspector of a collector.
 
   asyncinspect top                 live table of tasks; deadlocks; details
   asyncinspect deadlocks [--fail]  the deadlocks that stand; --fail: exit with 1 if there is one
+  asyncinspect health              exit with 0 if the collector lives, else with 1
   asyncinspect version
 
 Flags, for all of them:
@@ -46,7 +49,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, complain io.Writ
 	var o options
 	flags := o.flags(command, complain)
 	switch command {
-	case "top", "deadlocks":
+	case "top", "deadlocks", "health":
 	case "version", "--version":
 		fmt.Fprintln(out, version())
 		return 0
@@ -78,8 +81,11 @@ func run(ctx context.Context, args []string, in io.Reader, out, complain io.Writ
 		fmt.Fprintf(complain, "asyncinspect: %v\n", err)
 		return exitUsage
 	}
-	if command == "deadlocks" {
+	switch command {
+	case "deadlocks":
 		return deadlocks(ctx, client, o, out, complain)
+	case "health":
+		return health(ctx, client, out, complain)
 	}
 	if err := top(ctx, client, o.interval, in, out); err != nil {
 		fmt.Fprintf(complain, "asyncinspect: %v\n", err)
