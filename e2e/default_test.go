@@ -13,14 +13,14 @@ type defaults struct {
 }
 
 // startDefault starts it with texts of further configurations, which are merged over
-// the embedded one, and settings.
-func startDefault(t *testing.T, overlays []string, set ...string) *defaults {
+// the embedded one, variables for these, and settings.
+func startDefault(t *testing.T, overlays, environment []string, set ...string) *defaults {
 	t.Helper()
 	d := &defaults{
 		grpc: freeAddress(t), http: freeAddress(t), inspector: freeAddress(t),
 		csv: filepath.Join(t.TempDir(), "csv"),
 	}
-	d.embedded = newEmbedded(t, "default", []string{"ASYNC_INSPECT_CSV_DIRECTORY=" + d.csv}, append(set,
+	d.embedded = newEmbedded(t, "default", append(environment, "ASYNC_INSPECT_CSV_DIRECTORY="+d.csv), append(set,
 		"receivers.otlp.protocols.grpc.endpoint="+d.grpc, "receivers.otlp.protocols.http.endpoint="+d.http,
 		"extensions.inspector.endpoint="+d.inspector)...)
 	for _, overlay := range overlays {

@@ -40,7 +40,7 @@ func TestPlainServices(t *testing.T) {
 		t.Run(c.service, func(t *testing.T) {
 			t.Parallel()
 			const budget = 300
-			collector := startDefault(t, nil, "processors.adaptive_sampler.target.spans_per_second="+strconv.Itoa(budget))
+			collector := startDefault(t, nil, nil, "processors.adaptive_sampler.target.spans_per_second="+strconv.Itoa(budget))
 			metrics, began := metrics(collector.inspector), time.Now()
 			c.send(t, collector)
 
