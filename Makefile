@@ -72,7 +72,7 @@ page: ## build the inspector's page anew, which is committed; needs npm
 
 ## Test
 
-TESTS := test-root test-sdk test-noinspect test-demo test-cli test-bench test-config test-rules test-e2e test-release test-page
+TESTS := test-root test-sdk test-noinspect test-demo test-cli test-bench test-config test-rules test-e2e test-jaeger test-release test-page
 
 .PHONY: test $(TESTS)
 test: compiler ## all tests of all modules with the race detector, and the end-to-end tests
@@ -101,8 +101,8 @@ test-config: collector
 test-rules: prometheus
 	@command -v promtool >/dev/null || exit 0; cd distribution/prometheus && \
 	  promtool check rules rules.yaml && promtool test rules rules_test.yaml
-test-e2e: build prometheus
-	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) go -C e2e test -race -count=1 -timeout 8m .
+test-e2e: build prometheus telemetrygen
+	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) ASYNCINSPECT_TELEMETRYGEN=$(TELEMETRYGEN) go -C e2e test -race -count=1 -timeout 8m .
 
 # A real Prometheus scrapes in the end-to-end tests, where it can be had.
 .PHONY: prometheus
@@ -110,6 +110,23 @@ prometheus:
 	@command -v promtool >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing Prometheus" && \
 	  { apt-get install -y --no-install-recommends prometheus || { apt-get update && apt-get install -y --no-install-recommends prometheus; }; } \
 	  >/dev/null 2>&1; } || echo "Prometheus is not here, and its tests are skipped"
+# A real Jaeger, of this version, and the distribution as docs/backends.md connects
+# the two. The first build takes six minutes on two cores.
+JAEGER_VERSION := v1.76.0
+JAEGER         := $(BIN)/jaeger-$(JAEGER_VERSION)
+test-jaeger: build jaeger
+	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_JAEGER=$(JAEGER) go -C e2e test -race -count=1 -timeout 5m -run Jaeger .
+
+# It is built inside its own module, by its own go.sum: its go.mod has a `replace`,
+# which `go install` refuses.
+.PHONY: jaeger
+jaeger:
+	@test -x $(JAEGER) || { \
+	  echo "building Jaeger $(JAEGER_VERSION); this takes some minutes" && mkdir -p $(BIN) && \
+	  module=$$(go mod download -json github.com/jaegertracing/jaeger@$(JAEGER_VERSION) | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",$$/\1/p') && test -n "$$module" && \
+	  CGO_ENABLED=0 nice go -C "$$module" build -trimpath -ldflags="-s -w" -o $(JAEGER) ./cmd/jaeger; \
+	} || echo "Jaeger cannot be had here, and its test is skipped"
+
 test-release: build
 	@go -C e2e test -count=1 -timeout 15m ./release
 test-page: build
@@ -164,11 +181,12 @@ soak: build ## the long versions of the random tests: a million graphs, hours of
 	go -C bench test -timeout 1h -run TestAMillionSpansASecond . -millions 60
 	ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) go -C e2e test -count=1 -timeout 1h -run Lookalikes . -lookalikes 10m
 
-# Sends spans of stock OpenTelemetry by hand: bin/telemetrygen traces --otlp-insecure
+# Sends spans of stock OpenTelemetry, in tests and by hand: bin/telemetrygen traces --otlp-insecure
+TELEMETRYGEN := $(BIN)/telemetrygen
 .PHONY: telemetrygen
 telemetrygen: ## build bin/telemetrygen, a plain OTLP client to try things with
 	@mkdir -p $(BIN)
-	go -C internal/tools/telemetrygen build -o $(BIN)/telemetrygen github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen
+	@go -C internal/tools/telemetrygen build -o $(TELEMETRYGEN) github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen
 
 .PHONY: release
 release: zip ## build dist/: archives for all platforms, lists of modules (SBOM), checksums (VERSION=v0.1.0 PLATFORMS=linux/amd64)

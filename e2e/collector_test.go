@@ -20,12 +20,13 @@ import (
 
 // collector is the distribution as a process.
 type collector struct {
-	grpc, http, metrics string // host:port
-	spans               string // the file that the pipeline ends in
-	config              string
-	log                 *output
-	cmd                 *exec.Cmd
-	exited              chan struct{}
+	grpc, http string // host:port
+	metrics
+	spans  string // the file that the pipeline ends in
+	config string
+	log    *output
+	cmd    *exec.Cmd
+	exited chan struct{}
 }
 
 const collectorConfig = `
@@ -67,7 +68,7 @@ service:
 func startCollector(t *testing.T, oldnew ...string) *collector {
 	t.Helper()
 	c := &collector{
-		grpc: freeAddress(t), http: freeAddress(t), metrics: freeAddress(t),
+		grpc: freeAddress(t), http: freeAddress(t), metrics: metrics(freeAddress(t)),
 		spans:  filepath.Join(t.TempDir(), "spans.json"),
 		config: filepath.Join(t.TempDir(), "config.yaml"),
 		log:    new(output),
@@ -87,7 +88,7 @@ func startCollector(t *testing.T, oldnew ...string) *collector {
 // next start on.
 func (c *collector) configure(t *testing.T, oldnew ...string) {
 	t.Helper()
-	_, port, _ := net.SplitHostPort(c.metrics)
+	_, port, _ := net.SplitHostPort(string(c.metrics))
 	yaml := fmt.Sprintf(collectorConfig, c.grpc, c.http, port, c.spans)
 	for i := 0; i < len(oldnew); i += 2 {
 		if !strings.Contains(yaml, oldnew[i]) {
@@ -108,7 +109,7 @@ func (c *collector) start(t *testing.T) {
 	}
 	c.exited = make(chan struct{})
 	go func() { _ = c.cmd.Wait(); close(c.exited) }()
-	for _, address := range []string{c.grpc, c.http, c.metrics} {
+	for _, address := range []string{c.grpc, c.http, string(c.metrics)} {
 		eventually(t, 30*time.Second, "the collector listens on "+address, func() error {
 			conn, err := net.Dial("tcp", address)
 			if err == nil {
@@ -133,7 +134,10 @@ func (c *collector) endpoint(protocol string) string {
 	return "http://" + c.http
 }
 
-// sample is one line of the collector's own metrics.
+// metrics is where metrics for Prometheus are, host:port.
+type metrics string
+
+// sample is one line of them.
 type sample struct {
 	labels map[string]string
 	value  float64
@@ -145,8 +149,8 @@ var (
 )
 
 // scrape returns the samples of one metric.
-func (c *collector) scrape(metric string) ([]sample, error) {
-	response, err := http.Get("http://" + c.metrics + "/metrics")
+func (m metrics) scrape(metric string) ([]sample, error) {
+	response, err := http.Get("http://" + string(m) + "/metrics")
 	if err != nil {
 		return nil, err
 	}
@@ -157,16 +161,16 @@ func (c *collector) scrape(metric string) ([]sample, error) {
 	}
 	var samples []sample
 	for line := range strings.Lines(string(body)) {
-		m := sampleLine.FindStringSubmatch(strings.TrimSpace(line))
-		if m == nil || m[1] != metric {
+		parts := sampleLine.FindStringSubmatch(strings.TrimSpace(line))
+		if parts == nil || parts[1] != metric {
 			continue
 		}
-		value, err := strconv.ParseFloat(m[3], 64)
+		value, err := strconv.ParseFloat(parts[3], 64)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", line, err)
 		}
 		s := sample{labels: make(map[string]string), value: value}
-		for _, l := range sampleLabel.FindAllStringSubmatch(m[2], -1) {
+		for _, l := range sampleLabel.FindAllStringSubmatch(parts[2], -1) {
 			s.labels[l[1]] = l[2]
 		}
 		samples = append(samples, s)
@@ -175,8 +179,8 @@ func (c *collector) scrape(metric string) ([]sample, error) {
 }
 
 // sum adds up the samples of a metric that have the labels.
-func (c *collector) sum(metric string, labels map[string]string) (float64, error) {
-	samples, err := c.scrape(metric)
+func (m metrics) sum(metric string, labels map[string]string) (float64, error) {
+	samples, err := m.scrape(metric)
 	if err != nil {
 		return 0, err
 	}

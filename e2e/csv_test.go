@@ -78,7 +78,8 @@ exporters:
 			t.Errorf("%s is not a finished file", path)
 			continue
 		}
-		for _, row := range readCSV(t, path) {
+		_, read := readCSV(t, path)
+		for _, row := range read {
 			if row[1] != "completed" || row[2] != "a \"b\",\nc" {
 				t.Fatalf("%s: %q", path, row)
 			}
@@ -96,16 +97,21 @@ exporters:
 	t.Logf("%d kills, %d rows acknowledged, %d files", kills, len(acknowledged), len(files))
 }
 
-func readCSV(t *testing.T, path string) [][]string {
+// readCSV returns where each column is, and the rows.
+func readCSV(t *testing.T, path string) (column map[string]int, rows [][]string) {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	rows, err := csv.NewReader(f).ReadAll()
+	rows, err = csv.NewReader(f).ReadAll()
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
-	return rows[1:]
+	column = make(map[string]int)
+	for i, name := range rows[0] {
+		column[name] = i
+	}
+	return column, rows[1:]
 }

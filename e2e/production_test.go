@@ -69,6 +69,17 @@ func (e *embedded) start(t *testing.T, address string) {
 	})
 }
 
+// stop interrupts the process and waits until it has written what it has.
+func (e *embedded) stop(t *testing.T) {
+	t.Helper()
+	if err := e.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (e *embedded) kill() {
 	if e.cmd != nil {
 		_ = e.cmd.Process.Kill()

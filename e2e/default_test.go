@@ -1,0 +1,33 @@
+package e2e
+
+import (
+	"path/filepath"
+	"testing"
+)
+
+// defaults is the distribution with its default configuration, on ports of its own.
+type defaults struct {
+	grpc, http, inspector string
+	csv                   string // directory
+	*embedded
+}
+
+// startDefault starts it with texts of further configurations, which are merged over
+// the embedded one, variables for these, and settings.
+func startDefault(t *testing.T, overlays, environment []string, set ...string) *defaults {
+	t.Helper()
+	d := &defaults{
+		grpc: freeAddress(t), http: freeAddress(t), inspector: freeAddress(t),
+		csv: filepath.Join(t.TempDir(), "csv"),
+	}
+	d.embedded = newEmbedded(t, "default", append(environment, "ASYNC_INSPECT_CSV_DIRECTORY="+d.csv), append(set,
+		"receivers.otlp.protocols.grpc.endpoint="+d.grpc, "receivers.otlp.protocols.http.endpoint="+d.http,
+		"extensions.inspector.endpoint="+d.inspector)...)
+	for _, overlay := range overlays {
+		file := filepath.Join(t.TempDir(), "overlay.yaml")
+		writeFile(t, file, overlay)
+		d.arguments = append(d.arguments, "--config="+file)
+	}
+	d.start(t, d.http) // the last that listens
+	return d
+}
