@@ -158,9 +158,11 @@ bench-process: ## whole collectors beside each other: CPU and memory (RATE=40000
 
 .PHONY: bench-overhead
 bench-overhead: ## what the SDK costs a service, by mode: for small requests, and for larger ones
-	@go -C bench run ./overhead -lines 20
+	@go -C bench run ./overhead -words 10 -rate 500
 	@echo
-	@go -C bench run ./overhead -lines 300 -rate 200
+	@go -C bench run ./overhead -words 200 -rate 200
+	@echo
+	@go -C bench run ./overhead -words 1000 -rate 100
 
 FUZZTIME ?= 10s
 .PHONY: fuzz

@@ -1,7 +1,6 @@
 package docs
 
 import (
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,41 +10,26 @@ import (
 // Links between the pages of the repository lead somewhere.
 func TestLinks(t *testing.T) {
 	links := 0
-	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if entry.IsDir() {
-			if strings.HasPrefix(entry.Name(), ".") && entry.Name() != ".." || entry.Name() == "node_modules" {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		if filepath.Ext(path) != ".md" {
-			return nil
-		}
-		page := read(t, path)
+	anchors := make(map[string]map[string]bool) // of pages
+	pages(t, func(path, page string) { anchors[filepath.Clean(path)] = headings(page) })
+	pages(t, func(path, page string) {
 		for _, link := range matches(`\]\(([^)\s]+)\)`, page) {
 			target, heading, _ := strings.Cut(link, "#")
-			switch {
-			case strings.Contains(target, "://"):
+			if strings.Contains(target, "://") {
 				continue
-			case target == "":
-				if !headings(page)[heading] {
-					t.Errorf("%s: no heading for #%s", path, heading)
-				}
-			default:
-				if _, err := os.Stat(filepath.Join(filepath.Dir(path), target)); err != nil {
-					t.Errorf("%s: %s leads nowhere", path, link)
-				}
 			}
 			links++
+			to := filepath.Clean(path)
+			if target != "" {
+				to = filepath.Join(filepath.Dir(path), target)
+			}
+			if _, err := os.Stat(to); err != nil {
+				t.Errorf("%s: %s leads nowhere", path, link)
+			} else if heading != "" && filepath.Ext(to) == ".md" && !anchors[to][heading] {
+				t.Errorf("%s: %s has no heading #%s", path, to, heading)
+			}
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	if links == 0 {
 		t.Error("found no links: this test does not look right")
 	}

@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// orderText is an order of n lines.
-func orderText(n int) string {
+// orderText is an order of twenty lines.
+func orderText(words int) string {
 	type line struct {
 		Item     string `json:"item"`
 		Quantity int    `json:"quantity"`
 		Note     string `json:"note"`
 	}
-	lines := make([]line, n)
+	lines := make([]line, 20)
 	for i := range lines {
-		lines[i] = line{fmt.Sprint("item ", i), i, strings.Repeat("as always, ", 5)}
+		lines[i] = line{fmt.Sprint("item ", i), i, strings.Repeat("always ", words)}
 	}
 	text, err := json.Marshal(lines)
 	if err != nil {

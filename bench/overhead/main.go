@@ -17,7 +17,7 @@ var (
 	rounds  = flag.Int("rounds", 30, "in which each process has its turn")
 	turn    = flag.Duration("turn", time.Second, "how long it is asked as fast as it answers, and then at a fixed rate")
 	clients = flag.Int("clients", 48, "who ask at once, as fast as it answers")
-	lines   = flag.Int("lines", 20, "of an order: how much there is to do in a request beside waiting")
+	words   = flag.Int("words", 10, "of each line of an order: how much there is to do in a request beside waiting")
 	rate    = flag.Int("rate", 500, "requests a second when the rate is fixed")
 )
 
@@ -63,7 +63,7 @@ func run(out io.Writer) error {
 		defer shops[i].stop()
 	}
 	results := make([]series, len(cases))
-	order := orderText(*lines)
+	order := orderText(*words)
 	for round := -1; round < *rounds; round++ { // the first one warms up, and does not count
 		for i := range shops {
 			i = (i + max(round, 0)) % len(shops) // so that nobody always follows the same one
@@ -82,8 +82,8 @@ func run(out io.Writer) error {
 			return err
 		}
 	}
-	fmt.Fprintf(out, "Orders of %d lines; %d rounds of %v and %v, %d clients, %d requests/s; %d spans and reports came to the collector.\n\n",
-		*lines, *rounds, *turn, *turn, *clients, *rate, sink.spans.Load())
+	fmt.Fprintf(out, "Orders with %d words a line; %d rounds of %v and %v, %d clients, %d requests/s; %d spans and reports came to the collector.\n\n",
+		*words, *rounds, *turn, *turn, *clients, *rate, sink.spans.Load())
 	table(out, results)
 	return nil
 }
