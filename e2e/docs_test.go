@@ -2,53 +2,101 @@ package e2e
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
-// The configurations of docs/backends.md are ones that the distribution and
-// Prometheus take.
-func TestBackendConfigurations(t *testing.T) {
+// Every block of YAML in the pages is one that the program takes that it is for. Its
+// kind says which: nothing is a file that is merged over the default configuration, and
+// "processors::x" the part of such a file below these keys.
+func TestConfigurationsInPages(t *testing.T) {
 	t.Parallel()
-	page := docsPage(t, "backends.md")
 	directory := t.TempDir()
-	overlays := page.blocks("", "yaml")
-	if len(overlays) < 6 {
-		t.Fatalf("the page has only %d: this test does not look right", len(overlays))
+	// Programs want what a configuration names.
+	for _, name := range []string{"read-token", "token", "ca.crt", "rules.yaml"} {
+		writeFile(t, filepath.Join(directory, name), "groups: []")
 	}
-	for i, overlay := range overlays {
-		file := filepath.Join(directory, fmt.Sprintf("%d.yaml", i))
-		writeFile(t, file, overlay)
-		validate := exec.Command(program(t, "ASYNCINSPECT_COLLECTOR"), "validate", "--config=embedded:default", "--config="+file)
-		validate.Env = append(os.Environ(), "OTLP_TOKEN=token", "OTLP_TOKEN_FILE="+file)
-		if said, err := validate.CombinedOutput(); err != nil {
-			t.Errorf("%v\n%s\n%s", err, said, overlay)
+	overlays := 0
+	limit := make(chan struct{}, 2)
+	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (strings.HasPrefix(entry.Name(), ".") && entry.Name() != ".." || entry.Name() == "node_modules"):
+			return filepath.SkipDir
+		case filepath.Ext(path) != ".md":
+			return nil
 		}
-	}
-
-	// promtool wants what the configuration names.
-	for _, name := range []string{"read-token", "ca.crt"} {
-		writeFile(t, filepath.Join(directory, name), name)
-	}
-	rules, err := os.ReadFile("../distribution/prometheus/rules.yaml")
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for i, block := range fencedBlock.FindAllStringSubmatch(string(text), -1) {
+			kind, isYAML := strings.CutPrefix(block[1], "yaml")
+			if !isYAML {
+				continue
+			}
+			kind = strings.TrimSpace(kind)
+			t.Run(fmt.Sprintf("%s %d", path, i), func(t *testing.T) {
+				limit <- struct{}{}
+				defer func() { <-limit }()
+				switch kind {
+				case "prometheus":
+					file := filepath.Join(directory, fmt.Sprintf("prometheus-%d.yaml", i))
+					writeFile(t, file, block[2])
+					checkWith(t, exec.Command(debianProgram(t, "promtool"), "check", "config", file), block[2])
+				case "tempo", "grafana", "kubernetes":
+					if err := yaml.Unmarshal([]byte(block[2]), new(any)); err != nil {
+						t.Errorf("%v\n%s", err, block[2])
+					}
+				default:
+					overlays++
+					file := filepath.Join(t.TempDir(), "overlay.yaml")
+					writeFile(t, file, below(kind, block[2]))
+					validate := exec.Command(program(t, "ASYNCINSPECT_COLLECTOR"), "validate", "--config=embedded:default", "--config="+file)
+					validate.Env = append(os.Environ(), "OTLP_TOKEN=token", "INSPECTOR_TOKEN=token", "OTLP_TOKEN_FILE="+filepath.Join(directory, "read-token"))
+					checkWith(t, validate, block[2])
+				}
+			})
+		}
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(directory, "rules.yaml"), string(rules))
-	configurations := page.blocks("", "yaml prometheus")
-	if len(configurations) != 1 {
-		t.Fatalf("the page has %d configurations for Prometheus", len(configurations))
-	}
-	file := filepath.Join(directory, "prometheus.yaml")
-	writeFile(t, file, configurations[0])
-	if said, err := exec.Command(debianProgram(t, "promtool"), "check", "config", file).CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s\n%s", err, said, configurations[0])
+	if overlays < 10 {
+		t.Errorf("found only %d configurations: this test does not look right", overlays)
 	}
 }
+
+func checkWith(t *testing.T, cmd *exec.Cmd, text string) {
+	t.Helper()
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s\n%s", err, said, text)
+	}
+}
+
+// below puts a text below keys.
+func below(keys, text string) string {
+	if keys == "" {
+		return text
+	}
+	head := ""
+	for depth, key := range strings.Split(keys, "::") {
+		head += strings.Repeat("  ", depth) + key + ":\n"
+	}
+	indent := strings.Repeat("  ", strings.Count(keys, "::")+1)
+	return head + indent + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n"+indent) + "\n"
+}
+
+var fencedBlock = regexp.MustCompile("(?ms)^```([^\n]*)\n(.*?)^```$")
 
 // page is a page of the documentation.
 type page string
@@ -69,7 +117,7 @@ func (p page) blocks(heading, language string) (found []string) {
 		_, text, _ = strings.Cut(text, "# "+heading+"\n")
 		text, _, _ = strings.Cut(text, "\n#")
 	}
-	for _, block := range regexp.MustCompile("(?ms)^```([^\n]*)\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
+	for _, block := range fencedBlock.FindAllStringSubmatch(text, -1) {
 		if block[1] == language {
 			found = append(found, block[2])
 		}
