@@ -1,4 +1,3 @@
-// Package docs holds the documentation, and tests that keep it true.
 package docs
 
 import (
