@@ -14,11 +14,12 @@ import (
 )
 
 var (
-	rounds  = flag.Int("rounds", 30, "in which each process has its turn")
-	turn    = flag.Duration("turn", time.Second, "how long it is asked as fast as it answers, and then at a fixed rate")
-	clients = flag.Int("clients", 48, "who ask at once, as fast as it answers")
-	words   = flag.Int("words", 10, "of each line of an order: how much there is to do in a request beside waiting")
-	rate    = flag.Int("rate", 500, "requests a second when the rate is fixed")
+	restarts = flag.Int("restarts", 10, "lives of all processes")
+	rounds   = flag.Int("rounds", 3, "of each life, in which each process has its turn")
+	turn     = flag.Duration("turn", 500*time.Millisecond, "how long it is asked as fast as it answers, and then at a fixed rate")
+	clients  = flag.Int("clients", 48, "who ask at once, as fast as it answers")
+	words    = flag.Int("words", 10, "of each line of an order: how much there is to do in a request beside waiting")
+	rate     = flag.Int("rate", 500, "requests a second when the rate is fixed")
 )
 
 // cases are the ways in which the shop is run. All others are compared with the first.
@@ -55,36 +56,52 @@ func run(out io.Writer) error {
 		return err
 	}
 	defer stop()
+	results := make([]series, len(cases))
+	for range *restarts {
+		err := oneLife(results, directory, "OTEL_EXPORTER_OTLP_ENDPOINT="+sink.endpoint, "DATABASE="+database)
+		if err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(out, "Orders with %d words a line; %d lives of %d rounds of %v and %v, %d clients, %d requests/s; %d spans and reports came to the collector.\n\n",
+		*words, *restarts, *rounds, *turn, *turn, *clients, *rate, sink.spans.Load())
+	table(out, results)
+	return nil
+}
+
+// oneLife starts all shops, gives each its turns, and stops them. A process may be lucky
+// with the places that its memory gets, by some per cent and for as long as it lives;
+// that is why there is more than one life.
+func oneLife(results []series, directory string, environment ...string) error {
+	order := orderText(*words)
+	turns := make([]series, len(cases))
 	shops := make([]*process, len(cases))
 	for i, c := range cases {
-		if shops[i], err = start(directory, c.tags, "OTEL_EXPORTER_OTLP_ENDPOINT="+sink.endpoint, "DATABASE="+database, c.environment); err != nil {
+		var err error
+		if shops[i], err = start(directory, c.tags, append(environment, c.environment)...); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 		defer shops[i].stop()
 	}
-	results := make([]series, len(cases))
-	order := orderText(*words)
 	for round := -1; round < *rounds; round++ { // the first one warms up, and does not count
-		for i := range shops {
-			i = (i + max(round, 0)) % len(shops) // so that nobody always follows the same one
+		for n := range shops {
+			i := (n + round + len(shops)) % len(shops) // so that nobody is always the first
 			m, err := shops[i].measure(order)
 			if err != nil {
 				return fmt.Errorf("%s: %w", cases[i].name, err)
 			}
 			if round >= 0 {
-				results[i] = append(results[i], m)
+				turns[i] = append(turns[i], m)
 			}
 		}
 	}
 	// What a process does between its turns, such as sending spans, is its own cost.
 	for i := range shops {
-		if err := shops[i].settle(results[i]); err != nil {
+		if err := shops[i].settle(turns[i]); err != nil {
 			return err
 		}
+		results[i] = append(results[i], turns[i]...)
 	}
-	fmt.Fprintf(out, "Orders with %d words a line; %d rounds of %v and %v, %d clients, %d requests/s; %d spans and reports came to the collector.\n\n",
-		*words, *rounds, *turn, *turn, *clients, *rate, sink.spans.Load())
-	table(out, results)
 	return nil
 }
 

@@ -8,7 +8,7 @@ import (
 
 // All kinds of shops can be built, serve, and are compared.
 func TestATurnOfEach(t *testing.T) {
-	*rounds, *turn, *clients, *rate = 1, 50*time.Millisecond, 4, 100
+	*restarts, *rounds, *turn, *clients, *rate = 1, 1, 50*time.Millisecond, 4, 100
 	t.Chdir("..") // as the Makefile does
 	var out strings.Builder
 	if err := run(&out); err != nil {
