@@ -3,6 +3,7 @@ package docs
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -40,8 +41,10 @@ func TestLinks(t *testing.T) {
 func headings(page string) map[string]bool {
 	anchors := make(map[string]bool)
 	for _, heading := range matches(`(?m)^#+ (.+)$`, page) {
-		heading = strings.NewReplacer(" ", "-", "`", "", ",", "", "(", "", ")", "", ".", "").Replace(strings.ToLower(heading))
+		heading = strings.ReplaceAll(notInAnchors.ReplaceAllString(strings.ToLower(heading), ""), " ", "-")
 		anchors[heading] = true
 	}
 	return anchors
 }
+
+var notInAnchors = regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
