@@ -156,6 +156,10 @@ bench-process: ## whole collectors beside each other: CPU and memory (RATE=40000
 	@cd $(SAMPLERS) && CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o otelcol-samplers .
 	@go -C bench run ./process -collector $(CURDIR)/$(SAMPLERS)/otelcol-samplers -rate $(RATE) -seconds $(SECONDS)
 
+.PHONY: bench-agent
+bench-agent: collector ## the agent of two tiers: CPU and memory, with other ways to do the same (RATE, SECONDS)
+	@go -C bench run ./process -agent -collector $(COLLECTOR) -rate $(RATE) -seconds $(SECONDS)
+
 .PHONY: bench-overhead
 bench-overhead: ## what the SDK costs a service, by mode: for small requests, and for larger ones
 	@go -C bench run ./overhead -words 10 -rate 500

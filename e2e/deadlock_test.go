@@ -156,7 +156,12 @@ func buildStuck(t *testing.T) string {
 // playStuck starts a case and returns when it has said that it has begun.
 func playStuck(t *testing.T, program, name string, environment []string) time.Time {
 	t.Helper()
-	cmd := exec.Command(program, name)
+	return playStuckOn(t, loopback, program, name, environment)
+}
+
+func playStuckOn(t *testing.T, on *host, program, name string, environment []string) time.Time {
+	t.Helper()
+	cmd := on.command(program, name)
 	cmd.Env = append(os.Environ(), environment...)
 	log := new(output)
 	cmd.Stderr = log
@@ -193,21 +198,42 @@ type deadlockSpan struct {
 	attributes map[string]string
 }
 
+// of says whether a service has a part in it.
+func (d deadlockSpan) of(service string) bool {
+	return slices.ContainsFunc(strings.Split(d.attributes["async_inspect.deadlock.services"], ","),
+		func(name string) bool { return strings.Split(name, " ")[0] == service })
+}
+
 // deadlock returns the only deadlock of a service that has been exported, which ends
 // in the file.
 func (c *collector) deadlock(service string) (deadlockSpan, error) {
-	data, err := os.ReadFile(c.spans)
+	all, err := readDeadlocks(c.spans)
 	if err != nil {
 		return deadlockSpan{}, err
 	}
-	var found []deadlockSpan
+	found := slices.DeleteFunc(all, func(d deadlockSpan) bool { return !d.of(service) })
+	switch len(found) {
+	case 0:
+		return deadlockSpan{}, errors.New("none yet")
+	case 1:
+		return found[0], nil
+	}
+	return deadlockSpan{}, fmt.Errorf("%d of them", len(found))
+}
+
+// readDeadlocks reads all deadlocks that a file exporter has written.
+func readDeadlocks(path string) (found []deadlockSpan, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
 	for line := range strings.Lines(string(data)) {
 		if !strings.Contains(line, `"deadlock"`) || !strings.HasSuffix(line, "\n") {
 			continue
 		}
 		var batch otlpBatch
 		if err := json.Unmarshal([]byte(line), &batch); err != nil {
-			return deadlockSpan{}, err
+			return nil, err
 		}
 		for _, rs := range batch.ResourceSpans {
 			for _, ss := range rs.ScopeSpans {
@@ -221,24 +247,15 @@ func (c *collector) deadlock(service string) (deadlockSpan, error) {
 					}
 					var end int64
 					if _, err := fmt.Sscan(s.End, &end); err != nil {
-						return deadlockSpan{}, err
+						return nil, err
 					}
 					root.end = time.Unix(0, end)
-					if slices.ContainsFunc(strings.Split(root.attributes["async_inspect.deadlock.services"], ","),
-						func(name string) bool { return strings.Split(name, " ")[0] == service }) {
-						found = append(found, root)
-					}
+					found = append(found, root)
 				}
 			}
 		}
 	}
-	switch len(found) {
-	case 0:
-		return deadlockSpan{}, errors.New("none yet")
-	case 1:
-		return found[0], nil
-	}
-	return deadlockSpan{}, fmt.Errorf("%d of them", len(found))
+	return found, nil
 }
 
 // otlpBatch is what is read of OTLP JSON.

@@ -20,7 +20,7 @@ func startDefault(t *testing.T, overlays, environment []string, set ...string) *
 		grpc: freeAddress(t), http: freeAddress(t), inspector: freeAddress(t),
 		csv: filepath.Join(t.TempDir(), "csv"),
 	}
-	d.embedded = newEmbedded(t, "default", append(environment, "ASYNC_INSPECT_CSV_DIRECTORY="+d.csv), append(set,
+	d.embedded = newEmbedded(t, loopback, "default", append(environment, "ASYNC_INSPECT_CSV_DIRECTORY="+d.csv), append(set,
 		"receivers.otlp.protocols.grpc.endpoint="+d.grpc, "receivers.otlp.protocols.http.endpoint="+d.http,
 		"extensions.inspector.endpoint="+d.inspector)...)
 	for _, overlay := range overlays {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -28,6 +27,7 @@ type production struct {
 
 // embedded is the distribution with a configuration that is compiled in.
 type embedded struct {
+	*host
 	name        string
 	environment []string
 	arguments   []string
@@ -36,10 +36,10 @@ type embedded struct {
 }
 
 // newEmbedded prepares a process; set changes what tests must not share, its ports.
-func newEmbedded(t *testing.T, name string, environment []string, set ...string) *embedded {
+func newEmbedded(t *testing.T, on *host, name string, environment []string, set ...string) *embedded {
 	t.Helper()
-	e := &embedded{name: name, environment: environment, log: new(output), arguments: []string{"--config=embedded:" + name}}
-	for _, s := range append(set, "extensions.health_check.endpoint="+freeAddress(t), "service.telemetry.metrics.level=none") {
+	e := &embedded{host: on, name: name, environment: environment, log: new(output), arguments: []string{"--config=embedded:" + name}}
+	for _, s := range append(set, "extensions.health_check.endpoint="+on.freeAddress(t), "service.telemetry.metrics.level=none") {
 		e.arguments = append(e.arguments, "--set="+s)
 	}
 	t.Cleanup(func() {
@@ -54,14 +54,14 @@ func newEmbedded(t *testing.T, name string, environment []string, set ...string)
 // start starts the process and waits until something listens on an address.
 func (e *embedded) start(t *testing.T, address string) {
 	t.Helper()
-	e.cmd = exec.Command(program(t, "ASYNCINSPECT_COLLECTOR"), e.arguments...)
+	e.cmd = e.command(program(t, "ASYNCINSPECT_COLLECTOR"), e.arguments...)
 	e.cmd.Env = append(os.Environ(), e.environment...)
 	e.cmd.Stdout, e.cmd.Stderr = e.log, e.log
 	if err := e.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 30*time.Second, e.name+" listens", func() error {
-		conn, err := net.Dial("tcp", address)
+		conn, err := e.dial(t.Context(), "tcp", address)
 		if err == nil {
 			conn.Close()
 		}
@@ -99,7 +99,7 @@ func startProduction(t *testing.T, backend *collector) *production {
 	ingest, read := filepath.Join(directory, "ingest"), filepath.Join(directory, "read")
 	writeFile(t, ingest, p.ingest)
 	writeFile(t, read, p.read)
-	p.embedded = newEmbedded(t, "production", []string{
+	p.embedded = newEmbedded(t, loopback, "production", []string{
 		"ASYNC_INSPECT_TLS_CERT=" + certificate, "ASYNC_INSPECT_TLS_KEY=" + key,
 		"ASYNC_INSPECT_INGEST_TOKEN=" + ingest, "ASYNC_INSPECT_READ_TOKEN=" + read,
 		"ASYNC_INSPECT_BACKEND=" + backend.grpc, "ASYNC_INSPECT_BACKEND_INSECURE=true", "ASYNC_INSPECT_STATE=" + directory,

@@ -20,6 +20,7 @@ import (
 // reports added.
 type sampledTrace struct {
 	spans      int
+	ids        map[string]bool // of spans; one may have come twice
 	failed     bool
 	deadlocked bool
 	first, end int64
@@ -143,6 +144,7 @@ func readTraces(t *testing.T, path string) map[string]*sampledTrace {
 					Scope struct{ Name string }
 					Spans []struct {
 						TraceID      string `json:"traceId"`
+						SpanID       string `json:"spanId"`
 						ParentSpanID string `json:"parentSpanId"`
 						TraceState   string `json:"traceState"`
 						Name         string
@@ -165,7 +167,7 @@ func readTraces(t *testing.T, path string) map[string]*sampledTrace {
 				for _, s := range ss.Spans {
 					trace := traces[s.TraceID]
 					if trace == nil {
-						trace = &sampledTrace{first: math.MaxInt64}
+						trace = &sampledTrace{first: math.MaxInt64, ids: make(map[string]bool)}
 						traces[s.TraceID] = trace
 					}
 					switch ss.Scope.Name {
@@ -176,6 +178,7 @@ func readTraces(t *testing.T, path string) map[string]*sampledTrace {
 						continue
 					}
 					trace.spans++
+					trace.ids[s.SpanID] = true
 					trace.failed = trace.failed || s.Status.Code == 2
 					trace.first, trace.end = min(trace.first, s.Start), max(trace.end, s.End)
 					for _, a := range s.Attributes {

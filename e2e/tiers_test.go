@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -12,50 +13,68 @@ import (
 	"time"
 )
 
-// tiers are an agent, gateways and detectors, as processes on one machine. What would go
-// to a backend goes to a file of each.
+// tiers are agents, gateways and detectors, each a process on a host of its own. What
+// would go to a backend goes to a file of each.
 type tiers struct {
-	grpc, web           string // of the agent
-	gateways, detectors []tierMember
+	*network
+	agents, gateways, detectors []tierMember
 }
 
 type tierMember struct {
 	*embedded
-	address, inspector, file string
+	grpc, web       string // of agents also HTTP
+	inspector, file string // of the others
 }
 
-func startTiers(t *testing.T, gateways, detectors, budget int) *tiers {
+func startTiers(t *testing.T, agents, gateways, detectors, budget int) *tiers {
 	t.Helper()
 	directory := t.TempDir()
+	s := &tiers{network: newNetwork(t)}
 	tier := func(name string, n int) (members []tierMember, addresses string) {
 		var all []string
 		for i := range n {
-			m := tierMember{address: freeAddress(t), inspector: freeAddress(t), file: filepath.Join(directory, fmt.Sprint(name, i, ".json"))}
+			on := s.host(t)
+			m := tierMember{grpc: on.freeAddress(t), inspector: on.freeAddress(t), file: filepath.Join(directory, fmt.Sprint(name, i, ".json"))}
 			end := filepath.Join(directory, fmt.Sprint(name, i, ".yaml"))
 			writeFile(t, end, fmt.Sprintf("exporters: {file: {path: %q, append: true, flush_interval: 100ms}}\nservice: {pipelines: {traces: {exporters: [file]}}}\n", m.file))
-			m.embedded = newEmbedded(t, name, []string{fmt.Sprint("ASYNC_INSPECT_BUDGET=", budget)},
-				"receivers.otlp.protocols.grpc.endpoint="+m.address, "extensions.inspector.endpoint="+m.inspector)
+			m.embedded = newEmbedded(t, on, name, []string{fmt.Sprint("ASYNC_INSPECT_BUDGET=", budget)},
+				"receivers.otlp.protocols.grpc.endpoint="+m.grpc, "extensions.inspector.endpoint="+m.inspector)
 			m.arguments = append(m.arguments, "--config="+end)
-			m.start(t, m.address)
-			members, all = append(members, m), append(all, m.address)
+			m.start(t, m.grpc)
+			members, all = append(members, m), append(all, m.grpc)
 		}
 		return members, "[" + strings.Join(all, ",") + "]"
 	}
-	s := &tiers{grpc: freeAddress(t), web: freeAddress(t)}
 	var gatewayList, detectorList string
 	s.gateways, gatewayList = tier("gateway", gateways)
 	s.detectors, detectorList = tier("detector", detectors)
-	agent := newEmbedded(t, "agent", []string{"ASYNC_INSPECT_GATEWAYS=" + gatewayList, "ASYNC_INSPECT_DETECTORS=" + detectorList},
-		"receivers.otlp.protocols.grpc.endpoint="+s.grpc, "receivers.otlp.protocols.http.endpoint="+s.web,
-		"extensions.inspector.endpoint="+freeAddress(t))
-	agent.start(t, s.web)
+	for range agents {
+		on := s.host(t)
+		a := tierMember{grpc: on.freeAddress(t), web: on.freeAddress(t)}
+		a.embedded = newEmbedded(t, on, "agent", []string{"ASYNC_INSPECT_GATEWAYS=" + gatewayList, "ASYNC_INSPECT_DETECTORS=" + detectorList},
+			"receivers.otlp.protocols.grpc.endpoint="+a.grpc, "receivers.otlp.protocols.http.endpoint="+a.web,
+			"extensions.inspector.endpoint="+on.freeAddress(t))
+		a.start(t, a.web)
+		s.agents = append(s.agents, a)
+	}
 	return s
+}
+
+// playStuck plays a case, whose first process has the first agent, and the others the
+// last one.
+func (s *tiers) playStuck(t *testing.T, name string) {
+	t.Helper()
+	playStuckOn(t, s.first, buildStuck(t), name, []string{
+		"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + s.agents[0].grpc,
+		"STUCK_CHILD_ENDPOINT=http://" + s.agents[len(s.agents)-1].grpc, "ASYNC_INSPECT_SAMPLING=0.01",
+	})
 }
 
 // tierSpans are those of a trace of send.
 const tierSpans = 3
 
-// send sends a trace, each span in a request of its own, as from three services.
+// send sends a trace, each span in a request of its own and to the next agent, as from
+// three services.
 func (s *tiers) send(t *testing.T) (trace string) {
 	t.Helper()
 	trace = fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
@@ -66,7 +85,7 @@ func (s *tiers) send(t *testing.T) (trace string) {
 		}
 		body := fmt.Sprintf(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":%q,"spanId":"%016x"%s,"name":"step %d","kind":2,
 			"startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}`, trace, n+1, parent, n)
-		response, err := http.Post("http://"+s.web+"/v1/traces", "application/json", strings.NewReader(body))
+		response, err := s.first.client.Post("http://"+s.agents[n%len(s.agents)].web+"/v1/traces", "application/json", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,27 +107,54 @@ func (s *tiers) deadlock(service string) (found deadlockSpan, err error) {
 	return found, err
 }
 
-// kept returns the traces of send that the gateways have kept, and where, and what is
-// wrong with those that are not whole on one of them.
-func (s *tiers) kept(t *testing.T) (spans int, where map[string]string, wrong []string) {
+// kept is what the gateways have kept of the traces of send.
+type kept struct {
+	spans, twice int
+	where        map[string]string // by trace, the file of its gateway
+	wrong        []string          // traces that are not whole on one gateway
+}
+
+func (s *tiers) kept(t *testing.T) (k kept) {
 	t.Helper()
-	where = make(map[string]string)
+	k.where = make(map[string]string)
 	for _, g := range s.gateways {
 		for id, trace := range readTraces(t, g.file) {
 			if !strings.HasPrefix(trace.root, "step ") && trace.root != "" {
 				continue // of the services that are stuck
 			}
-			spans += trace.spans
-			if other, twice := where[id]; twice {
-				wrong = append(wrong, fmt.Sprintf("trace %s is in %s and %s", id, other, g.file))
+			k.spans += trace.spans
+			k.twice += trace.spans - len(trace.ids)
+			if other, twice := k.where[id]; twice {
+				k.wrong = append(k.wrong, fmt.Sprintf("trace %s is in %s and %s", id, other, g.file))
 			}
-			where[id] = g.file
-			if strings.HasPrefix(trace.root, "step ") && trace.spans != tierSpans {
-				wrong = append(wrong, fmt.Sprintf("of trace %s %d of %d spans are there", id, trace.spans, tierSpans))
+			k.where[id] = g.file
+			if strings.HasPrefix(trace.root, "step ") && len(trace.ids) != tierSpans {
+				k.wrong = append(k.wrong, fmt.Sprintf("of trace %s %d of %d spans are there", id, len(trace.ids), tierSpans))
 			}
 		}
 	}
-	return spans, where, wrong
+	return k
+}
+
+// arrived waits until all of these traces are kept, each whole on one gateway.
+func (s *tiers) arrived(t *testing.T, sent []string) kept {
+	t.Helper()
+	var k kept
+	eventually(t, 90*time.Second, "all traces that were sent", func() error {
+		// Spans of a trace may come seconds apart; late ones follow the decision.
+		k = s.kept(t)
+		missing := len(k.wrong)
+		for _, trace := range sent {
+			if k.where[trace] == "" {
+				missing++
+			}
+		}
+		if missing > 0 {
+			return fmt.Errorf("%d of %d traces are missing", missing, len(sent))
+		}
+		return nil
+	})
+	return k
 }
 
 // decided waits until no gateway has a trace that waits.
@@ -116,7 +162,7 @@ func (s *tiers) decided(t *testing.T) {
 	t.Helper()
 	eventually(t, 45*time.Second, "decisions about all traces", func() error {
 		for _, g := range s.gateways {
-			response, err := http.Get("http://" + g.inspector + "/api/v1/sampling")
+			response, err := g.client.Get("http://" + g.inspector + "/api/v1/sampling")
 			if err != nil {
 				return err
 			}
@@ -134,12 +180,13 @@ func (s *tiers) decided(t *testing.T) {
 }
 
 // Every trace is whole on one of three gateways, they meet the budget of the fleet, and
-// a deadlock over two services is found by one of two detectors.
+// a deadlock over two services, each with an agent of its own, is found by one of two
+// detectors.
 func TestTwoTiers(t *testing.T) {
 	t.Parallel()
 	const gateways, budget, traces = 3, 20, 1500 // spans a second of each gateway
-	s := startTiers(t, gateways, 2, budget)
-	playStuck(t, buildStuck(t), "http", []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + s.grpc, "ASYNC_INSPECT_SAMPLING=0.01"})
+	s := startTiers(t, 2, gateways, 2, budget)
+	s.playStuck(t, "http")
 	began := time.Now()
 	for range traces {
 		s.send(t)
@@ -150,21 +197,21 @@ func TestTwoTiers(t *testing.T) {
 		return err
 	})
 	s.decided(t)
-	kept, where, wrong := s.kept(t)
-	if len(wrong) > 0 {
-		t.Error(strings.Join(wrong, "\n"))
+	k := s.kept(t)
+	if len(k.wrong) > 0 || k.twice > 0 {
+		t.Errorf("%d spans came twice\n%s", k.twice, strings.Join(k.wrong, "\n"))
 	}
 	used := make(map[string]bool)
-	for _, file := range where {
+	for _, file := range k.where {
 		used[file] = true
 	}
 	if len(used) != gateways {
 		t.Errorf("only %d of %d gateways have kept anything", len(used), gateways)
 	}
-	t.Logf("%d spans in %.1f s, of which %d are kept; the budget is %d a second", traces*tierSpans, seconds, kept, gateways*budget)
+	t.Logf("%d spans in %.1f s, of which %d are kept; the budget is %d a second", traces*tierSpans, seconds, k.spans, gateways*budget)
 	// Two seconds of burst, and some in which what came last is decided.
-	if most := gateways * budget * (seconds + 5); float64(kept) > most || float64(kept) < gateways*budget*(seconds-1)*0.8 {
-		t.Errorf("%d spans are kept, the budget and its burst are %.0f", kept, most)
+	if most := gateways * budget * (seconds + 5); float64(k.spans) > most || float64(k.spans) < gateways*budget*(seconds-1)*0.8 {
+		t.Errorf("%d spans are kept, the budget and its burst are %.0f", k.spans, most)
 	}
 }
 
@@ -173,8 +220,8 @@ func TestTwoTiers(t *testing.T) {
 // under the same id.
 func TestTwoTiersSurviveKills(t *testing.T) {
 	t.Parallel()
-	s := startTiers(t, 3, 1, 100_000)
-	playStuck(t, buildStuck(t), "http", []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + s.grpc, "ASYNC_INSPECT_SAMPLING=0.01"})
+	s := startTiers(t, 1, 3, 1, 100_000)
+	s.playStuck(t, "http")
 	var before deadlockSpan
 	eventually(t, 30*time.Second, "the deadlock", func() (err error) {
 		before, err = s.deadlock("http")
@@ -190,25 +237,12 @@ func TestTwoTiersSurviveKills(t *testing.T) {
 	for range 200 {
 		sent = append(sent, s.send(t))
 	}
-	s.gateways[0].start(t, s.gateways[0].address)
+	s.gateways[0].start(t, s.gateways[0].grpc)
 	if err := os.Rename(s.detectors[0].file, s.detectors[0].file+".before"); err != nil {
 		t.Fatal(err)
 	}
-	s.detectors[0].start(t, s.detectors[0].address)
-	eventually(t, time.Minute, "all that came while a gateway was away", func() error {
-		// Spans of a trace may come seconds apart now; late ones follow the decision.
-		_, where, wrong := s.kept(t)
-		missing := len(wrong)
-		for _, trace := range sent {
-			if where[trace] == "" {
-				missing++
-			}
-		}
-		if missing > 0 {
-			return fmt.Errorf("%d of %d traces are missing", missing, len(sent))
-		}
-		return nil
-	})
+	s.detectors[0].start(t, s.detectors[0].grpc)
+	s.arrived(t, sent)
 	eventually(t, time.Minute, "the same deadlock from the new detector", func() error {
 		after, err := s.deadlock("http")
 		if err == nil && after.trace != before.trace {
@@ -216,4 +250,117 @@ func TestTwoTiersSurviveKills(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// A gateway and a detector that nobody reaches, for longer than the agents wait for an
+// answer, lose nothing and invent nothing: the rest goes on, what is for them waits in
+// the agents, and a deadlock that the detector has forgotten is found again under the
+// same id.
+func TestTwoTiersSurviveAPartition(t *testing.T) {
+	if err := canHaveNamespaces(); err != nil {
+		t.Skipf("only network namespaces have links that can be cut: %v", err)
+	}
+	t.Parallel()
+	s := startTiers(t, 2, 3, 1, 100_000)
+	gateway, detector := s.gateways[0], s.detectors[0]
+	for _, name := range []string{"http", "slow-holder", "contention", "killed-holder"} {
+		s.playStuck(t, name)
+	}
+	var before deadlockSpan
+	eventually(t, 30*time.Second, "the deadlock", func() (err error) {
+		before, err = s.deadlock("http")
+		return err
+	})
+	var sent []string
+	load := func() {
+		for range 10 {
+			sent = append(sent, s.send(t))
+		}
+	}
+	load()
+	s.arrived(t, sent)
+
+	gateway.cut(t)
+	detector.cut(t)
+	cut, connected := time.Now(), len(sent)
+	eventually(t, time.Minute, "agents that notice, and a detector that has forgotten", func() error {
+		sent = append(sent, s.send(t)) // slowly: the agents queue it
+		for _, a := range s.agents {
+			for _, address := range []string{gateway.grpc, detector.grpc} {
+				if !a.retries(address) {
+					return fmt.Errorf("an agent still waits for %s", address)
+				}
+			}
+		}
+		return detector.knowsNoDeadlock()
+	})
+	k := s.kept(t)
+	there := 0
+	for _, trace := range sent[connected:] {
+		switch k.where[trace] {
+		case "":
+		case gateway.file:
+			t.Errorf("trace %s has come through a link that is cut", trace)
+		default:
+			there++
+		}
+	}
+	if there < (len(sent)-connected)/3 {
+		t.Errorf("of %d traces only %d have come to the other gateways", len(sent)-connected, there)
+	}
+
+	gateway.heal(t)
+	detector.heal(t)
+	healed := time.Now()
+	load()
+	k = s.arrived(t, sent)
+	t.Logf("cut off for %v; %v later all of %d traces were there, %d spans of them twice",
+		healed.Sub(cut).Round(time.Second), time.Since(healed).Round(time.Second), len(sent), k.twice)
+	eventually(t, time.Minute, "the deadlock once more", func() error {
+		if detector.knowsNoDeadlock() == nil {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	found, err := readDeadlocks(detector.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range found {
+		if d.trace != before.trace {
+			t.Errorf("a deadlock of %s, which is none: %v", d.attributes["async_inspect.deadlock.services"], d.attributes)
+		}
+	}
+}
+
+// retries says whether an agent has tried in vain to send to an address.
+func (m *tierMember) retries(address string) bool {
+	for line := range strings.Lines(m.log.String()) {
+		if strings.Contains(line, "Will retry") && strings.Contains(line, address) {
+			return true
+		}
+	}
+	return false
+}
+
+// knowsNoDeadlock asks a detector on its own host, whatever has become of its link.
+func (m *tierMember) knowsNoDeadlock() error {
+	response, err := m.client.Get("http://" + m.inspector + "/metrics")
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(body)) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "async_inspect_deadlocks_active{confidence=\"certain\"} "); ok {
+			if value == "0" {
+				return nil
+			}
+			return fmt.Errorf("%s deadlocks", value)
+		}
+	}
+	return errors.New("no deadlocks_active")
 }

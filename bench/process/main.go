@@ -1,34 +1,23 @@
 // Command process measures whole collectors: CPU seconds for a million spans, and peak
-// memory, of one that only receives, one with adaptive_sampler and one with
-// tail_sampling, under the same load over OTLP. `make bench-process` runs it.
+// memory, under the same load over OTLP. `make bench-process` compares one that only
+// receives, one with adaptive_sampler and one with tail_sampling; `make bench-agent` the
+// agent tier with other ways to do the same.
 package main
 
 import (
-	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log"
-	"math/rand/v2"
-	"os"
-	"os/exec"
-	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
-
-	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
-	"github.com/asyncinspect/asyncinspect/bench/gateway"
 )
 
 var (
 	collector = flag.String("collector", "", "the program to measure")
 	rate      = flag.Int("rate", 40_000, "spans a second; 0: as fast as it goes")
 	seconds   = flag.Int("seconds", 30, "of load")
+	perBatch  = flag.Int("batch", 1000, "spans in a request")
+	agent     = flag.Bool("agent", false, "measure the agent of two tiers; -collector is the distribution")
 	endpoint  = flag.String("endpoint", "127.0.0.1:14317", "where the collector listens")
 	only      = flag.String("only", "", "the name of one case")
 	memlimit  = flag.String("gomemlimit", "", "GOMEMLIMIT of the collector")
@@ -55,7 +44,11 @@ func main() {
 	if *rate == 0 {
 		load = "as fast as it goes"
 	}
-	fmt.Printf("%s for %d s, traces of ten spans, batches of a thousand\n\n", load, *seconds)
+	fmt.Printf("%s for %d s, traces of ten spans, batches of %d\n\n", load, *seconds, *perBatch)
+	if *agent {
+		agents()
+		return
+	}
 	fmt.Println("| | spans/s | CPU s per million spans | peak memory, MiB | slowest call |")
 	fmt.Println("|---|---|---|---|---|")
 	for _, c := range cases {
@@ -80,132 +73,21 @@ func config(processor string) string {
 }
 
 func measure(name, processor string) error {
-	cmd := exec.Command(*collector, "--config=yaml:"+config(processor))
-	cmd.Stderr = os.Stderr
-	if *memlimit != "" {
-		cmd.Env = append(os.Environ(), "GOMEMLIMIT="+*memlimit)
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	defer func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
-	}()
-	conn, err := grpc.NewClient(*endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	p, err := start("--config=yaml:" + config(processor))
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	client := ptraceotlp.NewGRPCClient(conn)
-	if err := ready(client); err != nil {
-		return err
-	}
-	before, err := cpu(cmd.Process.Pid)
+	defer p.stop()
+	l, err := p.load()
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	sent, slowest, err := send(client)
+	peak, err := peakMemory(p.Process.Pid)
 	if err != nil {
 		return err
 	}
-	took := time.Since(began)
-	time.Sleep(7 * time.Second) // what is pending is decided
-	after, err := cpu(cmd.Process.Pid)
-	if err != nil {
-		return err
-	}
-	peak, err := peakMemory(cmd.Process.Pid)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("| %s | %.0f | %.2f | %d | %s |\n", name, float64(sent)/took.Seconds(),
-		(after-before).Seconds()/float64(sent)*1e6, peak>>20, slowest.Round(time.Millisecond))
+	fmt.Printf("| %s | %.0f | %.2f | %d | %s |\n", name, l.rate, perMillion(l.cpu, l.spans), peak>>20, l.slowest.Round(time.Millisecond))
 	return nil
 }
 
-// ready waits until the collector answers.
-func ready(client ptraceotlp.GRPCClient) error {
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		_, err := client.Export(ctx, ptraceotlp.NewExportRequest())
-		cancel()
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-}
-
-// send sends the load from four goroutines.
-func send(client ptraceotlp.GRPCClient) (spans int64, slowest time.Duration, err error) {
-	const senders, perBatch = 4, 1000
-	var sent, longest atomic.Int64
-	failed := make(chan error, senders)
-	end := time.Now().Add(time.Duration(*seconds) * time.Second)
-	var all sync.WaitGroup
-	for n := range senders {
-		all.Go(func() {
-			rnd := rand.New(rand.NewPCG(uint64(n), 1))
-			next := time.Now()
-			for time.Now().Before(end) {
-				if *rate > 0 {
-					next = next.Add(time.Second * perBatch * senders / time.Duration(*rate))
-					time.Sleep(time.Until(next))
-				}
-				request := ptraceotlp.NewExportRequestFromTraces(gateway.Batch(rnd, perBatch))
-				began := time.Now()
-				if _, err := client.Export(context.Background(), request); err != nil {
-					failed <- err
-					return
-				}
-				for took := int64(time.Since(began)); ; {
-					if old := longest.Load(); took <= old || longest.CompareAndSwap(old, took) {
-						break
-					}
-				}
-				sent.Add(perBatch)
-			}
-		})
-	}
-	all.Wait()
-	close(failed)
-	return sent.Load(), time.Duration(longest.Load()), errors.Join(<-failed)
-}
-
-// cpu returns what a process has used, of all its threads, in ticks of ten
-// milliseconds as Linux has them.
-func cpu(pid int) (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("cannot read %q", stat)
-	}
-	user, err := strconv.Atoi(fields[11])
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond, err
-}
-
-// peakMemory returns the largest resident set that a process has had.
-func peakMemory(pid int) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmHWM:" {
-			kib, err := strconv.ParseInt(f[1], 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, errors.New("VmHWM is not in its status")
-}
+func perMillion(cpu time.Duration, spans int64) float64 { return cpu.Seconds() / float64(spans) * 1e6 }

@@ -23,7 +23,8 @@ import (
 	"github.com/asyncinspect/asyncinspect/sdk/inspecthttp"
 )
 
-// child starts another role of a case and returns what it says first.
+// child starts another role of a case and returns what it says first. It may have an
+// agent of its own.
 func child(name, role string, environment ...string) string {
 	self, err := os.Executable()
 	if err != nil {
@@ -31,6 +32,9 @@ func child(name, role string, environment ...string) string {
 	}
 	cmd := exec.Command(self, name, role)
 	cmd.Env = append(os.Environ(), environment...)
+	if agent := os.Getenv("STUCK_CHILD_ENDPOINT"); agent != "" {
+		cmd.Env = append(cmd.Env, "OTEL_EXPORTER_OTLP_ENDPOINT="+agent)
+	}
 	cmd.Stderr = os.Stderr
 	// Kept open for as long as this process lives.
 	if _, err := cmd.StdinPipe(); err != nil {
