@@ -24,10 +24,11 @@ type collector struct {
 	environment map[string]string
 }
 
-// collectors returns those of all tiers, with what ConfigMaps mount in files that their
+// collectors returns that of each tier, with what ConfigMaps mount in files that the
 // arguments name.
-func (m manifests) collectors(t *testing.T) (found []collector) {
+func (m manifests) collectors(t *testing.T) map[string]collector {
 	t.Helper()
+	found := make(map[string]collector)
 	for _, w := range m.workloads(t) {
 		arguments := slices.Clone(w.container().Args)
 		for _, mount := range w.container().VolumeMounts {
@@ -36,10 +37,10 @@ func (m manifests) collectors(t *testing.T) (found []collector) {
 				arguments[i] = strings.Replace(a, mount.MountPath+"/", directory+"/", 1)
 			}
 		}
-		found = append(found, collector{workload: w, arguments: arguments, environment: m.environment(t, w)})
+		found[w.container().Name] = collector{workload: w, arguments: arguments, environment: m.environment(t, w)}
 	}
-	if len(found) != 3 {
-		t.Fatalf("there are %d collectors, want agent, gateway and detector", len(found))
+	if got := slices.Sorted(maps.Keys(found)); !slices.Equal(got, []string{"agent", "detector", "gateway"}) {
+		t.Fatalf("there are the collectors %q", got)
 	}
 	return found
 }

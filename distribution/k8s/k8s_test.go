@@ -144,13 +144,9 @@ func TestPortsAreWhereCollectorsListen(t *testing.T) {
 func TestServicesAndPoliciesLeadToPorts(t *testing.T) {
 	m := render(t, tiers)
 	for _, s := range all[*core.Service](m) {
-		selected := m.selected(t, s.Namespace, &meta.LabelSelector{MatchLabels: s.Spec.Selector})
-		if len(selected) != 1 {
-			t.Errorf("service %s selects %v", s.Name, selected)
-			continue
-		}
+		w := m.behind(t, s)
 		for _, p := range s.Spec.Ports {
-			port, err := selected[0].port(p.TargetPort.StrVal)
+			port, err := w.port(p.TargetPort.StrVal)
 			if err != nil {
 				t.Errorf("service %s: %v", s.Name, err)
 			}
@@ -235,7 +231,7 @@ func selects(t *testing.T, selector *meta.LabelSelector, set map[string]string) 
 // nothing keeps them from getting there.
 func TestAgentsFindTheOtherTiers(t *testing.T) {
 	m := render(t, tiers)
-	agent := m.collectors(t)[0]
+	agent := m.collectors(t)["agent"]
 	exporters := agent.effective(t).Exporters
 	if len(exporters) != 2 {
 		t.Fatalf("the agent has the exporters %v", exporters)
@@ -254,7 +250,7 @@ func TestAgentsFindTheOtherTiers(t *testing.T) {
 		if tier := strings.TrimSuffix(strings.TrimPrefix(name, "load_balancing/"), "s"); !strings.HasSuffix(service.Name, "-"+tier) {
 			t.Errorf("%s sends to %s", name, service.Name)
 		}
-		target := m.selected(t, service.Namespace, &meta.LabelSelector{MatchLabels: service.Spec.Selector})[0]
+		target := m.behind(t, service)
 		if port, err := target.port("otlp-grpc"); err != nil || fmt.Sprint(port) != e.Resolver.DNS.Port {
 			t.Errorf("%s: port %s, and %v listens on %d (%v)", name, e.Resolver.DNS.Port, target, port, err)
 		}
@@ -270,8 +266,8 @@ func TestAgentsFindTheOtherTiers(t *testing.T) {
 // Started as the manifest says, each tier answers its probes with 200, on the port that
 // they ask.
 func TestProbesAreAnswered(t *testing.T) {
-	for _, c := range render(t, tiers).collectors(t) {
-		t.Run(c.GetName(), func(t *testing.T) {
+	for tier, c := range render(t, tiers).collectors(t) {
+		t.Run(tier, func(t *testing.T) {
 			t.Parallel()
 			// The ports are those of the manifest, the address is one that nobody else has.
 			address := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
@@ -351,21 +347,25 @@ func TestMemoryFits(t *testing.T) {
 	}
 }
 
-// The ServiceMonitor finds every service and its ports, and keeps the label `service` of
-// our metrics.
+// The ServiceMonitor finds every service and its ports, Prometheus gets there, and the
+// label `service` stays that of our metrics.
 func TestServiceMonitor(t *testing.T) {
-	services := all[*core.Service](render(t, tiers))
+	m := render(t, tiers)
 	monitors := all[*monitoring.ServiceMonitor](render(t, monitor))
 	if len(monitors) != 1 {
 		t.Fatalf("there are %d ServiceMonitors", len(monitors))
 	}
-	for _, s := range services {
+	prometheus := workload{Object: &apps.StatefulSet{ObjectMeta: meta.ObjectMeta{Namespace: "monitoring", Name: "prometheus"}}}
+	for _, s := range all[*core.Service](m) {
 		if s.Namespace != monitors[0].Namespace || !selects(t, &monitors[0].Spec.Selector, s.Labels) {
 			t.Errorf("service %s is not scraped", s.Name)
 		}
 		for _, e := range monitors[0].Spec.Endpoints {
 			if !slices.ContainsFunc(s.Spec.Ports, func(p core.ServicePort) bool { return p.Name == e.Port }) {
 				t.Errorf("service %s has no port %q", s.Name, e.Port)
+			}
+			if !m.reaches(t, prometheus, m.behind(t, s), e.Port) {
+				t.Errorf("no network policy lets %v to %s of service %s", prometheus, e.Port, s.Name)
 			}
 			if e.Port == "inspector" != e.HonorLabels {
 				t.Errorf("port %s: honorLabels is %v", e.Port, e.HonorLabels)
@@ -400,7 +400,7 @@ func TestTheExampleIsConfigured(t *testing.T) {
 	if !slices.ContainsFunc(service.Spec.Ports, func(p core.ServicePort) bool { return fmt.Sprint(p.Port) == endpoint.Port() && p.Name == "otlp-grpc" }) {
 		t.Errorf("%s: service %s does not take OTLP/gRPC on %s", variable, service.Name, endpoint.Port())
 	}
-	agent := m.selected(t, service.Namespace, &meta.LabelSelector{MatchLabels: service.Spec.Selector})[0]
+	agent := m.behind(t, service)
 	if !m.reaches(t, shop, agent, "otlp-grpc") {
 		t.Errorf("no network policy lets %v to %v", shop, agent)
 	}

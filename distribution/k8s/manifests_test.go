@@ -134,6 +134,16 @@ func (m manifests) selected(t *testing.T, namespace string, selector *meta.Label
 	return found
 }
 
+// behind returns the workload that a service leads to.
+func (m manifests) behind(t *testing.T, s *core.Service) workload {
+	t.Helper()
+	selected := m.selected(t, s.Namespace, &meta.LabelSelector{MatchLabels: s.Spec.Selector})
+	if len(selected) != 1 {
+		t.Fatalf("service %s selects %v", s.Name, selected)
+	}
+	return selected[0]
+}
+
 // environment returns what the container of a workload gets, with the ConfigMaps read.
 // What only a cluster knows, such as the name of a pod, is left out.
 func (m manifests) environment(t *testing.T, w workload) map[string]string {
