@@ -19,7 +19,7 @@ COLLECTOR := $(CURDIR)/$(BUILD)/otelcol-asyncinspect
 DEMO      := $(BIN)/demo
 
 # Every module but the tools and the generated distribution.
-MODULES := . sdk demo cmd/asyncinspect e2e bench
+MODULES := . sdk demo cmd/asyncinspect e2e bench distribution/k8s
 
 # each runs the targets of a list, also after a failure, and says at the end
 # which have failed.
@@ -72,7 +72,7 @@ page: ## build the inspector's page anew, which is committed; needs npm
 
 ## Test
 
-TESTS := test-root test-sdk test-noinspect test-demo test-cli test-bench test-config test-rules test-e2e test-jaeger test-release test-page
+TESTS := test-root test-sdk test-noinspect test-demo test-cli test-bench test-config test-rules test-e2e test-jaeger test-k8s test-image test-release test-page
 
 .PHONY: test $(TESTS)
 test: compiler ## all tests of all modules with the race detector, and the end-to-end tests
@@ -101,15 +101,13 @@ test-config: collector
 test-rules: prometheus
 	@command -v promtool >/dev/null || exit 0; cd distribution/prometheus && \
 	  promtool check rules rules.yaml && promtool test rules rules_test.yaml
-test-e2e: build prometheus telemetrygen
+test-e2e: build prometheus telemetrygen iproute2
 	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) ASYNCINSPECT_TELEMETRYGEN=$(TELEMETRYGEN) go -C e2e test -race -count=1 -timeout 8m .
 
 # A real Prometheus scrapes in the end-to-end tests, where it can be had.
 .PHONY: prometheus
 prometheus:
-	@command -v promtool >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing Prometheus" && \
-	  { apt-get install -y --no-install-recommends prometheus || { apt-get update && apt-get install -y --no-install-recommends prometheus; }; } \
-	  >/dev/null 2>&1; } || echo "Prometheus is not here, and its tests are skipped"
+	@$(call debian,promtool,prometheus)
 # A real Jaeger, of this version, and the distribution as docs/backends.md connects
 # the two. The first build takes six minutes on two cores.
 JAEGER_VERSION := v1.76.0
@@ -126,6 +124,24 @@ jaeger:
 	  module=$$(go mod download -json github.com/jaegertracing/jaeger@$(JAEGER_VERSION) | sed -n 's/^[[:space:]]*"Dir": "\(.*\)",$$/\1/p') && test -n "$$module" && \
 	  CGO_ENABLED=0 nice go -C "$$module" build -trimpath -ldflags="-s -w" -o $(JAEGER) ./cmd/jaeger; \
 	} || echo "Jaeger cannot be had here, and its test is skipped"
+
+# The manifests are what Kubernetes takes, and fit each other and the distribution.
+test-k8s: collector
+	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) go -C distribution/k8s test -count=1 -timeout 5m ./...
+test-image: buildah iproute2
+	@go -C e2e test -count=1 -timeout 20m ./image
+
+# Images are built and run without an engine; namespaces of the network stand for hosts.
+.PHONY: buildah iproute2
+buildah:
+	@$(call debian,buildah,buildah ca-certificates)
+iproute2:
+	@$(call debian,ip,iproute2)
+# $(call debian,program,packages) installs packages, unless the program is here or this is
+# not Debian, or not root.
+debian = command -v $(1) >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing $(2)" && \
+	{ apt-get install -y --no-install-recommends $(2) || { apt-get update && apt-get install -y --no-install-recommends $(2); }; } \
+	>/dev/null 2>&1; } || echo "$(1) is not here, and its tests are skipped"
 
 test-release: build
 	@go -C e2e test -count=1 -timeout 15m ./release
@@ -196,11 +212,19 @@ telemetrygen: ## build bin/telemetrygen, a plain OTLP client to try things with
 
 .PHONY: release
 release: zip ## build dist/: archives for all platforms, lists of modules (SBOM), checksums (VERSION=v0.1.0 PLATFORMS=linux/amd64)
-	@distribution/release.sh
+	@VERSION=$(VERSION) distribution/release.sh
 
 .PHONY: zip
 zip:
-	@command -v zip >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y --no-install-recommends zip >/dev/null 2>&1; } || true
+	@$(call debian,zip,zip)
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
+.PHONY: image
+image: ## build the images otelcol-asyncinspect and async-inspect-demo (DOCKER=podman, VERSION=)
+	$(DOCKER) build -f distribution/Dockerfile --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) -t otelcol-asyncinspect:dev .
+	$(DOCKER) build -f distribution/Dockerfile --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) -t async-inspect-demo:dev --target demo .
+DOCKER   ?= docker
 
 ## Code
 

@@ -1,7 +1,11 @@
 package e2e
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -30,4 +34,19 @@ func startDefault(t *testing.T, overlays, environment []string, set ...string) *
 	}
 	d.start(t, d.http) // the last that listens
 	return d
+}
+
+// post sends a span.
+func (d *defaults) post(t *testing.T, name string) {
+	t.Helper()
+	body := fmt.Sprintf(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"%032x","spanId":"%016x","name":%q,"kind":2,
+		"startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}`, rand.Uint64()|1, rand.Uint64()|1, name)
+	response, err := http.Post("http://"+d.http+"/v1/traces", "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Fatal(response.Status)
+	}
 }

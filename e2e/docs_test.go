@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -97,6 +99,40 @@ func below(keys, text string) string {
 }
 
 var fencedBlock = regexp.MustCompile("(?ms)^```([^\n]*)\n(.*?)^```$")
+
+// Any OTLP backend gets the spans with the configurations of the page: over HTTP with a
+// token in a header, over gRPC with TLS and a token from a file.
+func TestBackendWithAToken(t *testing.T) {
+	t.Parallel()
+	overlays := docsPage(t, "backends.md").blocks("Any OTLP backend", "yaml")
+	if len(overlays) != 2 {
+		t.Fatalf("the page has %d configurations for any backend, want 2", len(overlays))
+	}
+	directory := t.TempDir()
+	certificate, key, _ := selfSigned(t, directory)
+	token := filepath.Join(directory, "token")
+	writeFile(t, token, "secret")
+	backend := startCollector(t,
+		"receivers:\n", "extensions: {bearertokenauth: {token: secret}}\nreceivers:\n", "service:\n", "service:\n  extensions: [bearertokenauth]\n",
+		"\n      grpc: {", fmt.Sprintf("\n      grpc: {auth: {authenticator: bearertokenauth}, tls: {cert_file: %q, key_file: %q}, ", certificate, key),
+		"\n      http: {", "\n      http: {auth: {authenticator: bearertokenauth}, ")
+	for i, environment := range [][]string{
+		{"OTLP_BACKEND=http://" + backend.http, "OTLP_TOKEN=secret"},
+		// The certificate is not one that a machine knows.
+		{"OTLP_BACKEND=" + backend.grpc, "OTLP_TOKEN_FILE=" + token, "SSL_CERT_FILE=" + certificate},
+	} {
+		name := fmt.Sprintf("configuration %d", i)
+		d := startDefault(t, overlays[i:i+1], environment)
+		d.post(t, name)
+		eventually(t, time.Minute, "the span of "+name, func() error {
+			spans, err := os.ReadFile(backend.spans)
+			if err == nil && !strings.Contains(string(spans), name) {
+				err = errors.New("not yet")
+			}
+			return err
+		})
+	}
+}
 
 // page is a page of the documentation.
 type page string

@@ -28,7 +28,14 @@ func TestJaeger(t *testing.T) {
 		return []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + collector.grpc, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "ASYNC_INSPECT_SAMPLING=" + sampling}
 	}
 	playStuck(t, buildStuck(t), "http", to("0.01"))
-	demo := startDemo(t, to("1.0"), "-orders", "20")
+	demo := startDemo(t, to("1.0"), "-orders", "40")
+	eventually(t, time.Minute, "an order that has failed", func() error {
+		found, err := jaeger.search("shop", "", "async_inspect.task.state=failed")
+		if err == nil && len(found) == 0 {
+			err = errors.New("none yet")
+		}
+		return err
+	})
 	demo.chaos(t, "deadlock")
 	demo.chaos(t, "block")
 

@@ -121,6 +121,28 @@ processors:
 		return errors.Join(differ...)
 	})
 
+	eventually(t, 30*time.Second, "exemplars that name a trace, as Grafana asks for them", func() error {
+		var answer struct {
+			Data []struct {
+				Exemplars []struct{ Labels map[string]string }
+			}
+		}
+		now := time.Now().Unix()
+		err := askJSON(fmt.Sprintf("http://%s/api/v1/query_exemplars?query=async_inspect_task_duration_seconds&start=%d&end=%d",
+			server.address, now-300, now), &answer)
+		if err != nil {
+			return err
+		}
+		for _, series := range answer.Data {
+			for _, exemplar := range series.Exemplars {
+				if len(exemplar.Labels["trace_id"]) == 32 && len(exemplar.Labels["span_id"]) == 16 {
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("none: %+v", answer)
+	})
+
 	if status, _, _ := ask("/metrics", "wrong"); status != http.StatusUnauthorized {
 		t.Errorf("a wrong token is answered %d", status)
 	}
