@@ -113,7 +113,7 @@ prometheus:
 JAEGER_VERSION := v1.76.0
 JAEGER         := $(BIN)/jaeger-$(JAEGER_VERSION)
 test-jaeger: build jaeger
-	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_JAEGER=$(JAEGER) go -C e2e test -race -count=1 -timeout 5m -run Jaeger .
+	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) ASYNCINSPECT_JAEGER=$(JAEGER) go -C e2e test -race -count=1 -timeout 5m -run Jaeger .
 
 # It is built inside its own module, by its own go.sum: its go.mod has a `replace`,
 # which `go install` refuses.
