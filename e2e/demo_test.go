@@ -15,6 +15,7 @@ import (
 // demo is the demo as a process.
 type demo struct {
 	address string
+	client  *http.Client
 	out     *output // the counts
 	log     *output
 	cmd     *exec.Cmd
@@ -25,7 +26,7 @@ type demo struct {
 func startDemo(t *testing.T, environment []string, arguments ...string) *demo {
 	t.Helper()
 	address := freeAddress(t)
-	d := &demo{address: "http://" + address, out: new(output), log: new(output), exited: make(chan struct{})}
+	d := &demo{address: "http://" + address, client: http.DefaultClient, out: new(output), log: new(output), exited: make(chan struct{})}
 	d.cmd = exec.Command(program(t, "ASYNCINSPECT_DEMO"), append([]string{"-listen", address}, arguments...)...)
 	d.cmd.Env = append(os.Environ(), environment...)
 	d.cmd.Stdout, d.cmd.Stderr = d.out, d.log
@@ -52,7 +53,7 @@ func startDemo(t *testing.T, environment []string, arguments ...string) *demo {
 // chaos tells the shop to misbehave.
 func (d *demo) chaos(t *testing.T, what string) {
 	t.Helper()
-	response, err := http.Post(d.address+"/chaos/"+what, "", nil)
+	response, err := d.client.Post(d.address+"/chaos/"+what, "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func TestOrdersThatContradictEachOther(t *testing.T) {
 	require.NotNil(t, v)
 	require.Equal(t, []string{"y", "x"}, v.Names())
 	require.Contains(t, v.Story(), `"x"`)
-	require.Contains(t, v.Suggestion(), `"y" before "x"`)
+	require.Contains(t, v.Suggestion(), `"x" before "y"`)
 	require.Nil(t, o.taking("a", "y", "x", ""), "once")
 	require.Nil(t, o.taking("a", "x", "y", "write/write", "z"), "once")
 }

@@ -80,8 +80,11 @@ func (dl *Deadlock) wayOut() string {
 	return "Only a restart of a process ends it now; with a deadline in the context it would end as an error."
 }
 
+// inOrder is the same for the same locks, so that the warning of a deadlock that may
+// come and the report of the one that has come do not give opposite advice.
 func inOrder(names []string) string {
-	return strings.Join(quote(names[:min(len(names), 4)]), " before ")
+	sorted := slices.Sorted(slices.Values(names))
+	return strings.Join(quote(sorted[:min(len(sorted), 4)]), " before ")
 }
 
 func quoted(names []string) string {
