@@ -60,8 +60,12 @@ func (p picture) render(now time.Time) (text string, blocked bool) {
 	}
 	var b strings.Builder
 	groups := groupBlocked(p.tasks)
-	fmt.Fprintf(&b, "live tasks: %s running, %s blocked", words.Number(sum.running), words.Number(max(sum.blocked, waits(groups))))
-	p.services(&b)
+	deadlocked, all := deadlockedByService(p.tasks)
+	fmt.Fprintf(&b, "live tasks: %s running, %s blocked", words.Number(sum.running), words.Number(max(sum.blocked, waits(groups))-all))
+	if all > 0 {
+		fmt.Fprintf(&b, ", %s deadlocked", words.Number(all))
+	}
+	p.services(&b, deadlocked)
 	for i, g := range groups {
 		if i == pictureGroups {
 			fmt.Fprintf(&b, "\n\n  ... and %d more places where tasks are blocked", len(groups)-i)
@@ -74,7 +78,7 @@ func (p picture) render(now time.Time) (text string, blocked bool) {
 }
 
 // services draws a table with a line for each service.
-func (p picture) services(b *strings.Builder) {
+func (p picture) services(b *strings.Builder, deadlocked map[string]int64) {
 	if len(p.series) == 0 && len(p.processes) == 0 {
 		b.WriteString("\n\n  nothing has been seen yet")
 		return
@@ -100,10 +104,11 @@ func (p picture) services(b *strings.Builder) {
 	slices.Sort(services)
 	b.WriteString("\n\n")
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(w, "processes\trunning\tblocked\tcompleted\tfailed\tcancelled\tlost\t  service\n")
+	fmt.Fprint(w, "processes\trunning\tblocked\tdeadlocked\tcompleted\tfailed\tcancelled\tlost\t  service\n")
 	for i, name := range services {
 		s := sums[name]
-		fmt.Fprintf(w, "%s\t%s\t%s\t", orDash(processes[name]), words.Number(s.running), words.Number(s.blocked))
+		stuck := deadlocked[name]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t", orDash(processes[name]), words.Number(s.running), words.Number(max(0, s.blocked-stuck)), words.Number(stuck))
 		for _, n := range s.ended {
 			fmt.Fprintf(w, "%s\t", words.Number(int64(n+0.5)))
 		}
@@ -113,6 +118,18 @@ func (p picture) services(b *strings.Builder) {
 		}
 	}
 	w.Flush()
+}
+
+// deadlockedByService counts what heartbeats count as blocked.
+func deadlockedByService(tasks []*fleet.Task) (counts map[string]int64, all int64) {
+	counts = make(map[string]int64)
+	for _, t := range tasks {
+		if t.Live() == taskspan.Deadlocked {
+			counts[t.Process.Service]++
+			all++
+		}
+	}
+	return counts, all
 }
 
 // gone draws the processes that were lost lately.

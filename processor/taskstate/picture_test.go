@@ -40,6 +40,10 @@ func TestThePictureIsAsInItsGoldenFile(t *testing.T) {
 		Place:   report.Place{Function: "shop.(*Inventory).Reserve", File: "/build/src/shop/inventory.go", Line: 42},
 		Holders: []report.Holder{{Task: id(1), Weight: 1, Since: at(14), Place: report.Place{Function: "shop.(*Inventory).Rebuild", File: "/build/src/shop/inventory.go", Line: 77}}},
 	}
+	deadlocked := blockedOn(6, "audit", 9, report.Wait{
+		Kind: taskspan.WaitMutex, ResourceID: "m2", ResourceName: "ledger", Complete: true, Holders: []report.Holder{{Task: id(6)}},
+	})
+	deadlocked.State = taskspan.Deadlocked
 	p := picture{
 		tasks: []*fleet.Task{
 			blockedOn(2, "reserve stock", 12.34, inventory),
@@ -53,6 +57,7 @@ func TestThePictureIsAsInItsGoldenFile(t *testing.T) {
 				Holders: []report.Holder{{Task: id(4)}, {Task: id(90)}, {Task: id(91)}, {Task: id(92)}},
 			}),
 			{Task: report.Task{ID: id(5), Name: "sweep"}, Process: orders, StateSince: at(40)},
+			deadlocked,
 		},
 		processes: []fleet.Process{
 			{Process: orders, Status: fleet.Reporting},
@@ -62,6 +67,7 @@ func TestThePictureIsAsInItsGoldenFile(t *testing.T) {
 		series: []taskTotals{
 			{"orders", "reserve stock", totals{started: 1204, ended: [4]float64{1180, 20, 2, 0}, running: 1, blocked: 2}},
 			{"orders", "rebuild index", totals{started: 1, blocked: 1}},
+			{"orders", "audit", totals{started: 1, blocked: 1}},
 			{"payments", "charge card", totals{started: 1203004, ended: [4]float64{1203000, 0, 0, 4}}},
 		},
 	}

@@ -68,12 +68,7 @@ func (p *taskState) totals() totals {
 func (p *taskState) liveByState() map[taskspan.State]int64 {
 	sum := p.totals()
 	tasks, _ := p.fleetTasks()
-	deadlocked := int64(0)
-	for _, t := range tasks {
-		if t.Live() == taskspan.Deadlocked {
-			deadlocked++
-		}
-	}
+	_, deadlocked := deadlockedByService(tasks)
 	return map[taskspan.State]int64{
 		taskspan.Running:    sum.running,
 		taskspan.Blocked:    max(0, sum.blocked-deadlocked),
