@@ -150,17 +150,12 @@ var (
 
 // scrape returns the samples of one metric.
 func (m metrics) scrape(metric string) ([]sample, error) {
-	response, err := http.Get("http://" + string(m) + "/metrics")
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	text, err := get(http.DefaultClient, "http://"+string(m)+"/metrics")
 	if err != nil {
 		return nil, err
 	}
 	var samples []sample
-	for line := range strings.Lines(string(body)) {
+	for line := range strings.Lines(text) {
 		parts := sampleLine.FindStringSubmatch(strings.TrimSpace(line))
 		if parts == nil || parts[1] != metric {
 			continue
@@ -253,3 +248,34 @@ func (o *output) String() string {
 }
 
 var killed = syscall.SIGKILL
+
+// background starts a program that ends with the test.
+func background(t *testing.T, name string, cmd *exec.Cmd) {
+	t.Helper()
+	log := new(output)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s:\n%s", name, log)
+		}
+	})
+}
+
+// get returns the body of an answer that is 200.
+func get(client *http.Client, url string) (string, error) {
+	response, err := client.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s: %s", url, response.Status)
+	}
+	body, err := io.ReadAll(response.Body)
+	return string(body), err
+}

@@ -245,23 +245,12 @@ func startJaeger(t *testing.T) *jaeger {
 	j := &jaeger{otlp: freeAddress(t)}
 	api := freeAddress(t)
 	j.url = "http://" + api
-	log := new(output)
 	cmd := exec.Command(program,
 		"--set=service.extensions=[jaeger_storage, jaeger_query]", "--set=service.pipelines.traces.receivers=[otlp]",
 		"--set=receivers.otlp.protocols.grpc.endpoint="+j.otlp, "--set=receivers.otlp.protocols.http.endpoint="+freeAddress(t),
 		"--set=extensions.jaeger_query.http.endpoint="+api, "--set=extensions.jaeger_query.grpc.endpoint="+freeAddress(t),
 		"--set=service.telemetry.metrics.level=none")
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("Jaeger:\n%s", log)
-		}
-	})
+	background(t, "Jaeger", cmd)
 	eventually(t, 30*time.Second, "Jaeger answers", func() error { return askJSON(j.url+"/api/services", new(any)) })
 	return j
 }

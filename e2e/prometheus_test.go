@@ -205,30 +205,12 @@ scrape_configs:
     tls_config: {ca_file: %q}
     static_configs: [{targets: [%q]}]
 `, tokenFile, ca, target))
-	log := new(output)
 	cmd := exec.Command(program, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(directory, "data"), "--web.listen-address="+p.address,
 		"--enable-feature=native-histograms,exemplar-storage")
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("Prometheus:\n%s", log)
-		}
-	})
+	background(t, "Prometheus", cmd)
 	eventually(t, 30*time.Second, "Prometheus is ready", func() error {
-		response, err := http.Get("http://" + p.address + "/-/ready")
-		if err != nil {
-			return err
-		}
-		response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return errors.New(response.Status)
-		}
-		return nil
+		_, err := get(http.DefaultClient, "http://"+p.address+"/-/ready")
+		return err
 	})
 	return p
 }
