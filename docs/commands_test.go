@@ -11,7 +11,7 @@ import (
 
 // foreign are programs that are not ours, of which pages may show calls.
 var foreign = []string{
-	"apt-get", "buildah", "cd", "curl", "docker", "git", "jaeger", "kubectl", "npm", "openssl", "podman", "promtool", "sha256sum", "tar",
+	"apt-get", "buildah", "cd", "curl", "docker", "git", "jaeger", "kafka-topics.sh", "kubectl", "npm", "openssl", "podman", "promtool", "sha256sum", "tar",
 }
 
 // Commands of the pages name targets, folders, configurations and subcommands that

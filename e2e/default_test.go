@@ -30,7 +30,7 @@ func startDefault(t *testing.T, overlays, environment []string, set ...string) *
 	for _, overlay := range overlays {
 		file := filepath.Join(t.TempDir(), "overlay.yaml")
 		writeFile(t, file, overlay)
-		d.arguments = append(d.arguments, "--config="+file)
+		d.merge(file)
 	}
 	d.start(t, d.http) // the last that listens
 	return d

@@ -16,8 +16,9 @@ import (
 )
 
 // Every block of YAML in the pages is one that the program takes that it is for. Its
-// kind says which: nothing is a file that is merged over the default configuration, and
-// "processors::x" the part of such a file below these keys.
+// kind says which: nothing is a file that is merged over the default configuration,
+// "gateway" one over that of this name, and "processors::x" the part of a file below
+// these keys.
 func TestConfigurationsInPages(t *testing.T) {
 	t.Parallel()
 	directory := t.TempDir()
@@ -60,9 +61,13 @@ func TestConfigurationsInPages(t *testing.T) {
 					}
 				default:
 					overlays++
+					base := "default"
+					if _, err := os.Stat("../distribution/config/" + kind + ".yaml"); err == nil {
+						base, kind = kind, ""
+					}
 					file := filepath.Join(t.TempDir(), "overlay.yaml")
 					writeFile(t, file, below(kind, block[2]))
-					validate := exec.Command(program(t, "ASYNCINSPECT_COLLECTOR"), "validate", "--config=embedded:default", "--config="+file)
+					validate := exec.Command(program(t, "ASYNCINSPECT_COLLECTOR"), "validate", "--config=embedded:"+base, "--config="+file)
 					validate.Env = append(os.Environ(), "OTLP_TOKEN=token", "INSPECTOR_TOKEN=token", "OTLP_TOKEN_FILE="+filepath.Join(directory, "read-token"))
 					checkWith(t, validate, block[2])
 				}

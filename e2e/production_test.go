@@ -51,6 +51,13 @@ func newEmbedded(t *testing.T, on *host, name string, environment []string, set 
 	return e
 }
 
+// merge merges a file over the configuration, if there is one.
+func (e *embedded) merge(file string) {
+	if file != "" {
+		e.arguments = append(e.arguments, "--config="+file)
+	}
+}
+
 // start starts the process and waits until something listens on an address.
 func (e *embedded) start(t *testing.T, address string) {
 	t.Helper()

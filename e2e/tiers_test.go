@@ -28,8 +28,14 @@ type tierMember struct {
 
 func startTiers(t *testing.T, agents, gateways, detectors, budget int) *tiers {
 	t.Helper()
+	return startTiersWith(t, newNetwork(t), agents, gateways, detectors, []string{fmt.Sprint("ASYNC_INSPECT_BUDGET=", budget)}, nil)
+}
+
+// startTiersWith merges a file over the configuration of each tier that has one.
+func startTiersWith(t *testing.T, n *network, agents, gateways, detectors int, environment []string, over map[string]string) *tiers {
+	t.Helper()
 	directory := t.TempDir()
-	s := &tiers{network: newNetwork(t)}
+	s := &tiers{network: n}
 	tier := func(name string, n int) (members []tierMember, addresses string) {
 		var all []string
 		for i := range n {
@@ -37,10 +43,15 @@ func startTiers(t *testing.T, agents, gateways, detectors, budget int) *tiers {
 			m := tierMember{grpc: on.freeAddress(t), inspector: on.freeAddress(t), file: filepath.Join(directory, fmt.Sprint(name, i, ".json"))}
 			end := filepath.Join(directory, fmt.Sprint(name, i, ".yaml"))
 			writeFile(t, end, fmt.Sprintf("exporters: {file: {path: %q, append: true, flush_interval: 100ms}}\nservice: {pipelines: {traces: {exporters: [file]}}}\n", m.file))
-			m.embedded = newEmbedded(t, on, name, []string{fmt.Sprint("ASYNC_INSPECT_BUDGET=", budget)},
+			m.embedded = newEmbedded(t, on, name, environment,
 				"receivers.otlp.protocols.grpc.endpoint="+m.grpc, "extensions.inspector.endpoint="+m.inspector)
-			m.arguments = append(m.arguments, "--config="+end)
-			m.start(t, m.grpc)
+			m.merge(over[name])
+			m.merge(end)
+			if over[name] == "" {
+				m.start(t, m.grpc)
+			} else {
+				m.start(t, m.inspector) // it is not sent to, it reads
+			}
 			members, all = append(members, m), append(all, m.grpc)
 		}
 		return members, "[" + strings.Join(all, ",") + "]"
@@ -51,9 +62,10 @@ func startTiers(t *testing.T, agents, gateways, detectors, budget int) *tiers {
 	for range agents {
 		on := s.host(t)
 		a := tierMember{grpc: on.freeAddress(t), web: on.freeAddress(t)}
-		a.embedded = newEmbedded(t, on, "agent", []string{"ASYNC_INSPECT_GATEWAYS=" + gatewayList, "ASYNC_INSPECT_DETECTORS=" + detectorList},
+		a.embedded = newEmbedded(t, on, "agent", append(environment, "ASYNC_INSPECT_GATEWAYS="+gatewayList, "ASYNC_INSPECT_DETECTORS="+detectorList),
 			"receivers.otlp.protocols.grpc.endpoint="+a.grpc, "receivers.otlp.protocols.http.endpoint="+a.web,
 			"extensions.inspector.endpoint="+on.freeAddress(t))
+		a.merge(over["agent"])
 		a.start(t, a.web)
 		s.agents = append(s.agents, a)
 	}
@@ -112,6 +124,15 @@ type kept struct {
 	spans, twice int
 	where        map[string]string // by trace, the file of its gateway
 	wrong        []string          // traces that are not whole on one gateway
+}
+
+// gateways counts those that have kept anything.
+func (k kept) gateways() int {
+	files := make(map[string]bool)
+	for _, file := range k.where {
+		files[file] = true
+	}
+	return len(files)
 }
 
 func (s *tiers) kept(t *testing.T) (k kept) {
@@ -201,12 +222,8 @@ func TestTwoTiers(t *testing.T) {
 	if len(k.wrong) > 0 || k.twice > 0 {
 		t.Errorf("%d spans came twice\n%s", k.twice, strings.Join(k.wrong, "\n"))
 	}
-	used := make(map[string]bool)
-	for _, file := range k.where {
-		used[file] = true
-	}
-	if len(used) != gateways {
-		t.Errorf("only %d of %d gateways have kept anything", len(used), gateways)
+	if used := k.gateways(); used != gateways {
+		t.Errorf("only %d of %d gateways have kept anything", used, gateways)
 	}
 	t.Logf("%d spans in %.1f s, of which %d are kept; the budget is %d a second", traces*tierSpans, seconds, k.spans, gateways*budget)
 	// Two seconds of burst, and some in which what came last is decided.
