@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,7 +43,7 @@ func (b *broker) start(t *testing.T) {
 	t.Helper()
 	var err error
 	b.Cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(b.port), kfake.DataDir(b.directory),
-		kfake.SeedTopics(12, spansTopic), kfake.SeedTopics(1, reportsTopic))
+		kfake.SeedTopics(12, spansTopic, "otlp_spans"), kfake.SeedTopics(1, reportsTopic))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,6 +60,26 @@ func (b *broker) joined(t *testing.T, group string, members int) *kfake.GroupInf
 		t.Fatalf("%d members of %s: %v: %+v", members, group, err, b.GroupInfo(group))
 	}
 	return info
+}
+
+// Kafka gets what the default configuration keeps, with the configuration of the page.
+func TestBackendKafka(t *testing.T) {
+	t.Parallel()
+	overlays := docsPage(t, "backends.md").blocks("Files and Kafka", "yaml")
+	if len(overlays) != 2 {
+		t.Fatalf("the page has %d configurations of files and Kafka, want 2", len(overlays))
+	}
+	b := startBroker(t)
+	d := startDefault(t, overlays[1:], []string{fmt.Sprintf("KAFKA_BROKERS=[127.0.0.1:%d]", b.port)})
+	d.post(t, "for Kafka")
+	eventually(t, time.Minute, "a record", func() error {
+		for _, p := range b.PartitionInfos("otlp_spans") {
+			if p.HighWatermark > 0 {
+				return nil
+			}
+		}
+		return errors.New("not yet")
+	})
 }
 
 // With Kafka between the tiers, as the page has it, every trace is whole on one gateway;

@@ -5,18 +5,23 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-const gateways = 3
+const kafka = "Kafka"
 
 // agentCases are merged over the configuration of the agent.
-var agentCases = []struct{ name, yaml string }{
+var agentCases = []struct{ name, overlay string }{
 	{"as it is", ""},
+	{kafka, ""},
 	{"gzip", compression("gzip")},
 	{"zstd", compression("zstd")},
 	{"no compression", compression("none")},
@@ -36,7 +41,7 @@ func agents() {
 		if *only != "" && c.name != *only {
 			continue
 		}
-		if err := measureAgent(c.name, c.yaml); err != nil {
+		if err := measureAgent(c.name, c.overlay); err != nil {
 			log.Fatalf("%s: %v", c.name, err)
 		}
 	}
@@ -44,30 +49,36 @@ func agents() {
 
 // measureAgent runs an agent, and the gateways and a detector that it sends to, which
 // are one process and throw away what they get.
-func measureAgent(name, yaml string) error {
-	var receivers, names, addresses []string
-	for i := range gateways + 1 {
-		address := fmt.Sprint("127.0.0.1:", 25317+i)
-		receivers = append(receivers, fmt.Sprintf("otlp/%d: {protocols: {grpc: {endpoint: '%s'}}}", i, address))
-		names = append(names, fmt.Sprint("otlp/", i))
-		addresses = append(addresses, address)
+func measureAgent(name, overlay string) error {
+	link := direct()
+	if name == kafka {
+		broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(12, "async_inspect_spans"), kfake.SeedTopics(1, "async_inspect_reports"))
+		if err != nil {
+			return err
+		}
+		defer broker.Close()
+		if link, err = overKafka(broker.ListenAddrs()); err != nil {
+			return err
+		}
+	}
+	var receivers []string
+	for name, config := range link.receivers {
+		receivers = append(receivers, name+": "+config)
 	}
 	sinks, err := start("--config=yaml:receivers: {" + strings.Join(receivers, ", ") + "}\n" +
 		"exporters: {nop: }\nservice:\n" + telemetry(28889) +
-		"  pipelines: {traces: {receivers: [" + strings.Join(names, ", ") + "], exporters: [nop]}}\n")
+		"  pipelines: {traces: {receivers: [" + strings.Join(slices.Collect(maps.Keys(link.receivers)), ", ") + "], exporters: [nop]}}\n")
 	if err != nil {
 		return err
 	}
 	defer sinks.stop()
-	arguments := []string{
+	arguments := append([]string{
 		"--config=embedded:agent", "--config=yaml:service:\n" + telemetry(28888),
-		"--set=receivers.otlp.protocols.grpc.endpoint=" + *endpoint,
-		"--set=extensions.health_check.endpoint=127.0.0.1:23133", "--set=extensions.inspector.endpoint=127.0.0.1:23190", "--set=receivers.otlp.protocols.http.endpoint=127.0.0.1:24318",
-		"--set=exporters.load_balancing/gateways.resolver.static.hostnames=[" + strings.Join(addresses[:gateways], ",") + "]",
-		"--set=exporters.load_balancing/detectors.resolver.static.hostnames=[" + addresses[gateways] + "]",
-	}
-	if yaml != "" {
-		arguments = append(arguments, "--config=yaml:"+yaml)
+		"--set=receivers.otlp.protocols.grpc.endpoint=" + *endpoint, "--set=receivers.otlp.protocols.http.endpoint=127.0.0.1:24318",
+		"--set=extensions.health_check.endpoint=127.0.0.1:23133", "--set=extensions.inspector.endpoint=127.0.0.1:23190",
+	}, link.arguments...)
+	if overlay != "" {
+		arguments = append(arguments, "--config=yaml:"+overlay)
 	}
 	a, err := start(arguments...)
 	if err != nil {
