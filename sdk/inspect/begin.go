@@ -108,12 +108,13 @@ func (ins *Inspector) Begin(ctx context.Context, name string, opts ...TaskOption
 // instrumentation that has to work for what it says of its tasks asks it first.
 func Enabled(ctx context.Context) bool { return inspectorOf(ctx).running() }
 
-// prepare makes a task that another goroutine will run; see [Task.bind].
-func (ins *Inspector) prepare(ctx context.Context, name string, place uintptr, opts []TaskOption) (context.Context, *Task) {
+// prepare makes a task that a goroutine of its own will run; see [Task.bind].
+func (ins *Inspector) prepare(ctx context.Context, outer *Task, name string, place uintptr, opts []TaskOption) (context.Context, *Task) {
 	if !ins.running() {
 		return ctx, nil
 	}
-	t := ins.newTask(ctx, TaskFromContext(ctx), name, goid.Get(), place, opts)
+	t := ins.newTask(ctx, outer, name, goid.Get(), place, opts)
+	t.alone = true
 	return &t.ctx, t
 }
 
@@ -326,7 +327,7 @@ func (t *Task) unbind() {
 		}
 		s.mu.Unlock()
 	}
-	if t.ins.labels && goid.Get() == goroutine {
+	if t.ins.labels && !t.alone && goid.Get() == goroutine {
 		if outer != nil {
 			outer.labelGoroutine()
 		} else {

@@ -67,7 +67,8 @@ func (g *Group) TryGo(name string, fn func(context.Context) error) bool {
 }
 
 func (g *Group) start(name string, place uintptr, fn func(context.Context) error) {
-	inspectorOf(g.ctx).spawn(g.ctx, name, place, fn, &Handle{of: &g.tasks, group: g}, nil)
+	outer := TaskFromContext(g.ctx)
+	outer.inspector().spawn(g.ctx, outer, name, place, fn, &Handle{of: &g.tasks, group: g}, nil)
 }
 
 func (g *Group) failed(err error) {

@@ -29,7 +29,8 @@ func (h *Handle) at() *links[Handle] { return &h.links }
 //go:noinline
 func Go(ctx context.Context, name string, fn func(context.Context) error, opts ...TaskOption) *Handle {
 	_, place := goid.GetWithPC()
-	return inspectorOf(ctx).spawn(ctx, name, place, fn, &Handle{done: make(chan struct{})}, opts)
+	outer := TaskFromContext(ctx)
+	return outer.inspector().spawn(ctx, outer, name, place, fn, &Handle{done: make(chan struct{})}, opts)
 }
 
 // Go is the function Go with this Inspector.
@@ -37,14 +38,14 @@ func Go(ctx context.Context, name string, fn func(context.Context) error, opts .
 //go:noinline
 func (ins *Inspector) Go(ctx context.Context, name string, fn func(context.Context) error, opts ...TaskOption) *Handle {
 	_, place := goid.GetWithPC()
-	return ins.spawn(ctx, name, place, fn, &Handle{done: make(chan struct{})}, opts)
+	return ins.spawn(ctx, TaskFromContext(ctx), name, place, fn, &Handle{done: make(chan struct{})}, opts)
 }
 
-// spawn starts the goroutine of h.
-func (ins *Inspector) spawn(ctx context.Context, name string, place uintptr,
+// spawn starts the goroutine of h. The task of ctx is outer.
+func (ins *Inspector) spawn(ctx context.Context, outer *Task, name string, place uintptr,
 	fn func(context.Context) error, h *Handle, opts []TaskOption,
 ) *Handle {
-	ctx, h.task = ins.prepare(ctx, name, place, opts)
+	ctx, h.task = ins.prepare(ctx, outer, name, place, opts)
 	if h.of != nil {
 		h.of.joins(h)
 	}

@@ -45,6 +45,7 @@ type Task struct {
 	starting bool      // its span is being made; see startingTask
 	sampled  bool      // its span records
 	measure  bool      // its cost is measured
+	alone    bool      // its goroutine ends with it
 	rare     *taskRare // nil for most
 }
 

@@ -50,7 +50,8 @@ func (g *WaitGroup) Done() { g.Add(-1) }
 //go:noinline
 func (g *WaitGroup) Go(ctx context.Context, name string, fn func(context.Context) error) *Handle {
 	_, place := goid.GetWithPC()
-	return inspectorOf(ctx).spawn(ctx, name, place, fn, &Handle{of: g, done: make(chan struct{})}, nil)
+	outer := TaskFromContext(ctx)
+	return outer.inspector().spawn(ctx, outer, name, place, fn, &Handle{of: g, done: make(chan struct{})}, nil)
 }
 
 // joins adds a unit that is this task.

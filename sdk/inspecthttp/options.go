@@ -2,6 +2,7 @@ package inspecthttp
 
 import (
 	"net/http"
+	"reflect"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/propagation"
@@ -54,11 +55,21 @@ func (c *config) propagator() propagation.TextMapPropagator {
 	if c.propagators != nil {
 		return c.propagators
 	}
-	if p := otel.GetTextMapPropagator(); len(p.Fields()) > 0 {
+	if p := otel.GetTextMapPropagator(); p != nonePropagator {
 		return p
 	}
 	return propagation.TraceContext{}
 }
+
+// nonePropagator stands for the global propagator as long as nobody has set one; nil if
+// somebody had, before this package was there.
+var nonePropagator = func() propagation.TextMapPropagator {
+	p := otel.GetTextMapPropagator()
+	if len(p.Fields()) > 0 || !reflect.TypeOf(p).Comparable() {
+		return nil
+	}
+	return p
+}()
 
 // method keeps names few: anybody can send a method of his own.
 func method(r *http.Request) string {
