@@ -28,9 +28,18 @@ type taskConfig struct {
 var noTaskOptions taskConfig
 
 func newTaskConfig(opts []TaskOption) *taskConfig {
-	if len(opts) == 0 {
+	switch len(opts) {
+	case 0:
 		return &noTaskOptions
+	case 1:
+		if c, ok := opts[0].(*taskConfig); ok {
+			return c
+		}
 	}
+	return joined(opts)
+}
+
+func joined(opts []TaskOption) *taskConfig {
 	c := new(taskConfig)
 	for _, o := range opts {
 		o.applyTask(c)
@@ -41,6 +50,21 @@ func newTaskConfig(opts []TaskOption) *taskConfig {
 type taskOptionFunc func(*taskConfig)
 
 func (f taskOptionFunc) applyTask(c *taskConfig) { f(c) }
+
+// JoinTaskOptions returns one option that does what all of opts do. It is worked out
+// once, so an instrumentation that begins many tasks with the same options keeps it.
+func JoinTaskOptions(opts ...TaskOption) TaskOption { return joined(opts) }
+
+func (c *taskConfig) applyTask(to *taskConfig) {
+	to.attributes = append(to.attributes, c.attributes...)
+	to.newRoot = to.newRoot || c.newRoot
+	if c.kind != trace.SpanKindUnspecified {
+		to.kind = c.kind
+	}
+	if c.remote.IsValid() {
+		to.remote = c.remote
+	}
+}
 
 // WithAttributes puts attributes on the task's span. Nothing of the task's
 // arguments is recorded unless it is passed here.

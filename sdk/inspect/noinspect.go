@@ -151,6 +151,9 @@ type noTaskOption struct{}
 
 func (noTaskOption) applyTask() {}
 
+// JoinTaskOptions changes nothing.
+func JoinTaskOptions(...TaskOption) TaskOption { return noTaskOption{} }
+
 // WithAttributes changes nothing.
 func WithAttributes(...attribute.KeyValue) TaskOption { return noTaskOption{} }
 

@@ -426,3 +426,27 @@ func TestTaskAllocatesOnce(t *testing.T) {
 		}
 	}
 }
+
+// Joined options do what each of them does, alone, among others and joined again.
+func TestJoinTaskOptions(t *testing.T) {
+	caller := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}})
+	a, b := attribute.String("a", "1"), attribute.String("b", "2")
+	opts := []TaskOption{WithAttributes(a), WithNewRoot(), WithSpanKind(trace.SpanKindConsumer), WithRemoteParent(caller), WithAttributes(b)}
+	want := fmt.Sprintf("%+v", *newTaskConfig(opts))
+	for name, same := range map[string][]TaskOption{
+		"alone":          {JoinTaskOptions(opts...)},
+		"among others":   {opts[0], JoinTaskOptions(opts[1:4]...), opts[4]},
+		"joined again":   {JoinTaskOptions(JoinTaskOptions(opts[:2]...), JoinTaskOptions(opts[2:]...))},
+		"beside nothing": {JoinTaskOptions(), JoinTaskOptions(opts...)},
+	} {
+		if got := fmt.Sprintf("%+v", *newTaskConfig(same)); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	// Who joins them may use them as often as he likes.
+	kept := JoinTaskOptions(WithAttributes(a))
+	newTaskConfig([]TaskOption{kept, WithAttributes(b)})
+	if n := len(newTaskConfig([]TaskOption{kept}).attributes); n != 1 {
+		t.Errorf("options that were kept have %d attributes now, want 1", n)
+	}
+}

@@ -3,9 +3,11 @@ package inspecthttp
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
@@ -84,19 +86,33 @@ func (h *handler) place(r *http.Request, pattern string) (context.Context, []ins
 type server struct{ method, pattern string }
 
 // serverSpans are the options of the tasks of each server. Methods are few, see method,
-// and so are patterns: the program registers them.
-var serverSpans sync.Map // server -> []inspect.TaskOption
+// and so are patterns: the program registers them. The map is copied to add one.
+var (
+	serverSpans      atomic.Pointer[map[server][]inspect.TaskOption]
+	addingServerSpan sync.Mutex
+)
 
 func serverOptions(method, pattern string) []inspect.TaskOption {
-	if options, ok := serverSpans.Load(server{method, pattern}); ok {
-		return options.([]inspect.TaskOption)
+	s := server{method, pattern}
+	if known := serverSpans.Load(); known != nil {
+		if options, ok := (*known)[s]; ok {
+			return options
+		}
 	}
 	attrs := []attribute.KeyValue{attribute.String("http.request.method", method)}
 	if route := route(pattern); route != "" {
 		attrs = append(attrs, attribute.String("http.route", route))
 	}
-	options := []inspect.TaskOption{inspect.WithSpanKind(trace.SpanKindServer), inspect.WithAttributes(attrs...)}
-	serverSpans.Store(server{method, pattern}, options)
+	options := []inspect.TaskOption{
+		inspect.JoinTaskOptions(inspect.WithSpanKind(trace.SpanKindServer), inspect.WithAttributes(attrs...)),
+	}
+	addingServerSpan.Lock()
+	defer addingServerSpan.Unlock()
+	all := map[server][]inspect.TaskOption{s: options}
+	if known := serverSpans.Load(); known != nil {
+		maps.Copy(all, *known)
+	}
+	serverSpans.Store(&all)
 	return options
 }
 
