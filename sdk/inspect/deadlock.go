@@ -37,7 +37,7 @@ func Deadlocks() []Deadlock {
 		v := &views[i]
 		var s holderSet
 		v.on.holders(v, &s)
-		if !s.complete || v.deadline != 0 || !equalSets(s, before[goroutine]) || !stillOpen(v.id, goroutine) {
+		if !s.complete || v.deadline() != 0 || !equalSets(s, before[goroutine]) || !stillOpen(v.id, goroutine) {
 			continue // can proceed, as far as is known
 		}
 		holders := make([]waitgraph.Holder, 0, len(s.list))

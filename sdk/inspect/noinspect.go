@@ -174,7 +174,7 @@ type wait struct{}
 
 func beginWait(context.Context, taskspan.Kind, waitable) *wait { return nil }
 func endWait(*wait)                                            {}
-func (w *wait) endsBy(nanos)                                   {}
+func (w *wait) willEndBy(nanos)                                {}
 
 // A Mutex is a [sync.Mutex].
 type Mutex struct{ mu sync.Mutex }

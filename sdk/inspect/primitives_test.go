@@ -482,9 +482,9 @@ func TestSleepAndWaitShow(t *testing.T) {
 	}()
 	g := <-id
 	var w waitView
-	for ok := false; !ok || w.deadline == 0; w, ok = waitOf(g) {
+	for ok := false; !ok || w.deadline() == 0; w, ok = waitOf(g) {
 	}
-	if left := w.deadline.sub(now()); left < 59*time.Minute {
+	if left := w.deadline().sub(now()); left < 59*time.Minute {
 		t.Errorf("it ends in %v, want an hour", left)
 	}
 	cancel()

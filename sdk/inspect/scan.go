@@ -216,8 +216,8 @@ func (r *reporter) report(one *reading, revision int64) wire.Wait {
 		ResourceID: id, ResourceName: name, Since: v.start.unix(),
 		Need: one.need, Complete: one.whole, Inferred: one.guessed, Holders: one.links,
 	}
-	if v.deadline != 0 {
-		w.Deadline = v.deadline.unix()
+	if d := v.deadline(); d != 0 {
+		w.Deadline = d.unix()
 	}
 	return w
 }

@@ -16,10 +16,11 @@ import (
 //
 // A site does not change once it is made.
 type site struct {
-	frames []uintptr // with the depth, what tells it from others
-	depth  int       // how much of the stack is wanted
-	stack  []uintptr // as runtime.Callers gives it
-	place  uintptr   // the line of the application that waits
+	depth  int                    // how much of the stack is wanted
+	count  int                    // of frames
+	frames [1 + deepStack]uintptr // with the depth, what tells it from others
+	stack  []uintptr              // as runtime.Callers gives it
+	place  uintptr                // the line of the application that waits
 	text   func() string
 }
 
@@ -51,7 +52,7 @@ func siteOf(depth int) *site {
 		if s == nil {
 			break
 		}
-		if s.depth == depth && slices.Equal(s.frames, frames) {
+		if s.depth == depth && slices.Equal(s.frames[:s.count], frames) {
 			return s
 		}
 	}
@@ -61,7 +62,8 @@ func siteOf(depth int) *site {
 func newSite(frames []uintptr, depth int, slot uint64) *site {
 	stack := make([]uintptr, depth)
 	stack = stack[:runtime.Callers(4, stack)] // without Callers, newSite, siteOf and its caller
-	s := &site{frames: slices.Clone(frames), depth: depth, stack: stack, place: firstOutside(stack)}
+	s := &site{depth: depth, count: len(frames), stack: stack, place: firstOutside(stack)}
+	copy(s.frames[:], frames)
 	s.text = sync.OnceValue(func() string { return stacktrace(stack) })
 	for probe := range uint64(siteProbes) {
 		if sites[(slot+probe)%maxSites].CompareAndSwap(nil, s) {

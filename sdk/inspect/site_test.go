@@ -73,7 +73,7 @@ func TestSitesAreBounded(t *testing.T) {
 		}
 	}()
 	for i := range sites {
-		sites[i].Store(&site{frames: []uintptr{uintptr(i)}})
+		sites[i].Store(&site{count: 1, frames: [1 + deepStack]uintptr{uintptr(i)}})
 	}
 	for range 2 {
 		if at := placeOf(waits(shallowStack).place); at.function != "github.com/asyncinspect/asyncinspect/sdk/inspect.TestSitesAreBounded" {

@@ -16,7 +16,7 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	w := beginWait(ctx, taskspan.WaitSleep, sleeping)
-	w.endsBy(now() + nanos(d))
+	w.willEndBy(now() + nanos(d))
 	defer endWait(w)
 	select {
 	case <-timer.C:

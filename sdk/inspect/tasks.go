@@ -94,8 +94,8 @@ func (w *waitView) info() *WaitInfo {
 		Kind: w.kind, ResourceID: id, Resource: name, Since: w.start.time(),
 		Place: placeInfo(w.site.place), Need: s.need, Complete: s.complete,
 	}
-	if w.deadline != 0 {
-		d := w.deadline.time()
+	if at := w.deadline(); at != 0 {
+		d := at.time()
 		i.Deadline = &d
 	}
 	for _, h := range s.list {

@@ -25,8 +25,9 @@ type wait struct {
 	kind      taskspan.Kind
 	on        waitable
 	start     nanos
-	deadline  nanos // 0: none
-	nested    bool  // began while the task waited already
+	ctx       context.Context // whose deadline ends it
+	endsBy    nanos           // 0, or when it ends without that
+	nested    bool            // began while the task waited already
 	site      *site
 }
 
@@ -35,7 +36,7 @@ func (w *wait) at() *links[wait] { return &w.links }
 func (w *wait) view() waitView {
 	return waitView{
 		id: w.id, goroutine: w.goroutine, task: w.task, kind: w.kind, on: w.on,
-		start: w.start, deadline: w.deadline, site: w.site,
+		start: w.start, ctx: w.ctx, endsBy: w.endsBy, site: w.site,
 	}
 }
 
@@ -50,10 +51,6 @@ func beginWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
 		return nil
 	}
 	t := TaskFromContext(ctx)
-	var deadline nanos
-	if d, ok := ctx.Deadline(); ok {
-		deadline = nanosOf(d)
-	}
 	g := goid.Get()
 	if g == 0 {
 		g = t.pseudo()
@@ -63,7 +60,7 @@ func beginWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
 		depth = deepStack
 	}
 	w := waitPool.Get().(*wait)
-	*w = wait{goroutine: g, task: t, kind: kind, on: on, deadline: deadline, site: siteOf(depth)}
+	*w = wait{goroutine: g, task: t, kind: kind, on: on, ctx: ctx, site: siteOf(depth)}
 	on.identify(kind, w.site.place)
 	w.start = now()
 
@@ -76,26 +73,27 @@ func beginWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
 	w.id = s.waitSeq*shards + g%shards
 	pushBack(&s.waits, w)
 	s.mu.Unlock()
-	if w.task != nil {
+	if w.task != nil && w.task.sampled {
 		w.nested = w.task.blockage.open.Add(1) > 1
 	}
 	return w
 }
 
-// endsBy notes that an open wait will end by itself.
-func (w *wait) endsBy(deadline nanos) {
+// willEndBy notes that an open wait will end by itself.
+func (w *wait) willEndBy(deadline nanos) {
 	if w == nil {
 		return
 	}
 	s := shardOf(w.goroutine)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.deadline == 0 || deadline < w.deadline {
-		w.deadline = deadline
+	if w.endsBy == 0 || deadline < w.endsBy {
+		w.endsBy = deadline
 	}
 }
 
-// endWait removes the wait from the table and books it on its task.
+// endWait removes the wait from the table and books it on its task, if that has a span
+// to show it on.
 func endWait(w *wait) {
 	if w == nil {
 		return
@@ -105,7 +103,7 @@ func endWait(w *wait) {
 	remove(&s.waits, w)
 	s.mu.Unlock()
 
-	if t := w.task; t != nil {
+	if t := w.task; t != nil && t.sampled {
 		blocked := now().sub(w.start)
 		t.blockage.open.Add(-1)
 		if !w.nested {
@@ -115,7 +113,7 @@ func endWait(w *wait) {
 			t.waitSpan(w, blocked)
 		}
 	}
-	w.task, w.on, w.site = nil, nil, nil
+	w.task, w.on, w.ctx, w.site = nil, nil, nil, nil
 	waitPool.Put(w)
 }
 

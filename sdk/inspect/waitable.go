@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"sync/atomic"
@@ -96,8 +97,20 @@ type waitView struct {
 	kind      taskspan.Kind
 	on        waitable
 	start     nanos
-	deadline  nanos // 0: none
+	ctx       context.Context
+	endsBy    nanos
 	site      *site
+}
+
+// deadline is when the wait ends by itself, 0 if it does not. Contexts are asked only
+// here, when somebody looks at a wait: to ask costs a walk through all that they are made of.
+func (v *waitView) deadline() nanos {
+	if d, ok := v.ctx.Deadline(); ok {
+		if at := nanosOf(d); v.endsBy == 0 || at < v.endsBy {
+			return at
+		}
+	}
+	return v.endsBy
 }
 
 // handOver notes that a lock has been released by another goroutine than took it.
