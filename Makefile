@@ -176,13 +176,11 @@ bench-process: ## whole collectors beside each other: CPU and memory (RATE=40000
 bench-agent: collector ## the agent of two tiers: CPU and memory, with other ways to do the same (RATE, SECONDS)
 	@go -C bench run ./process -agent -collector $(COLLECTOR) -rate $(RATE) -seconds $(SECONDS)
 
+LIVES ?= 10
 .PHONY: bench-overhead
-bench-overhead: ## what the SDK costs a service, by mode: for small requests, and for larger ones
-	@go -C bench run ./overhead -words 10 -rate 500
-	@echo
-	@go -C bench run ./overhead -words 200 -rate 200
-	@echo
-	@go -C bench run ./overhead -words 1000 -rate 100
+bench-overhead: ## what the SDK costs a service, by mode: for small requests, and for larger ones (LIVES=10, each about three minutes)
+	@go -C bench run ./overhead -lives $(LIVES) -words 10 -rate 500
+	@go -C bench run ./overhead -lives $(LIVES) -words 1000 -rate 100
 
 FUZZTIME ?= 10s
 .PHONY: fuzz

@@ -27,33 +27,48 @@ func orderText(words int) string {
 	return string(text)
 }
 
-// measure gives the process a turn: orders as fast as it takes them, and then orders at
-// a rate that it has time for.
-func (p *process) measure(order string) (m measurement, err error) {
-	if m.cpuAtStart, err = p.cpu(); err != nil {
-		return m, err
+// inSlices asks the processes one after the other, again and again, each for a slice of time
+// as fast as it answers. Whether the machine has a fast or a slow second meets all of them
+// alike. What a process does outside of its slices does not count, but for the sending of
+// what it has recorded in them.
+func inSlices(processes []*process, order string, turns []measurement) error {
+	used := make([]time.Duration, len(processes))
+	requests := make([]int64, len(processes))
+	busy := make([]time.Duration, len(processes))
+	for round := range *each {
+		for n := range processes {
+			i := (n + round) % len(processes)
+			cpu, err := processes[i].cpuOf(func() error {
+				began := time.Now()
+				answered, err := processes[i].asFastAsItGoes(order)
+				requests[i] += answered
+				busy[i] += time.Since(began)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			used[i] += cpu
+		}
 	}
-	began := time.Now()
-	fast, err := p.asFastAsItGoes(order)
-	if err != nil {
-		return m, err
+	for i, p := range processes {
+		cpu, err := p.cpuOf(p.flush)
+		if err != nil {
+			return err
+		}
+		turns[i].cpu = float64((used[i] + cpu).Nanoseconds()) / 1e3 / float64(requests[i])
+		turns[i].throughput = float64(requests[i]) / busy[i].Seconds()
 	}
-	m.throughput = float64(fast) / time.Since(began).Seconds()
-	took, err := p.atARate(order)
-	if err != nil {
-		return m, err
-	}
-	m.requests = fast + len(took)
-	m.took = took
-	return m, nil
+	return nil
 }
 
-func (p *process) asFastAsItGoes(order string) (requests int, err error) {
+// asFastAsItGoes returns how many orders the process has answered in a slice.
+func (p *process) asFastAsItGoes(order string) (requests int64, err error) {
 	var (
 		all   sync.WaitGroup
 		count atomic.Int64
 		first = make(chan error, *clients)
-		end   = time.Now().Add(*turn)
+		end   = time.Now().Add(*slice)
 	)
 	for range *clients {
 		all.Go(func() {
@@ -68,13 +83,13 @@ func (p *process) asFastAsItGoes(order string) (requests int, err error) {
 	}
 	all.Wait()
 	close(first)
-	return int(count.Load()), <-first
+	return count.Load(), <-first
 }
 
 // atARate returns how long each order took from the time at which it was due, so that one
 // that had to wait for the client counts, too.
 func (p *process) atARate(order string) ([]time.Duration, error) {
-	took := make([]time.Duration, int(turn.Seconds()*float64(*rate)))
+	took := make([]time.Duration, int(2*slice.Seconds()*float64(*rate)))
 	errs := make([]error, len(took))
 	began := time.Now()
 	var all sync.WaitGroup

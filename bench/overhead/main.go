@@ -1,6 +1,6 @@
-// Command overhead measures what the SDK costs a service: the same shop, built and
-// configured in several ways, each a process of its own that is asked in turns, so that
-// whatever else the machine does meets all of them. `make bench-overhead` runs it.
+// Command overhead measures what the SDK costs a service: the same shop, in several ways
+// that take turns, so that whatever else the machine does meets all of them.
+// `make bench-overhead` runs it.
 package main
 
 import (
@@ -9,31 +9,49 @@ import (
 	"io"
 	"log"
 	"os"
-	"slices"
 	"time"
 )
 
 var (
-	restarts = flag.Int("restarts", 10, "lives of all processes")
-	rounds   = flag.Int("rounds", 3, "of each life, in which each process has its turn")
-	turn     = flag.Duration("turn", 500*time.Millisecond, "how long it is asked as fast as it answers, and then at a fixed rate")
-	clients  = flag.Int("clients", 48, "who ask at once, as fast as it answers")
-	words    = flag.Int("words", 10, "of each line of an order: how much there is to do in a request beside waiting")
-	rate     = flag.Int("rate", 500, "requests a second when the rate is fixed")
+	lives   = flag.Int("lives", 20, "how often all processes are built and started anew")
+	slice   = flag.Duration("slice", 250*time.Millisecond, "how long one is asked as fast as it answers, before the next is; and half of how long at a fixed rate")
+	each    = flag.Int("slices", 8, "of each process, until the modes change places")
+	clients = flag.Int("clients", 48, "who ask at once, as fast as it answers")
+	words   = flag.Int("words", 10, "of each line of an order: how much there is to do in a request beside waiting")
+	rate    = flag.Int("rate", 500, "requests a second when the rate is fixed")
+	only    = flag.String("only", "", `"modes" or "programs"; both if it is empty`)
 )
 
-// cases are the ways in which the shop is run. All others are compared with the first.
-var cases = []struct{ name, tags, environment string }{
-	{"without the SDK", "plain", ""},
-	{"OpenTelemetry alone, every span", "traced", ""},
-	{"compiled out (`noinspect`)", "noinspect", ""},
-	{"off (`ASYNC_INSPECT_ENABLED=false`)", "", "ASYNC_INSPECT_ENABLED=false"},
-	{"`production`", "", "ASYNC_INSPECT_MODE=production"},
-	{"`analysis`", "", "ASYNC_INSPECT_MODE=analysis"},
-	{"`development`", "", "ASYNC_INSPECT_MODE=development"},
+// comparison is of several cases, with the first one.
+type comparison struct {
+	name, title string
+	switched    bool // the cases are modes of one program, and its processes change places
+	cases       []comparisonCase
+}
+
+type comparisonCase struct {
+	name string
+	tags string // of the program's build
+	mode string // that the program is switched to
+}
+
+var comparisons = []comparison{
+	{"modes", "One program, in each mode", true, []comparisonCase{
+		{"off (`ASYNC_INSPECT_ENABLED=false`)", "", "off"},
+		{"`production`", "", "production"},
+		{"`analysis`", "", "analysis"},
+		{"`development`", "", "development"},
+	}},
+	{"programs", "Programs beside each other", false, []comparisonCase{
+		{"without the SDK", "plain", "off"},
+		{"compiled out (`noinspect`)", "noinspect", "off"},
+		{"off (`ASYNC_INSPECT_ENABLED=false`)", "", "off"},
+		{"OpenTelemetry alone, every span", "traced", "on"},
+	}},
 }
 
 func main() {
+	log.SetFlags(0)
 	flag.Parse()
 	if err := run(os.Stdout); err != nil {
 		log.Fatal(err)
@@ -56,111 +74,76 @@ func run(out io.Writer) error {
 		return err
 	}
 	defer stop()
-	results := make([]series, len(cases))
-	for range *restarts {
-		err := oneLife(results, directory, "OTEL_EXPORTER_OTLP_ENDPOINT="+sink.endpoint, "DATABASE="+database)
-		if err != nil {
-			return err
+	for _, c := range comparisons {
+		if *only != "" && *only != c.name {
+			continue
 		}
+		results := make([]series, len(c.cases))
+		for life := range *lives {
+			err := c.live(life, results, directory, "OTEL_EXPORTER_OTLP_ENDPOINT="+sink.endpoint, "DATABASE="+database)
+			if err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(out, "%s: orders with %d words a line; %d lives, %d clients, %d requests/s.\n\n",
+			c.title, *words, *lives, *clients, *rate)
+		c.table(out, results)
 	}
-	fmt.Fprintf(out, "Orders with %d words a line; %d lives of %d rounds of %v and %v, %d clients, %d requests/s; %d spans and reports came to the collector.\n\n",
-		*words, *restarts, *rounds, *turn, *turn, *clients, *rate, sink.spans.Load())
-	table(out, results)
+	fmt.Fprintf(out, "%d spans and reports came to the collector.\n", sink.spans.Load())
 	return nil
 }
 
-// oneLife starts all shops, gives each its turns, and stops them. A process may be lucky
-// with the places that its memory gets, by some per cent and for as long as it lives;
-// that is why there is more than one life.
-func oneLife(results []series, directory string, environment ...string) error {
-	order := orderText(*words)
-	turns := make([]series, len(cases))
-	shops := make([]*process, len(cases))
-	for i, c := range cases {
+// live starts a process for each case, gives each its turns, and stops them. A process may
+// be lucky with the places of its code and its memory, by some per cent and for as long as
+// it lives. That is why there are several lives, each with a layout of its own (Curtsinger and
+// Berger, "Stabilizer: statistically sound performance evaluation", 2013), and why the
+// processes of one program take each mode in turn.
+func (c comparison) live(life int, results []series, directory string, environment ...string) error {
+	shops := make([]*process, len(c.cases))
+	for i, one := range c.cases {
 		var err error
-		if shops[i], err = start(directory, c.tags, append(environment, c.environment)...); err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
+		if shops[i], err = start(directory, one.tags, life+1, environment...); err != nil {
+			return fmt.Errorf("%s: %w", one.name, err)
 		}
 		defer shops[i].stop()
 	}
-	for round := -1; round < *rounds; round++ { // the first one warms up, and does not count
-		for n := range shops {
-			i := (n + round + len(shops)) % len(shops) // so that nobody is always the first
-			m, err := shops[i].measure(order)
-			if err != nil {
-				return fmt.Errorf("%s: %w", cases[i].name, err)
-			}
-			if round >= 0 {
-				turns[i] = append(turns[i], m)
-			}
-		}
-	}
-	// What a process does between its turns, such as sending spans, is its own cost.
-	for i := range shops {
-		if err := shops[i].settle(turns[i]); err != nil {
+	rounds := make([]series, len(c.cases))
+	for round := range c.cases {
+		turns, err := c.round(shops, round+life)
+		if err != nil {
 			return err
 		}
-		results[i] = append(results[i], turns[i]...)
+		for i, t := range turns {
+			rounds[i] = append(rounds[i], t)
+		}
+		if c.switched {
+			shops = append(shops[1:], shops[0])
+		}
+	}
+	for i, r := range rounds {
+		results[i] = append(results[i], r.mean())
 	}
 	return nil
 }
 
-// measurement is a turn.
-type measurement struct {
-	cpuAtStart time.Duration // of the process, since it began
-	cpu        time.Duration // for each request, until its next turn
-	requests   int
-	throughput float64         // requests a second
-	took       []time.Duration // of each order at the fixed rate
-}
-
-type series []measurement
-
-func table(out io.Writer, results []series) {
-	fmt.Fprintln(out, "| | CPU for a request, µs | more | requests/s | fewer | p99 at a fixed rate, ms | more |")
-	fmt.Fprintln(out, "|---|---|---|---|---|---|---|")
-	cpu := func(m measurement) float64 { return float64(m.cpu.Nanoseconds()) / 1e3 }
-	throughput := func(m measurement) float64 { return m.throughput }
-	slower := func(m measurement) float64 { return 1 / m.throughput }
-	for i, s := range results {
-		fmt.Fprintf(out, "| %s | %.1f | %s | %.0f | %s | %.1f | %+.1f %% |\n", cases[i].name,
-			s.median(cpu), s.more(results[0], cpu), s.median(throughput), s.more(results[0], slower), s.p99(), 100*(s.p99()/results[0].p99()-1))
-	}
-}
-
-func (s series) median(of func(measurement) float64) float64 {
-	values := make([]float64, len(s))
-	for i, m := range s {
-		values[i] = of(m)
-	}
-	return quantile(values, 0.5)
-}
-
-// p99 is of all rounds together, in milliseconds.
-func (s series) p99() float64 {
-	var all []float64
-	for _, m := range s {
-		for _, t := range m.took {
-			all = append(all, t.Seconds()*1e3)
+// round gives each case its turns, beginning with the given one.
+func (c comparison) round(shops []*process, first int) ([]measurement, error) {
+	order := orderText(*words)
+	for i, one := range c.cases {
+		if err := shops[i].switchTo(one.mode); err != nil {
+			return nil, err
 		}
 	}
-	return quantile(all, 0.99)
-}
-
-// more returns by how many per cent a value is above that of the same round of base: the
-// median of the rounds, and where the middle half of them is.
-func (s series) more(base series, of func(measurement) float64) string {
-	if &s[0] == &base[0] {
-		return ""
+	turns := make([]measurement, len(c.cases))
+	for n := range c.cases {
+		i := (n + first) % len(c.cases)
+		var err error
+		if turns[i].took, err = shops[i].atARate(order); err != nil { // which also warms it up
+			return nil, fmt.Errorf("%s: %w", c.cases[i].name, err)
+		}
 	}
-	ratios := make([]float64, len(s))
-	for i := range s {
-		ratios[i] = 100 * (of(s[i])/of(base[i]) - 1)
+	if err := inSlices(shops, order, turns); err != nil {
+		return nil, err
 	}
-	return fmt.Sprintf("%+.1f %% (%+.1f to %+.1f)", quantile(ratios, 0.5), quantile(ratios, 0.25), quantile(ratios, 0.75))
-}
-
-func quantile(of []float64, q float64) float64 {
-	slices.Sort(of)
-	return of[int(q*float64(len(of)-1)+0.5)]
+	return turns, nil
 }

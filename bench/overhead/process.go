@@ -20,15 +20,14 @@ type process struct {
 	client *http.Client
 }
 
-// start builds the shop with tags, if it is not there yet, and starts it.
-func start(directory, tags string, environment ...string) (*process, error) {
+// start builds the shop with tags, and starts it. The functions of the program lie in an
+// order that layout shuffles.
+func start(directory, tags string, layout int, environment ...string) (*process, error) {
 	program := filepath.Join(directory, "shop-"+tags)
-	if _, err := os.Stat(program); err != nil {
-		build := exec.Command("go", "build", "-o", program, "-tags", tags, "./overhead/shop")
-		build.Stderr = os.Stderr
-		if err := build.Run(); err != nil {
-			return nil, fmt.Errorf("building the shop: %w", err)
-		}
+	build := exec.Command("go", "build", "-o", program, "-tags", tags, fmt.Sprint("-ldflags=-randlayout=", layout), "./overhead/shop")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return nil, fmt.Errorf("building the shop: %w", err)
 	}
 	cmd := exec.Command(program)
 	cmd.Env = append(os.Environ(), environment...)
@@ -57,19 +56,56 @@ func (p *process) stop() {
 	_ = p.cmd.Wait()
 }
 
-// cpu returns the CPU time that the process has used.
-func (p *process) cpu() (time.Duration, error) {
-	response, err := p.client.Get(p.url + "/cpu")
+// switchTo starts the shop's SDK in a mode.
+func (p *process) switchTo(mode string) error {
+	response, err := p.client.Post(p.url+"/mode/"+mode, "", nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the shop does not switch to %s: %s", mode, response.Status)
+	}
+	return nil
+}
+
+// flush has it send what it has recorded.
+func (p *process) flush() error {
+	_, err := p.get("/flush")
+	return err
+}
+
+// cpuOf returns the CPU time that the process uses while something is done.
+func (p *process) cpuOf(do func() error) (time.Duration, error) {
+	before, err := p.cpu()
 	if err != nil {
 		return 0, err
+	}
+	if err := do(); err != nil {
+		return 0, err
+	}
+	after, err := p.cpu()
+	return after - before, err
+}
+
+// cpu returns the CPU time that the process has used.
+func (p *process) cpu() (time.Duration, error) {
+	text, err := p.get("/cpu")
+	if err != nil {
+		return 0, err
+	}
+	ns, err := strconv.ParseInt(text, 10, 64)
+	return time.Duration(ns), err
+}
+
+func (p *process) get(path string) (string, error) {
+	response, err := p.client.Get(p.url + path)
+	if err != nil {
+		return "", err
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return 0, err
-	}
-	ns, err := strconv.ParseInt(string(text), 10, 64)
-	return time.Duration(ns), err
+	return string(text), err
 }
 
 // order sends an order and waits for its receipt.
@@ -84,17 +120,4 @@ func (p *process) order(text string) error {
 		err = fmt.Errorf("an order is answered with %s", response.Status)
 	}
 	return err
-}
-
-// settle tells the CPU time of each turn: until the next one began, or until now.
-func (p *process) settle(turns series) error {
-	end, err := p.cpu()
-	if err != nil {
-		return err
-	}
-	for i := len(turns) - 1; i >= 0; i-- {
-		turns[i].cpu = (end - turns[i].cpuAtStart) / time.Duration(turns[i].requests)
-		end = turns[i].cpuAtStart
-	}
-	return nil
 }

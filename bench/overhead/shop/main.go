@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 )
@@ -18,16 +19,15 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	end, err := watch(ctx)
-	if err != nil {
-		log.Fatal(err)
-	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}
 	mux := http.NewServeMux()
 	mux.Handle("POST /orders", handler(newShop(os.Getenv("DATABASE")).order))
+	w := new(watcher)
+	mux.HandleFunc("POST /mode/{mode}", func(_ http.ResponseWriter, r *http.Request) { w.switchTo(ctx, r.PathValue("mode")) })
+	mux.HandleFunc("GET /flush", func(http.ResponseWriter, *http.Request) { w.flush() })
 	mux.HandleFunc("GET /cpu", cpu)
 	server := &http.Server{Handler: mux}
 	go func() {
@@ -36,7 +36,26 @@ func main() {
 	}()
 	fmt.Println(listener.Addr()) // the measuring program reads it
 	_ = server.Serve(listener)
-	end()
+	w.end()
+}
+
+// watcher is what watches the shop, if anything does.
+type watcher struct{ flush, stop func() }
+
+// switchTo ends what watches the shop and starts it in another mode.
+func (w *watcher) switchTo(ctx context.Context, mode string) {
+	w.end()
+	var err error
+	if w.flush, w.stop, err = watch(ctx, mode); err != nil {
+		log.Fatal(err)
+	}
+	runtime.GC() // no turn clears away what another one has left
+}
+
+func (w *watcher) end() {
+	if w.stop != nil {
+		w.stop()
+	}
 }
 
 // cpu answers with the CPU time of this process, in nanoseconds.

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-func watch(context.Context) (end func(), err error) { return func() {}, nil }
+func watch(context.Context, string) (flush, stop func(), err error) { return func() {}, func() {}, nil }
 
 func handler(h http.HandlerFunc) http.Handler { return h }
 

@@ -17,14 +17,14 @@ import (
 var tracer trace.Tracer
 
 // watch starts OpenTelemetry as it is.
-func watch(ctx context.Context) (end func(), err error) {
+func watch(ctx context.Context, _ string) (flush, stop func(), err error) {
 	exporter, err := otlptracegrpc.New(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter))
 	tracer = provider.Tracer("shop")
-	return func() { _ = provider.Shutdown(context.Background()) }, nil
+	return func() { _ = provider.ForceFlush(ctx) }, func() { _ = provider.Shutdown(context.Background()) }, nil
 }
 
 func handler(h http.HandlerFunc) http.Handler {

@@ -5,6 +5,8 @@ package main
 import (
 	"context"
 	"net/http"
+	"os"
+	"strings"
 
 	"github.com/asyncinspect/asyncinspect/sdk/inspect"
 	"github.com/asyncinspect/asyncinspect/sdk/inspecthttp"
@@ -19,13 +21,27 @@ type (
 
 func newPool(connections int64) pool { return inspect.NewSemaphore("connections", connections) }
 
-// watch starts the SDK as the environment says.
-func watch(ctx context.Context) (end func(), err error) {
+// watch starts the SDK in a mode, or off.
+func watch(ctx context.Context, mode string) (flush, stop func(), err error) {
+	setting := "ASYNC_INSPECT_MODE=" + mode
+	if mode == "off" {
+		setting = "ASYNC_INSPECT_ENABLED=false"
+	}
+	name, value, _ := strings.Cut(setting, "=")
+	if err := os.Setenv(name, value); err != nil {
+		return nil, nil, err
+	}
+	defer os.Unsetenv(name)
 	ins, err := inspect.Start(ctx, inspect.WithServiceName("shop"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return func() { _ = ins.Shutdown(context.Background()) }, nil
+	flush = func() {
+		if provider, ok := ins.TracerProvider().(interface{ ForceFlush(context.Context) error }); ok {
+			_ = provider.ForceFlush(ctx)
+		}
+	}
+	return flush, func() { _ = ins.Shutdown(context.Background()) }, nil
 }
 
 func handler(h http.HandlerFunc) http.Handler { return inspecthttp.NewHandler(h) }
