@@ -178,9 +178,10 @@ bench-agent: collector ## the agent of two tiers: CPU and memory, with other way
 
 LIVES ?= 10
 .PHONY: bench-overhead
-bench-overhead: ## what the SDK costs a service, by mode: for small requests, and for larger ones (LIVES=10, each about three minutes)
+bench-overhead: ## what the SDK costs a service, by mode, for small requests and for larger ones (LIVES=10, each about five minutes)
 	@go -C bench run ./overhead -lives $(LIVES) -words 10 -rate 500
 	@go -C bench run ./overhead -lives $(LIVES) -words 1000 -rate 100
+	@go -C bench run ./overhead -lives $(LIVES) -words 2500 -rate 40
 
 FUZZTIME ?= 10s
 .PHONY: fuzz
