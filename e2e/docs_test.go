@@ -28,20 +28,8 @@ func TestConfigurationsInPages(t *testing.T) {
 	}
 	overlays := 0
 	limit := make(chan struct{}, 2)
-	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case entry.IsDir() && (strings.HasPrefix(entry.Name(), ".") && entry.Name() != ".." || entry.Name() == "node_modules"):
-			return filepath.SkipDir
-		case filepath.Ext(path) != ".md":
-			return nil
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		for i, block := range fencedBlock.FindAllStringSubmatch(string(text), -1) {
+	eachPage(t, func(path, text string) {
+		for i, block := range fencedBlock.FindAllStringSubmatch(text, -1) {
 			kind, isYAML := strings.CutPrefix(block[1], "yaml")
 			if !isYAML {
 				continue
@@ -73,11 +61,7 @@ func TestConfigurationsInPages(t *testing.T) {
 				}
 			})
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	if overlays < 10 {
 		t.Errorf("found only %d configurations: this test does not look right", overlays)
 	}
@@ -136,6 +120,29 @@ func TestBackendWithAToken(t *testing.T) {
 			}
 			return err
 		})
+	}
+}
+
+// eachPage visits every page of the repository.
+func eachPage(t *testing.T, visit func(path, text string)) {
+	t.Helper()
+	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (strings.HasPrefix(entry.Name(), ".") && entry.Name() != ".." || entry.Name() == "node_modules"):
+			return filepath.SkipDir
+		case filepath.Ext(path) != ".md":
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err == nil {
+			visit(filepath.ToSlash(strings.TrimPrefix(path, ".."+string(filepath.Separator))), string(text))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,21 +25,8 @@ func TestProgramsInPages(t *testing.T) {
 	t.Parallel()
 	collector := startCollector(t)
 	found := make(map[string]bool)
-	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case entry.IsDir() && (strings.HasPrefix(entry.Name(), ".") && entry.Name() != ".." || entry.Name() == "node_modules"):
-			return filepath.SkipDir
-		case filepath.Ext(path) != ".md":
-			return nil
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		path = filepath.ToSlash(strings.TrimPrefix(path, ".."+string(filepath.Separator)))
-		for _, section := range strings.Split(string(text), "\n## ") {
+	eachPage(t, func(path, text string) {
+		for _, section := range strings.Split(text, "\n## ") {
 			heading, _, _ := strings.Cut(section, "\n")
 			for _, program := range page("\n# section\n"+section).blocks("", "go") {
 				name := path + ": " + heading
@@ -57,11 +43,7 @@ func TestProgramsInPages(t *testing.T) {
 				found[name] = true
 			}
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name := range programsInPages {
 		if !found[name] {
 			t.Errorf("there is no program in %s", name)
