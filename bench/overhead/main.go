@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	lives   = flag.Int("lives", 20, "how often all processes are built and started anew")
+	lives   = flag.Int("lives", 10, "how often all processes are built and started anew")
 	slice   = flag.Duration("slice", 250*time.Millisecond, "how long one is asked as fast as it answers, before the next is; and half of how long at a fixed rate")
 	each    = flag.Int("slices", 8, "of each process, until the modes change places")
 	clients = flag.Int("clients", 48, "who ask at once, as fast as it answers")
