@@ -214,6 +214,34 @@ func TestTheEndOfATaskThatWasStuckIsTold(t *testing.T) {
 	r.nothingAfter(time.Hour, "it has ended")
 }
 
+// What was read in a scan is not kept alive by the memory that the next one uses again.
+func TestAScanHoldsOnToNobody(t *testing.T) {
+	rig := newReporterRig(t)
+	var (
+		m     Mutex
+		ended sync.WaitGroup
+	)
+	m.Lock()
+	rig.blockedOn(&m, "work", &ended)
+	rig.oneAfter(2 * time.Second)
+	m.Unlock()
+	ended.Wait()
+	if len(rig.read) == 0 {
+		t.Fatal("the scan has read nothing: this test does not look right")
+	}
+	for i := range rig.read {
+		one := &rig.read[i]
+		if one.view.task != nil || one.view.ctx != nil || one.view.on != nil {
+			t.Errorf("it holds on to %+v", one.view)
+		}
+		for _, h := range slices.Concat(one.first.list, one.second.list) {
+			if h != (holder{}) {
+				t.Errorf("it holds on to the holder %+v", h)
+			}
+		}
+	}
+}
+
 // A lock that is busy and moves is no trouble: holders that change are told only
 // when they have stayed for a while.
 func TestAConvoyIsToldOnce(t *testing.T) {

@@ -24,6 +24,13 @@ type reading struct {
 	guessed bool // inferred
 }
 
+// forget lets go of what was read, and keeps the memory for the next scan.
+func (one *reading) forget() {
+	one.view = waitView{}
+	clear(one.first.list)
+	clear(one.second.list)
+}
+
 // toldWait is a wait that the collector has been told of.
 type toldWait struct {
 	last     wire.Wait // as it was told last
@@ -81,7 +88,10 @@ func (r *reporter) scan(at nanos) {
 			r.close(id, told, observed)
 		}
 	}
-	clear(r.views) // hold on to no task
+	clear(r.views) // hold on to no task, and to no context
+	for i := range r.read {
+		r.read[i].forget()
+	}
 	r.longTasks(at)
 }
 
