@@ -85,8 +85,11 @@ func (h *handler) place(r *http.Request, pattern string) (context.Context, []ins
 // server is what a request is, as far as its span tells.
 type server struct{ method, pattern string }
 
-// serverSpans are the options of the tasks of each server. Methods are few, see method,
-// and so are patterns: the program registers them. The map is copied to add one.
+// maxServers bounds the servers whose options are kept; those of others are made anew.
+// Methods are few, see method, and so are patterns, unless somebody makes them up.
+const maxServers = 1000
+
+// serverSpans are the options of the tasks of each server. The map is copied to add one.
 var (
 	serverSpans      atomic.Pointer[map[server][]inspect.TaskOption]
 	addingServerSpan sync.Mutex
@@ -110,6 +113,9 @@ func serverOptions(method, pattern string) []inspect.TaskOption {
 	defer addingServerSpan.Unlock()
 	all := map[server][]inspect.TaskOption{s: options}
 	if known := serverSpans.Load(); known != nil {
+		if len(*known) >= maxServers {
+			return options
+		}
 		maps.Copy(all, *known)
 	}
 	serverSpans.Store(&all)

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -268,6 +269,21 @@ func TestWriterPromisesNoMore(t *testing.T) {
 		if got := strings.Join(can, " "); got != test.want {
 			t.Errorf("%s can %q, want %q", name, got, test.want)
 		}
+	}
+}
+
+// However many patterns somebody makes up, no more options are kept, and each request has
+// its own.
+func TestKeptOptionsAreBounded(t *testing.T) {
+	before := serverSpans.Load()
+	defer serverSpans.Store(before)
+	for i := range maxServers + 10 {
+		if opts := serverOptions("GET", fmt.Sprint("/made/up/", i)); len(opts) == 0 {
+			t.Fatalf("pattern %d has no options", i)
+		}
+	}
+	if n := len(*serverSpans.Load()); n != maxServers {
+		t.Errorf("the options of %d servers are kept, want %d", n, maxServers)
 	}
 }
 
