@@ -28,7 +28,7 @@ func TestProgramsInPages(t *testing.T) {
 	eachPage(t, func(path, text string) {
 		for _, section := range strings.Split(text, "\n## ") {
 			heading, _, _ := strings.Cut(section, "\n")
-			for _, program := range page("\n# section\n"+section).blocks("", "go") {
+			for _, program := range page(section).blocks("", "go") {
 				name := path + ": " + heading
 				run, known := programsInPages[name]
 				switch {

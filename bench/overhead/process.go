@@ -58,20 +58,13 @@ func (p *process) stop() {
 
 // switchTo starts the shop's SDK in a mode.
 func (p *process) switchTo(mode string) error {
-	response, err := p.client.Post(p.url+"/mode/"+mode, "", nil)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("the shop does not switch to %s: %s", mode, response.Status)
-	}
-	return nil
+	_, err := p.ask(http.MethodPost, "/mode/"+mode)
+	return err
 }
 
 // flush has it send what it has recorded.
 func (p *process) flush() error {
-	_, err := p.get("/flush")
+	_, err := p.ask(http.MethodGet, "/flush")
 	return err
 }
 
@@ -90,7 +83,7 @@ func (p *process) cpuOf(do func() error) (time.Duration, error) {
 
 // cpu returns the CPU time that the process has used.
 func (p *process) cpu() (time.Duration, error) {
-	text, err := p.get("/cpu")
+	text, err := p.ask(http.MethodGet, "/cpu")
 	if err != nil {
 		return 0, err
 	}
@@ -98,13 +91,21 @@ func (p *process) cpu() (time.Duration, error) {
 	return time.Duration(ns), err
 }
 
-func (p *process) get(path string) (string, error) {
-	response, err := p.client.Get(p.url + path)
+// ask returns the body of an answer that is 200.
+func (p *process) ask(method, path string) (string, error) {
+	request, err := http.NewRequest(method, p.url+path, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := p.client.Do(request)
 	if err != nil {
 		return "", err
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s is answered with %s", path, response.Status)
+	}
 	return string(text), err
 }
 
