@@ -40,6 +40,13 @@ func newStock() *stock {
 	s.catalog.SetName("catalog")
 	s.north.SetName("warehouse north")
 	s.south.SetName("warehouse south")
+	// Each lock is released once by who took it before the first clerk comes: a deadlock
+	// is certain from the first move on.
+	for _, w := range []*warehouse{&s.north, &s.south} {
+		w.Lock()
+		w.boxes = 1000
+		w.Unlock()
+	}
 	return s
 }
 

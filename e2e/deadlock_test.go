@@ -33,6 +33,7 @@ func TestDeadlocksAreFound(t *testing.T) {
 				says                   []string
 			}{
 				{"two-mutexes", "local", "certain", 2, []string{"forward", "backward", `"a" before "b"`, "deadlocks.go:"}},
+				{"first-use", "local", "suspected", 2, []string{"forward", "backward"}},
 				{"ring", "local", "certain", 3, []string{"philosopher"}},
 				{"self", "self", "certain", 1, []string{"forgetful", "twice"}},
 				{"rwmutex-readers", "local", "certain", 2, []string{"writer", "reader", "table", "index"}},

@@ -15,8 +15,27 @@ func meet(n int) func() {
 	return func() { all.Done(); all.Wait() }
 }
 
+// used takes and releases each lock once, as a program has done long before it
+// deadlocks: who holds one is then known to be who releases it.
+func used(locks ...sync.Locker) {
+	for _, l := range locks {
+		l.Lock()
+		l.Unlock() //nolint:staticcheck // it is the pair that is learned from
+	}
+}
+
 func twoMutexes(ctx context.Context) {
-	a, b, met := inspect.NewMutex("a"), inspect.NewMutex("b"), meet(2)
+	a, b := inspect.NewMutex("a"), inspect.NewMutex("b")
+	used(a, b)
+	cross(ctx, a, b)
+}
+
+// firstUse is two locks in opposite orders that nobody has ever released: they might be
+// signals, which somebody else releases.
+func firstUse(ctx context.Context) { cross(ctx, inspect.NewMutex("a"), inspect.NewMutex("b")) }
+
+func cross(ctx context.Context, a, b *inspect.Mutex) {
+	met := meet(2)
 	lockBoth := func(first, second *inspect.Mutex) func(context.Context) {
 		return func(context.Context) { first.Lock(); met(); second.Lock() }
 	}
@@ -26,6 +45,7 @@ func twoMutexes(ctx context.Context) {
 
 func ring(ctx context.Context) {
 	locks, met := []*inspect.Mutex{inspect.NewMutex("a"), inspect.NewMutex("b"), inspect.NewMutex("c")}, meet(3)
+	used(locks[0], locks[1], locks[2])
 	for i := range locks {
 		task(ctx, "philosopher", func(context.Context) {
 			locks[i].Lock()
@@ -37,6 +57,7 @@ func ring(ctx context.Context) {
 
 func self(ctx context.Context) {
 	m := inspect.NewMutex("a")
+	used(m)
 	task(ctx, "forgetful", func(context.Context) { m.Lock(); m.Lock() })
 }
 
@@ -44,6 +65,7 @@ func self(ctx context.Context) {
 // the other one just sleeps.
 func rwmutexReaders(ctx context.Context) {
 	rw, m, met := inspect.NewRWMutex("table"), inspect.NewMutex("index"), meet(3)
+	used(rw, rw.RLocker(), m)
 	task(ctx, "writer", func(context.Context) { m.Lock(); met(); rw.Lock() })
 	task(ctx, "reader", func(context.Context) { rw.RLock(); met(); m.Lock() })
 	task(ctx, "sleeping reader", func(ctx context.Context) { rw.RLock(); met(); <-ctx.Done() })
@@ -51,6 +73,7 @@ func rwmutexReaders(ctx context.Context) {
 
 func recursiveRLock(ctx context.Context) {
 	rw := inspect.NewRWMutex("config")
+	used(rw, rw.RLocker())
 	held := make(chan struct{})
 	task(ctx, "reader", func(context.Context) {
 		rw.RLock()
@@ -66,6 +89,11 @@ func recursiveRLock(ctx context.Context) {
 
 func semaphore(ctx context.Context) {
 	s, met := inspect.NewSemaphore("connections", 2), meet(2)
+	// One copy alone goes well.
+	_ = s.Acquire(ctx, 1)
+	_ = s.Acquire(ctx, 1)
+	s.Release(1)
+	s.Release(1)
 	for range 2 {
 		task(ctx, "copy", func(ctx context.Context) {
 			_ = s.Acquire(ctx, 1)
@@ -77,6 +105,7 @@ func semaphore(ctx context.Context) {
 
 func join(ctx context.Context) {
 	m := inspect.NewMutex("results")
+	used(m)
 	task(ctx, "parent", func(ctx context.Context) {
 		m.Lock()
 		child := inspect.Go(ctx, "child", func(context.Context) error { m.Lock(); return nil })
@@ -104,6 +133,7 @@ func channels(ctx context.Context) {
 // A task waits for either of two, and both wait for it.
 func selects(ctx context.Context) {
 	a, b, m, met := inspect.NewChan[int]("a", 0), inspect.NewChan[int]("b", 0), inspect.NewMutex("m"), meet(3)
+	used(m)
 	for _, c := range []*inspect.Chan[int]{a, b} {
 		task(ctx, "producer", func(ctx context.Context) {
 			sender := c.Sender(ctx)

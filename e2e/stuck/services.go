@@ -70,6 +70,7 @@ func httpServices(ctx context.Context, role string) {
 	l := listen()
 	front := os.Getenv("STUCK_FRONT")
 	m := inspect.NewMutex("account")
+	used(m)
 	client := &http.Client{Transport: inspecthttp.NewTransport(http.DefaultTransport)}
 	get := func(ctx context.Context, url string) {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -110,6 +111,7 @@ func grpcServices(ctx context.Context, role string) {
 	otel.SetTracerProvider(inspect.Default().TracerProvider())
 	l := listen()
 	s := &grpcService{lock: inspect.NewMutex("ledger")}
+	used(s.lock)
 	server := grpc.NewServer(grpc.StatsHandler(otelgrpc.NewServerHandler()))
 	health.RegisterHealthServer(server, s)
 	go func() { log.Fatal(server.Serve(l)) }()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
 // ID names a deadlock for as long as it stands, also across restarts of the
@@ -18,16 +19,13 @@ type ID [16]byte
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
 // Confidence says how sure a deadlock is.
-type Confidence string
+type Confidence = taskspan.Confidence
 
 // The confidences.
 const (
-	// Certain: every edge was declared by who waits.
-	Certain Confidence = "certain"
-	// Suspected: an edge was guessed, from an open client span.
-	Suspected Confidence = "suspected"
-	// Transient: a wait in it has a deadline, which will end it.
-	Transient Confidence = "transient"
+	Certain   = taskspan.Certain
+	Suspected = taskspan.Suspected
+	Transient = taskspan.Transient
 )
 
 // Kind says how far a deadlock reaches.

@@ -3,15 +3,21 @@
 package inspect
 
 import (
+	"slices"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 	"github.com/asyncinspect/asyncinspect/sdk/waitgraph"
 )
 
-// Deadlocks looks for tasks and goroutines of this process that can never proceed.
-// What it finds is real: it reads every wait twice and believes only what is the
-// same in both readings, it takes everything that it does not know for able to
-// proceed, and a wait with a deadline ends by itself. It sees waits on the
-// primitives of this package, in this process only, and takes as long as there are
-// waits. Any goroutine that can still run can call it.
+// Deadlocks looks for tasks and goroutines of this process that wait for each other
+// and cannot proceed. It reads every wait twice and believes only what is the same in
+// both readings, it takes everything that it does not know for able to proceed, and a
+// wait with a deadline ends by itself. It sees waits on the primitives of this
+// package, in this process only, and takes as long as there are waits. Any goroutine
+// that can still run can call it.
+//
+// A deadlock is certain only if every hold in it is of a kind that has been released
+// before by who took it, and never by another goroutine; see [Deadlock.Confidence].
 func Deadlocks() []Deadlock {
 	views := openWaits(now(), nil)
 	innermost := make(map[uint64]int, len(views)) // by goroutine, an index into views
@@ -21,13 +27,15 @@ func Deadlocks() []Deadlock {
 		}
 	}
 	var (
-		g      waitgraph.Graph
+		g      waitgraph.Graph                   // of all waits
+		sure   waitgraph.Graph                   // of those that are not inferred; the same numbers
 		tasks  = make(map[uint64]waitgraph.Task) // by goroutine
 		of     []int                             // view of each task
 		before = make(map[uint64]holderSet)
 	)
 	for goroutine, i := range innermost {
 		tasks[goroutine] = g.AddTask()
+		sure.AddTask()
 		of = append(of, i)
 		var s holderSet
 		views[i].on.holders(&views[i], &s)
@@ -45,9 +53,30 @@ func Deadlocks() []Deadlock {
 			holders = append(holders, waitgraph.Holder{Task: holderTask(tasks, h), Weight: h.weight})
 		}
 		g.Wait(tasks[goroutine], s.need, holders...)
+		if !s.inferred && !before[goroutine].inferred {
+			sure.Wait(tasks[goroutine], s.need, holders...)
+		}
 	}
 	g.Solve()
-	return describe(&g, views, of)
+	sure.Solve()
+	// A core of the sure waits may be in a larger one of all waits, whose other tasks
+	// are then behind it.
+	var (
+		found   []Deadlock
+		certain = make(map[waitgraph.Task]bool)
+	)
+	for _, core := range sure.Cores() {
+		for _, t := range core {
+			certain[t] = true
+		}
+		found = append(found, describe(taskspan.Certain, core, sure.Cycle(core), &g, views, of))
+	}
+	for _, core := range g.Cores() {
+		if !slices.ContainsFunc(core, func(t waitgraph.Task) bool { return certain[t] }) {
+			found = append(found, describe(taskspan.Suspected, core, g.Cycle(core), &g, views, of))
+		}
+	}
+	return found
 }
 
 // holderTask returns the node of a holder: unknown, and so able to proceed, if it
@@ -80,29 +109,15 @@ next:
 	return true
 }
 
-func describe(g *waitgraph.Graph, views []waitView, of []int) []Deadlock {
-	var (
-		found []Deadlock
-		stuck int
-		core  int
-	)
-	for t := range g.Tasks() {
-		if g.Stuck(waitgraph.Task(t)) {
-			stuck++
-		}
+// describe makes a deadlock of a core and its cycle. g has all waits.
+func describe(
+	sure taskspan.Confidence, core, cycle []waitgraph.Task, g *waitgraph.Graph, views []waitView, of []int,
+) Deadlock {
+	d := Deadlock{Confidence: sure, Size: len(core), Victims: len(g.Behind(core))}
+	for _, t := range cycle {
+		d.Cycle = append(d.Cycle, views[of[t]].taskInfo())
 	}
-	cores := g.Cores()
-	for _, c := range cores {
-		core += len(c)
-	}
-	for _, c := range cores {
-		d := Deadlock{Size: len(c), Victims: stuck - core}
-		for _, t := range g.Cycle(c) {
-			d.Cycle = append(d.Cycle, views[of[t]].taskInfo())
-		}
-		found = append(found, d)
-	}
-	return found
+	return d
 }
 
 // taskInfo describes the goroutine that waits.

@@ -4,11 +4,14 @@ package inspect
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
 // cast are goroutines that wait for each other until the test breaks it up.
@@ -19,6 +22,7 @@ type cast struct {
 	ready  sync.WaitGroup // all have taken what they take first
 	actors []uint64
 	mu     sync.Mutex
+	until  time.Time
 }
 
 func newCast(t *testing.T, actors int) *cast {
@@ -50,12 +54,23 @@ func (c *cast) plays(take, want func(context.Context) error) {
 
 // found waits until a deadlock is seen.
 func (c *cast) found() Deadlock {
-	for {
+	c.t.Helper()
+	for deadline := c.deadline(); time.Now().Before(deadline); {
 		if d := Deadlocks(); len(d) > 0 {
 			return d[0]
 		}
 		runtime.Gosched()
 	}
+	c.t.Fatalf("no deadlock was found, or not the right one; these wait: %v", Tasks())
+	return Deadlock{}
+}
+
+// deadline is 30 s after the first time.
+func (c *cast) deadline() time.Time {
+	if c.until.IsZero() {
+		c.until = time.Now().Add(30 * time.Second)
+	}
+	return c.until
 }
 
 // none looks for a deadlock when n goroutines wait.
@@ -73,45 +88,80 @@ func (c *cast) none(n int) {
 
 func nothing(context.Context) error { return nil }
 
+// stage makes the locks of a scene, which somebody has used before or not.
+type stage struct{ used bool }
+
+func (s stage) mutex() *Mutex {
+	m := NewMutex(unique("mutex"))
+	if s.used {
+		m.Lock()
+		m.Unlock() //nolint:staticcheck // the pair is what is learned from
+	}
+	return m
+}
+
+func (s stage) rwmutex() *RWMutex {
+	m := NewRWMutex(unique("table"))
+	if s.used {
+		m.Lock()
+		m.Unlock() //nolint:staticcheck // as above
+		m.RLock()
+		m.RUnlock() //nolint:staticcheck // as above
+	}
+	return m
+}
+
+func (s stage) semaphore(size int64) *Semaphore {
+	sem := NewSemaphore(unique("slots"), size)
+	if s.used {
+		_ = sem.Acquire(context.Background(), 1)
+		sem.Release(1)
+	}
+	return sem
+}
+
 func TestDeadlocksThatAreReal(t *testing.T) {
-	type play func(c *cast)
 	for _, scene := range []struct {
 		name          string
 		actors        int
 		size, victims int
-		play          play
+		declared      bool // nothing has to be learned
+		play          func(c *cast, s stage)
 	}{
-		{"two locks in opposite orders", 2, 2, 0, func(c *cast) {
-			var a, b Mutex
+		{"two locks in opposite orders", 2, 2, 0, false, func(c *cast, s stage) {
+			a, b := s.mutex(), s.mutex()
 			c.plays(a.LockContext, b.LockContext)
 			c.plays(b.LockContext, a.LockContext)
 		}},
-		{"three in a ring, and one behind it", 4, 3, 1, func(c *cast) {
-			var a, b, d Mutex
+		{"three in a ring, and one behind it", 4, 3, 1, false, func(c *cast, s stage) {
+			a, b, d := s.mutex(), s.mutex(), s.mutex()
 			c.plays(a.LockContext, b.LockContext)
 			c.plays(b.LockContext, d.LockContext)
 			c.plays(d.LockContext, a.LockContext)
 			c.plays(nothing, a.LockContext)
 		}},
-		{"a lock taken twice", 1, 1, 0, func(c *cast) {
-			var a Mutex
+		{"a lock taken twice", 1, 1, 0, false, func(c *cast, s stage) {
+			a := s.mutex()
 			c.plays(a.LockContext, a.LockContext)
 		}},
-		{"a writer between two readers", 2, 2, 0, func(c *cast) {
-			var rw RWMutex
-			var a Mutex
+		{"a writer between two readers", 2, 2, 0, false, func(c *cast, s stage) {
+			rw, a := s.rwmutex(), s.mutex()
 			c.plays(rw.RLockContext, a.LockContext)
 			c.plays(a.LockContext, rw.LockContext)
 		}},
-		{"both permits of a semaphore", 3, 3, 0, func(c *cast) {
-			s := NewSemaphore("slots", 2)
-			var a Mutex
-			one := func(ctx context.Context) error { return s.Acquire(ctx, 1) }
+		{"two write locks", 2, 2, 0, false, func(c *cast, s stage) {
+			a, b := s.rwmutex(), s.rwmutex()
+			c.plays(a.LockContext, b.RLockContext)
+			c.plays(b.LockContext, a.LockContext)
+		}},
+		{"both permits of a semaphore", 3, 3, 0, false, func(c *cast, s stage) {
+			sem, a := s.semaphore(2), s.mutex()
+			one := func(ctx context.Context) error { return sem.Acquire(ctx, 1) }
 			c.plays(one, a.LockContext)
 			c.plays(one, a.LockContext)
 			c.plays(a.LockContext, one)
 		}},
-		{"a channel with declared ends", 2, 2, 0, func(c *cast) {
+		{"a channel with declared ends", 2, 2, 0, true, func(c *cast, s stage) {
 			a, b := NewChan[int]("a", 0), NewChan[int]("b", 0)
 			side := func(send, receive *Chan[int]) (func(context.Context) error, func(context.Context) error) {
 				return func(ctx context.Context) error { send.Sender(ctx); return nil },
@@ -121,17 +171,91 @@ func TestDeadlocksThatAreReal(t *testing.T) {
 			c.plays(side(b, a))
 		}},
 	} {
-		t.Run(scene.name, func(t *testing.T) {
-			c := newCast(t, scene.actors)
-			scene.play(c)
-			d := c.found()
-			for d.Size != scene.size || d.Victims != scene.victims { // not all of them wait yet
-				d = c.found()
+		for _, used := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/used before %v", scene.name, used), func(t *testing.T) {
+				c := newCast(t, scene.actors)
+				scene.play(c, stage{used})
+				d := c.found()
+				for d.Size != scene.size || d.Victims != scene.victims { // not all of them wait yet
+					d = c.found()
+				}
+				want := taskspan.Suspected
+				if used || scene.declared {
+					want = taskspan.Certain
+				}
+				if d.Confidence != want {
+					t.Errorf("it is %s, want %s", d.Confidence, want)
+				}
+				text := d.String()
+				if strings.Count(text, "deadlock_test.go:") < len(d.Cycle) {
+					t.Errorf("the story lacks places: %s", text)
+				}
+				if suspected := strings.HasPrefix(text, "suspected ") && strings.Contains(text, " if "); suspected != (want == taskspan.Suspected) {
+					t.Errorf("the story is %s", text)
+				}
+			})
+		}
+	}
+}
+
+// The sure part of a larger circle is certain; who is only guessed to be in it is
+// behind it.
+func TestTheSurePartOfACircleIsCertain(t *testing.T) {
+	c := newCast(t, 3)
+	used := stage{used: true}
+	table, a, fresh := used.rwmutex(), used.mutex(), stage{}.mutex()
+	c.plays(table.RLockContext, a.LockContext)     // surely waits for the writer
+	c.plays(table.RLockContext, fresh.LockContext) // waits for it, if it is what releases fresh
+	c.plays(func(ctx context.Context) error {      // the writer waits for both
+		if err := a.LockContext(ctx); err != nil {
+			return err
+		}
+		return fresh.LockContext(ctx)
+	}, table.LockContext)
+	d := c.found()
+	for d.Size != 2 || d.Victims != 1 {
+		d = c.found()
+	}
+	if all := Deadlocks(); len(all) != 1 || all[0].Confidence != taskspan.Certain {
+		t.Errorf("found %v, want one that is certain", all)
+	}
+}
+
+// Each deadlock has those behind it, and not those behind another one.
+func TestVictimsAreThoseBehindThisDeadlock(t *testing.T) {
+	const first, second, both = 3, 1, 2
+	c := newCast(t, 4+first+second+both)
+	used := stage{used: true}
+	a, b, x, y, ends := used.mutex(), used.mutex(), used.mutex(), used.mutex(), used.mutex()
+	c.plays(a.LockContext, b.LockContext)
+	c.plays(b.LockContext, a.LockContext)
+	c.plays(x.LockContext, y.LockContext)
+	c.plays(y.LockContext, x.LockContext)
+	for range first {
+		c.plays(nothing, a.LockContext)
+	}
+	c.plays(ends.LockContext, y.LockContext)
+	for range both { // behind the one before, which is behind the second
+		c.plays(nothing, ends.LockContext)
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		victims := make(map[string]int)
+		for _, d := range Deadlocks() {
+			_, name := d.Cycle[0].Wait.ResourceID, d.Cycle[0].Wait.Resource
+			switch name {
+			case a.res.Load().name, b.res.Load().name:
+				victims["first"] += d.Victims
+			default:
+				victims["second"] += d.Victims
 			}
-			if text := d.String(); strings.Count(text, "deadlock_test.go:") < len(d.Cycle) {
-				t.Errorf("the story lacks places: %s", text)
-			}
-		})
+		}
+		if victims["first"] == first && victims["second"] == second+both {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("victims are %v, want %d behind the first and %d behind the second", victims, first, second+both)
+		}
+		runtime.Gosched()
 	}
 }
 
@@ -241,7 +365,7 @@ func TestLocksThatAreHandedOverProveNothing(t *testing.T) {
 			case *rlocker:
 				of = &(*RWMutex)(l).named
 			}
-			if want := l == locks[0]; of.handedOver() != want {
+			if want := l == locks[0]; of.res.Load().handedOver() != want {
 				t.Errorf("%s: handed over is %v, want %v", name, !want, want)
 			}
 		}

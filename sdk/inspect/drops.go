@@ -21,12 +21,13 @@ const (
 	dropSpanExport                    // the span exporter failed or its queue was full
 	dropSpanTable                     // more open spans than are followed
 	dropLockOrders                    // more orders of locks than are known
+	dropHoldKinds                     // more kinds of holds than are known to be released by who took them, or not to be
 	dropReasons
 )
 
 func (r dropReason) String() string {
 	return [...]string{
-		"max_tasks", "max_events", "report_queue_full", "stuck_waits", "long_tasks", "span_export", "open_spans", "lock_orders",
+		"max_tasks", "max_events", "report_queue_full", "stuck_waits", "long_tasks", "span_export", "open_spans", "lock_orders", "hold_kinds",
 	}[r]
 }
 
@@ -43,4 +44,11 @@ func (d *dropCounters) list() []string {
 		}
 	}
 	return l
+}
+
+// countHoldKind counts a kind of holds for which there was no room.
+func countHoldKind() {
+	if ins := Default(); ins != nil {
+		ins.drops.add(dropHoldKinds, 1)
+	}
 }

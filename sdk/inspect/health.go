@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
 // HealthOption changes what a health handler looks at.
@@ -19,7 +21,8 @@ type healthOptionFunc func(*healthConfig)
 func (f healthOptionFunc) applyHealth(c *healthConfig) { f(c) }
 
 // NotReadyOnDeadlock makes [Inspector.ReadyHandler] fail while tasks of this process
-// wait for each other and can never proceed. Think about what your platform does
+// wait for each other and, for certain, can never proceed; a suspected deadlock is a
+// warning in the answer. Think about what your platform does
 // with a process that is not ready: taken out of rotation it serves nobody and keeps
 // the evidence; restarted, it loses it.
 func NotReadyOnDeadlock() HealthOption {
@@ -84,8 +87,12 @@ func (ins *Inspector) taskLimit() healthCheck {
 
 func (ins *Inspector) deadlockCheck() healthCheck {
 	c := healthCheck{Name: "deadlock", Status: "ok"}
-	if d := Deadlocks(); len(d) > 0 {
-		c.Status, c.Message = "failed", d[0].String()
+	for _, d := range Deadlocks() {
+		if d.Confidence == taskspan.Certain {
+			c.Status, c.Message = "failed", d.String()
+			break
+		}
+		c.Status, c.Message = "warning", d.String()
 	}
 	return c
 }

@@ -56,10 +56,14 @@ type WaitInfo struct {
 	Since      time.Time     `json:"since"`
 	Deadline   *time.Time    `json:"deadline,omitempty"`
 	Place      Place         `json:"place"`
-	// Holders are those who must let go. Complete says that nobody else can.
+	// Holders are those who must let go. Complete says that nobody else can, as far
+	// as is known; Inferred, that something of it is a guess: that the goroutine waits
+	// (an open client span), or that a holder is who will release (no hold of its kind
+	// has been released yet by who took it).
 	Holders  []HolderInfo `json:"holders,omitempty"`
 	Need     int64        `json:"need,omitempty"` // of their weight; 0: all
 	Complete bool         `json:"complete"`
+	Inferred bool         `json:"inferred,omitempty"`
 }
 
 // HolderInfo is one who holds what is waited for.
@@ -85,13 +89,19 @@ type Place struct {
 	Line     int    `json:"line,omitempty"`
 }
 
-// A Deadlock is a set of tasks of this process that wait for each other and can
-// never proceed.
+// A Deadlock is a set of tasks of this process that wait for each other. If it is
+// certain, they can never proceed.
 type Deadlock struct {
+	// Confidence is certain, or suspected if something in it is inferred: an open
+	// client span is taken for a wait; or a hold is of a kind (its name or, without
+	// one, the place where it was taken) that no goroutine has released yet, so that
+	// another one than its taker might. A mutex that is a signal, or permits that a
+	// parent acquires for its workers, look like a deadlock until the first release.
+	Confidence taskspan.Confidence
 	// Cycle are tasks each of which waits for the next, and the last for the first.
 	Cycle []TaskInfo
-	// Size is how many tasks are in the deadlock, and Victims how many others wait
-	// behind it.
+	// Size is how many tasks are in the deadlock, and Victims how many others wait,
+	// themselves or through others, for one of them.
 	Size    int
 	Victims int
 }
@@ -99,6 +109,9 @@ type Deadlock struct {
 // String tells the deadlock in words, a line for each task.
 func (d Deadlock) String() string {
 	var b strings.Builder
+	if d.Confidence == taskspan.Suspected {
+		b.WriteString("suspected ")
+	}
 	fmt.Fprintf(&b, "deadlock of %d", d.Size)
 	if d.Victims > 0 {
 		fmt.Fprintf(&b, ", with %d more blocked behind it", d.Victims)
@@ -113,6 +126,9 @@ func (d Deadlock) String() string {
 				fmt.Fprintf(&b, " since %s", h.Place)
 			}
 		}
+	}
+	if d.Confidence == taskspan.Suspected {
+		b.WriteString("\n  It is a deadlock if only the goroutine that took a lock or permit releases it. That has not been seen yet of all of these.")
 	}
 	return b.String()
 }

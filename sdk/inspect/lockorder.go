@@ -116,7 +116,7 @@ func (o *orderSet) isNew(key uint64) bool {
 //
 //go:noinline
 func (o *orderSet) add(goroutine uint64, taken heldView, held []heldView, i int) {
-	if handedOver.has(taken.lock.name) || handedOver.has(held[i].lock.name) {
+	if taken.lock.handedOver() || held[i].lock.handedOver() {
 		return // who took it need not be who has it
 	}
 	order := &lockOrder{held: held[i], taken: taken, goroutine: goroutine, at: now()}

@@ -87,10 +87,10 @@ func (m *Mutex) LockContext(ctx context.Context) error {
 
 // Unlock unlocks m. As with sync.Mutex it is a fatal error if m is not locked.
 func (m *Mutex) Unlock() {
-	holder := m.owner.release()
+	holder, place := m.owner.release(), uintptr(loadRelaxed(&m.taken))
 	m.noteReleased(holder)
-	if holder != goid.Get() {
-		m.handOver()
+	if g := goid.Get(); holder != g || !m.isOwn(mutexHold, place) {
+		m.released(mutexHold, holder, g, place)
 	}
 	m.mu.Unlock()
 }
@@ -123,7 +123,7 @@ func (m *Mutex) waitContext(ctx context.Context) error {
 // holders is the owner of the lock.
 func (m *Mutex) holders(_ *waitView, s *holderSet) {
 	addOwner(s, &m.owner, &m.taken)
-	s.complete = s.complete && !m.handedOver()
+	m.judge(s, mutexHold, nil)
 }
 
 // addOwner adds the goroutine that an owner word names. If it names none the

@@ -145,7 +145,7 @@ func TestSemaphoreHolders(t *testing.T) {
 	go s.Release(2) // by somebody who holds nothing
 	close(release)
 	all.Wait()
-	if !s.handedOver {
+	if !s.res.Load().handedOver() {
 		t.Error("the hand-over went unnoticed")
 	}
 }

@@ -230,12 +230,21 @@ func (m *RWMutex) RUnlock() {
 	m.noteRead(g)
 	switch bucketOf(g).leave(key, g) {
 	case key:
+		m.ownRead(g)
 		m.left()
 	case key.counted():
+		m.ownRead(g)
 		m.rw.RUnlock()
 		m.left()
 	default:
 		m.leaveForAnother(key)
+	}
+}
+
+// ownRead learns from a goroutine that has released its own read lock.
+func (m *RWMutex) ownRead(goroutine uint64) {
+	if !m.isOwn(readHold, 0) {
+		m.released(readHold, goroutine, goroutine, 0)
 	}
 }
 
@@ -265,7 +274,7 @@ func (m *RWMutex) leaveAny(key readerKey) bool {
 	if left == 0 {
 		return false
 	}
-	m.handOver()
+	m.handOver(0)
 	if left == key.counted() {
 		m.rw.RUnlock()
 	}
@@ -394,10 +403,10 @@ func (m *RWMutex) waitToWrite(ctx context.Context, goroutine uint64) error {
 // Unlock unlocks m for writing. As with sync.RWMutex it is a fatal error if m is not
 // locked for writing.
 func (m *RWMutex) Unlock() {
-	holder := m.owner.release()
+	holder, place := m.owner.release(), uintptr(loadRelaxed(&m.taken))
 	m.noteReleased(holder)
-	if holder != goid.Get() {
-		m.handOver()
+	if g := goid.Get(); holder != g || !m.isOwn(writeHold, place) {
+		m.released(writeHold, holder, g, place)
 	}
 	m.rw.Unlock()
 	m.left()
@@ -443,14 +452,14 @@ func (s *readSide) holders(_ *waitView, set *holderSet) {
 		addOwner(set, &s.pending, new(uint64))
 		return
 	}
-	set.complete = set.complete && !s.handedOver()
+	s.judge(set, writeHold, nil)
 }
 
 // holders of the write lock are the writer; or, for others than the pending one,
 // that one; or all readers.
 func (s *writeSide) holders(w *waitView, set *holderSet) {
 	if addOwner(set, &s.owner, &s.taken); len(set.list) > 0 {
-		set.complete = set.complete && !s.handedOver()
+		s.judge(set, writeHold, nil)
 		return
 	}
 	switch first, generation := s.pending.load(); first {
@@ -467,5 +476,6 @@ func (s *writeSide) holders(w *waitView, set *holderSet) {
 		return
 	}
 	all := addReaders(set, key)
-	set.complete = all && len(set.list) > 0 && s.untracked.Load() == 0 && !s.misnamed.Load() && !s.handedOver()
+	set.complete = all && len(set.list) > 0 && s.untracked.Load() == 0 && !s.misnamed.Load()
+	s.judge(set, readHold, nil)
 }

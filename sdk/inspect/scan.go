@@ -149,7 +149,8 @@ func (r *reporter) tell(one *reading, at, observed nanos) {
 	}
 	told.seen = true
 	switch {
-	case same(told.last.Holders, one.links) && told.last.Complete == one.whole && told.last.Need == one.need:
+	case same(told.last.Holders, one.links) && told.last.Complete == one.whole && told.last.Need == one.need &&
+		told.last.Inferred == one.guessed:
 		told.differs, told.changed = false, nil
 		if at >= told.tellAt && r.room > 0 {
 			r.send(told, at, observed)

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
@@ -12,9 +13,13 @@ import (
 // time. Waiters are served in the order in which they came: a large request is not
 // overtaken by small ones behind it.
 //
-// It knows who holds how much, as long as each goroutine releases what it has
-// acquired. Once one has released more than that, its waits are no longer proof of
-// a deadlock.
+// It knows who acquired how much and where. A permit may be released by another
+// goroutine than the one that acquired it, as when a parent acquires and its workers
+// release. A wait for permits is proof of a deadlock only while the process has seen
+// such permits (those of the same name or, without one, acquired at the same place)
+// released by the goroutines that acquired them, and never by others. A goroutine
+// that waits for more while it has some is proof only if goroutines have had as many
+// before and released all of them: otherwise its workers may be about to.
 type Semaphore struct {
 	named
 	size int64
@@ -22,22 +27,57 @@ type Semaphore struct {
 	mu    sync.Mutex // guards all below
 	free  int64
 	holds map[uint64]semaphoreHold // by goroutine
-	// handedOver: somebody released what another goroutine had acquired. From then
-	// on holds may name the wrong ones, so they prove nothing.
-	handedOver  bool
+	// Invariant: the weights in holds add up to size-free until somebody has released
+	// what another goroutine had acquired. From then on holds may name the wrong ones,
+	// and the semaphore counts as handed over.
 	tickets     uint64 // numbers acquisitions and waiters
 	front, back *semaphoreWaiter
 }
 
+// semaphoreHold is what a goroutine has acquired and not released.
 type semaphoreHold struct {
 	weight     int64
 	generation uint64
+	held       int // acquisitions that are not released yet, as far as can be told
+	most       int // the most of them at a time, since it had none
+	// places are where, each once, the newest last; unplaced says that there were more.
+	places   [4]uintptr
+	placed   int
+	unplaced bool
+}
+
+// place is where the newest permits were acquired.
+func (h *semaphoreHold) place() uintptr {
+	if h.placed == 0 {
+		return 0
+	}
+	return h.places[h.placed-1]
+}
+
+func (h *semaphoreHold) add(n int64, place uintptr) {
+	h.weight += n
+	h.held++
+	h.most = max(h.most, h.held)
+	at := slices.Index(h.places[:h.placed], place)
+	switch {
+	case at >= 0: // becomes the newest
+		copy(h.places[at:], h.places[at+1:h.placed])
+		h.places[h.placed-1] = place
+	case h.placed < len(h.places):
+		h.places[h.placed] = place
+		h.placed++
+	default:
+		copy(h.places[:], h.places[1:])
+		h.places[h.placed-1] = place
+		h.unplaced = true
+	}
 }
 
 type semaphoreWaiter struct {
 	prev, next *semaphoreWaiter
 	n          int64
 	goroutine  uint64
+	place      uintptr
 	ticket     uint64
 	ready      chan struct{} // closed when it has got its weight
 }
@@ -55,15 +95,20 @@ func NewSemaphore(name string, size int64) *Semaphore {
 // Acquire takes a weight of n, and waits for it if necessary. If ctx is done first
 // it returns the context's error and has taken nothing. More than the size is never
 // to be had: such a call waits until ctx is done.
+//
+//go:noinline
 func (s *Semaphore) Acquire(ctx context.Context, n int64) error {
-	g := holderOf(ctx)
+	g, place := goid.GetWithPC()
+	if g == 0 {
+		g = holderOf(ctx)
+	}
 	s.mu.Lock()
 	if s.front == nil && n <= s.free {
-		s.take(g, n)
+		s.take(g, n, place)
 		s.mu.Unlock()
 		return nil
 	}
-	me := &semaphoreWaiter{n: n, goroutine: g, ready: make(chan struct{})}
+	me := &semaphoreWaiter{n: n, goroutine: g, place: place, ready: make(chan struct{})}
 	if n <= s.size {
 		s.enqueue(me)
 	}
@@ -81,8 +126,8 @@ func (s *Semaphore) Acquire(ctx context.Context, n int64) error {
 	select {
 	case <-me.ready:
 		// It was ready at the same time. Giving it back is what the caller expects
-		// after an error.
-		s.release(g, n)
+		// after an error. It says nothing about what the program does with permits.
+		s.release(g, n, false)
 	default:
 		if n <= s.size {
 			s.dequeue(me)
@@ -94,14 +139,16 @@ func (s *Semaphore) Acquire(ctx context.Context, n int64) error {
 
 // TryAcquire takes a weight of n if it is free and nobody waits, and reports
 // whether it has.
+//
+//go:noinline
 func (s *Semaphore) TryAcquire(n int64) bool {
-	g := goid.Get()
+	g, place := goid.GetWithPC()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.front != nil || n > s.free {
 		return false
 	}
-	s.take(g, n)
+	s.take(g, n, place)
 	return true
 }
 
@@ -110,17 +157,19 @@ func (s *Semaphore) Release(n int64) {
 	g := goid.Get()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.release(g, n)
+	s.release(g, n, true)
 }
 
-func (s *Semaphore) take(goroutine uint64, n int64) {
+func (s *Semaphore) take(goroutine uint64, n int64, place uintptr) {
 	s.free -= n
 	s.tickets++
 	h := s.holds[goroutine]
-	s.holds[goroutine] = semaphoreHold{weight: h.weight + n, generation: s.tickets}
+	h.add(n, place)
+	h.generation = s.tickets
+	s.holds[goroutine] = h
 }
 
-func (s *Semaphore) release(goroutine uint64, n int64) {
+func (s *Semaphore) release(goroutine uint64, n int64, learn bool) {
 	if s.free+n > s.size {
 		panic("inspect: semaphore released more than held")
 	}
@@ -128,13 +177,19 @@ func (s *Semaphore) release(goroutine uint64, n int64) {
 	switch h := s.holds[goroutine]; {
 	case h.weight > n:
 		s.tickets++
-		s.holds[goroutine] = semaphoreHold{weight: h.weight - n, generation: s.tickets}
+		h.weight -= n
+		h.held = max(1, h.held-1)
+		h.generation = s.tickets
+		s.holds[goroutine] = h
 	case h.weight == n:
 		delete(s.holds, goroutine)
+		if learn {
+			s.learnOwn(&h)
+		}
 	default:
-		// Taken by one goroutine and released by another: who holds the rest is
+		// Acquired by one goroutine and released by another: who holds the rest is
 		// not known any more.
-		s.handedOver = true
+		s.learnHandedOver()
 		delete(s.holds, goroutine)
 		if s.free == s.size {
 			clear(s.holds)
@@ -143,12 +198,37 @@ func (s *Semaphore) release(goroutine uint64, n int64) {
 	s.serve()
 }
 
+// learnOwn learns from a goroutine that has released all that it had, unless holds
+// may name the wrong ones.
+func (s *Semaphore) learnOwn(h *semaphoreHold) {
+	if r := s.res.Load(); h.unplaced || r != nil && r.handed.Load() {
+		return
+	}
+	for _, place := range h.places[:h.placed] {
+		s.ownRelease(permitHold, place, h.most)
+	}
+}
+
+// learnHandedOver learns that permits of somebody's have been released by another
+// goroutine. They may be anybody's.
+func (s *Semaphore) learnHandedOver() {
+	if r := s.res.Load(); r != nil && r.handed.Load() {
+		return
+	}
+	s.handOver(0)
+	for _, h := range s.holds {
+		for _, place := range h.places[:h.placed] {
+			s.handOver(place)
+		}
+	}
+}
+
 // serve gives to the first waiters what they wait for.
 func (s *Semaphore) serve() {
 	for s.front != nil && s.front.n <= s.free {
 		next := s.front
 		s.dequeue(next)
-		s.take(next.goroutine, next.n)
+		s.take(next.goroutine, next.n, next.place)
 		close(next.ready)
 	}
 }
@@ -190,13 +270,30 @@ func (s *Semaphore) holders(w *waitView, set *holderSet) {
 	if me == nil {
 		return // served just now, or more than there will ever be
 	}
-	set.complete = !s.handedOver
+	set.complete = true
 	if me.prev != nil {
 		set.add(holder{goroutine: me.prev.goroutine, generation: me.prev.ticket})
 		return
 	}
 	set.need = me.n - s.free
 	for g, h := range s.holds {
-		set.add(holder{goroutine: g, generation: h.generation, weight: h.weight})
+		set.add(holder{goroutine: g, generation: h.generation, weight: h.weight, place: h.place()})
+	}
+	s.judgePermits(me.goroutine, set)
+}
+
+// judgePermits marks the holders of permits by what is known of them. One who has had
+// several acquisitions at a time proves something if that many have been released by
+// who made them; one who waits for itself, if it has been one more.
+func (s *Semaphore) judgePermits(waiter uint64, set *holderSet) {
+	s.judge(set, permitHold, func(h *holder) int {
+		held := s.holds[h.goroutine].held
+		if h.goroutine == waiter {
+			held++
+		}
+		return held
+	})
+	for _, h := range s.holds {
+		set.inferred = set.inferred || h.unplaced
 	}
 }

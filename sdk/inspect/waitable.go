@@ -3,7 +3,6 @@ package inspect
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"sync/atomic"
 
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -30,7 +29,8 @@ type holderSet struct {
 	// complete says that nobody else can end the wait. Left false, the wait is
 	// never proof of a deadlock.
 	complete bool
-	// inferred says that the wait itself is a guess, such as an open client span.
+	// inferred says that something of it is a guess: that the goroutine waits at all
+	// (an open client span), or that a holder is who will release (see holdKind).
 	inferred bool
 }
 
@@ -56,6 +56,8 @@ type lockName struct {
 	name     string
 	declared bool          // it was given and not made up
 	number   atomic.Uint32 // of its class; see class
+	own      atomic.Uint32 // sides of which own releases need no second look; see isOwn
+	handed   atomic.Bool   // this very lock was released by another goroutine than took it
 }
 
 var lastLockName atomic.Uint64
@@ -111,23 +113,4 @@ func (v *waitView) deadline() nanos {
 		}
 	}
 	return v.endsBy
-}
-
-// handOver notes that a lock has been released by another goroutine than took it.
-//
-//go:noinline
-func (n *named) handOver() {
-	var stack [16]uintptr
-	n.identify("lock", firstOutside(stack[:runtime.Callers(2, stack[:])]))
-	_, name := n.identity()
-	handedOver.add(name)
-}
-
-// handedOver reports whether such locks are.
-func (n *named) handedOver() bool {
-	if n.res.Load() == nil {
-		return false
-	}
-	_, name := n.identity()
-	return handedOver.has(name)
 }

@@ -20,6 +20,21 @@ func (s State) Ended() bool {
 	return s == Completed || s == Failed || s == Cancelled || s == Lost
 }
 
+// Confidence is the value of [DeadlockConfidence]: how sure a deadlock is.
+type Confidence string
+
+// The confidences.
+const (
+	// Certain: every wait in it was declared by who waits, and every hold is of a kind
+	// that is known to be released by who took it.
+	Certain Confidence = "certain"
+	// Suspected: something in it is inferred. An open client span was taken for a wait,
+	// or a holder for who will release.
+	Suspected Confidence = "suspected"
+	// Transient: a wait in it has a deadline, which will end it.
+	Transient Confidence = "transient"
+)
+
 // ReportKind is the value of [Report].
 type ReportKind string
 
