@@ -35,6 +35,7 @@ const awkward = ` "a", b` + "\n" + `é =1 \`
 // keepWriting writes files of 100 rows until the test ends.
 func keepWriting(t *testing.T) (directory string) {
 	cfg := defaultConfig(t)
+	const files = 150 // fewer than are kept: on a slow machine a reader must not lose one of them
 	cfg.Rotation, cfg.Retention = Rotation{MaxRows: rowsPerFile}, Retention{MaxFiles: 200}
 	cfg.Columns = append(append([]string{}, defaultColumns[rowsTasks]...), "attributes")
 	direct(cfg)
@@ -42,7 +43,7 @@ func keepWriting(t *testing.T) (directory string) {
 	ctx, stop := context.WithCancel(context.Background())
 	var writing sync.WaitGroup
 	writing.Go(func() {
-		for i := 0; ctx.Err() == nil; i++ {
+		for i := 0; ctx.Err() == nil && i < 4*files; i++ {
 			td := ptrace.NewTraces()
 			spans := scopeOf(td, "app")
 			for j := range rowsPerFile / 4 {
