@@ -233,7 +233,8 @@ func histogramOf(h *histogram.Histogram) *dto.Histogram {
 			bound, count = histogram.Bounds[i], min(rounded(cumulative), total)
 		}
 		bucket := &dto.Bucket{UpperBound: &bound, CumulativeCount: &count}
-		if e := &h.Exemplars[i]; !e.Task.IsZero() {
+		// The exemplar can come before the heartbeat that counts it.
+		if e := &h.Exemplars[i]; !e.Task.IsZero() && n > 0 {
 			bucket.Exemplar = exemplar(e)
 			out.Exemplars = append(out.Exemplars, bucket.Exemplar)
 		}

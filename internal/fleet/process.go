@@ -234,12 +234,7 @@ func (t *Table) count(p *process, r *report.Report) {
 			}
 		}
 		sum := merged[name]
-		sum.Started += n.Started
-		sum.Completed += n.Completed
-		sum.Failed += n.Failed
-		sum.Cancelled += n.Cancelled
-		sum.Running += n.Running
-		sum.Blocked += n.Blocked
+		sum.Add(n)
 		merged[name] = sum
 	}
 	live := newest && p.status == Reporting
@@ -251,6 +246,7 @@ func (t *Table) count(p *process, r *report.Report) {
 			Failed:    max(0, n.Failed-told.Failed),
 			Cancelled: max(0, n.Cancelled-told.Cancelled),
 		}}}
+		d.Durations = grown(&n.Durations, &told.Durations)
 		if live {
 			d.Running, d.Blocked = n.Running-told.Running, n.Blocked-told.Blocked
 		}
@@ -278,6 +274,15 @@ func (t *Table) count(p *process, r *report.Report) {
 		}
 		p.dropped, p.overhead, p.rate, p.memory = maps.Clone(h.Dropped), h.Overhead, h.Rate, h.Memory
 	}
+}
+
+// grown is by how much durations have grown.
+func grown(n, told *report.Durations) (d report.Durations) {
+	d.Seconds = max(0, n.Seconds-told.Seconds)
+	for i, in := range n.Buckets {
+		d.Buckets[i] = max(0, in-told.Buckets[i])
+	}
+	return d
 }
 
 // tellActivity tells by how much the inspection points and the drops have grown.
@@ -308,12 +313,7 @@ func (t *Table) tell(p *process, name string, d Delta) {
 		return
 	}
 	told := p.names[name]
-	told.Started += d.Started
-	told.Completed += d.Completed
-	told.Failed += d.Failed
-	told.Cancelled += d.Cancelled
-	told.Running += d.Running
-	told.Blocked += d.Blocked
+	told.Add(d.NameCounts)
 	told.Lost += d.Lost
 	p.names[name] = told
 	t.emit(Event{Kind: CountsAdvanced, Process: p.id, Name: name, Delta: d})

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
-// Bounds are the upper bounds of the fixed buckets in seconds. They go well past
-// ten seconds, or an alert on a p99 above that could never fire.
-var Bounds = [...]float64{0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300}
+// Bounds are the upper bounds of the fixed buckets in seconds: those in which the SDK
+// counts.
+var Bounds = taskspan.DurationBounds
 
 const (
 	// Schema is the schema of the exponential buckets: bucket i counts what is
@@ -49,18 +50,27 @@ func (h *Histogram) Add(d time.Duration, weight float64, exemplar report.TaskID,
 	seconds := d.Seconds()
 	h.Count += weight
 	h.Sum += seconds * weight
-	i := 0
-	for i < len(Bounds) && seconds > Bounds[i] {
-		i++
-	}
+	i := fixedIndex(seconds)
 	h.Fixed[i] += weight
 	h.Exemplars[i] = Exemplar{Task: exemplar, Value: d, AtUnixNano: atUnixNano}
 	if d <= 0 {
 		h.Zero += weight
 		return
 	}
-	h.native[min(max(nativeIndex(seconds), nativeLow), nativeHigh)-nativeLow] += weight
+	h.native[boundedIndex(seconds)-nativeLow] += weight
 }
+
+// fixedIndex is the index of the fixed bucket of a duration.
+func fixedIndex(seconds float64) int {
+	i := 0
+	for i < len(Bounds) && seconds > Bounds[i] {
+		i++
+	}
+	return i
+}
+
+// boundedIndex is the index of the exponential bucket in which a duration is counted.
+func boundedIndex(seconds float64) int { return min(max(nativeIndex(seconds), nativeLow), nativeHigh) }
 
 // Merge adds what another one has counted. Of two exemplars the newer stays.
 func (h *Histogram) Merge(o *Histogram) {

@@ -183,6 +183,7 @@ func (f *fields) heartbeat() *Heartbeat {
 		f.refuse(DropValue)
 		return nil
 	}
+	f.other()
 	return &Heartbeat{
 		Interval: time.Duration(f.intervalMS) * time.Millisecond, Final: f.final,
 		Part: int(f.part), Parts: int(f.parts), WaitIDs: f.waitIDs, Revisions: f.revisions,

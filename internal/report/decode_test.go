@@ -88,7 +88,8 @@ func heartbeatSpan() ptrace.Span {
 		a.PutInt(key, int64(i+1))
 	}
 	a.PutEmptySlice(taskspan.TasksByName).AppendEmpty().SetStr(
-		`{"name":"order","started":3,"completed":4,"failed":5,"cancelled":6,"running":1,"blocked":2}`)
+		`{"name":"order","started":3,"completed":4,"failed":5,"cancelled":6,"running":1,"blocked":2,
+		"durations":{"seconds":12.5,"buckets":[7,8,9]}}`)
 	a.PutEmptySlice(taskspan.Dropped).AppendEmpty().SetStr("queue_full=9")
 	a.PutDouble(taskspan.Overhead, 0.5)
 	a.PutDouble(taskspan.SamplingRate, 0.25)
@@ -139,7 +140,10 @@ func TestEveryAttributeArrives(t *testing.T) {
 	require.Equal(t, &Heartbeat{
 		Interval: 5 * time.Second, Final: true, Part: 2, Parts: 3, WaitIDs: []int64{7}, Revisions: []int64{2},
 		Running: 1, Blocked: 2, Counts: counts, Events: 7,
-		ByName:  map[string]NameCounts{"order": {Counts: counts, Running: 1, Blocked: 2}},
+		ByName: map[string]NameCounts{"order": {
+			Counts: counts, Running: 1, Blocked: 2,
+			Durations: Durations{Seconds: 12.5, Buckets: [taskspan.DurationBuckets]int64{7, 8, 9}},
+		}},
 		Dropped: map[string]int64{"queue_full": 9}, Overhead: 0.5, Rate: 0.25, Memory: `{"task_count":1}`,
 	}, got.Heartbeat)
 	require.Equal(t, taskspan.ReportHeartbeat, got.Kind())
@@ -232,19 +236,13 @@ func TestWhatIsRefused(t *testing.T) {
 		"more ids than a part": {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) {
 			fill(a.PutEmptySlice(taskspan.WaitsIDs), taskspan.MaxHeartbeatWaits+1)
 		}, DropTooLong},
-		"more names than honest": {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) {
-			fill(a.PutEmptySlice(taskspan.TasksByName), 4*taskspan.MaxNames+1)
-		}, DropTooLong},
 		"more drop reasons": {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) {
 			fill(a.PutEmptySlice(taskspan.Dropped), MaxDropReasons+1)
 		}, DropTooLong},
 		"counts that overflow": {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutInt(taskspan.TasksStarted, math.MaxInt64) }, DropValue},
-		"names that are not JSON": {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) {
-			a.PutEmptySlice(taskspan.TasksByName).AppendEmpty().SetStr("{")
-		}, DropValue},
-		"a rate above 1":   {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutDouble(taskspan.SamplingRate, 1.1) }, DropValue},
-		"overhead of NaN":  {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutDouble(taskspan.Overhead, math.NaN()) }, DropValue},
-		"drops of no kind": {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutEmptySlice(taskspan.Dropped).AppendEmpty().SetStr("x") }, DropValue},
+		"a rate above 1":       {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutDouble(taskspan.SamplingRate, 1.1) }, DropValue},
+		"overhead of NaN":      {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutDouble(taskspan.Overhead, math.NaN()) }, DropValue},
+		"drops of no kind":     {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutEmptySlice(taskspan.Dropped).AppendEmpty().SetStr("x") }, DropValue},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := c.span()
@@ -446,4 +444,92 @@ func BenchmarkDecodeHeartbeat(b *testing.B) {
 			b.Fatal(drop)
 		}
 	}
+}
+
+// An element that cannot be used costs neither the lease of the waits nor a count: what
+// the totals count beside the other elements is counted under "other".
+func TestABadNameIsCountedUnderOther(t *testing.T) {
+	const (
+		good = `{"name":"order","started":20,"completed":7,"failed":5,"cancelled":3,"running":4,"blocked":1,"durations":{"seconds":2.5,"buckets":[11,4]}}`
+		more = `{"name":"other","started":2,"completed":1,"running":1}`
+	)
+	totals := Counts{Started: 41, Completed: 18, Failed: 11, Cancelled: 8}
+	running, blocked := int64(9), int64(4)
+	order := NameCounts{
+		Counts: Counts{Started: 20, Completed: 7, Failed: 5, Cancelled: 3}, Running: 4, Blocked: 1,
+		Durations: Durations{Seconds: 2.5, Buckets: [taskspan.DurationBuckets]int64{11, 4}},
+	}
+	rest := NameCounts{Counts: Counts{Started: 21, Completed: 11, Failed: 6, Cancelled: 5}, Running: 5, Blocked: 3}
+	for name, bad := range map[string]func(pcommon.Slice){
+		"not JSON":   func(s pcommon.Slice) { s.AppendEmpty().SetStr("{") },
+		"not a text": func(s pcommon.Slice) { s.AppendEmpty().SetInt(1) },
+		"empty":      func(s pcommon.Slice) { s.AppendEmpty().SetStr("") },
+		"too long": func(s pcommon.Slice) {
+			s.AppendEmpty().SetStr(`{"name":"` + strings.Repeat("x", taskspan.MaxJSONBytes) + `"}`)
+		},
+		"negative":      func(s pcommon.Slice) { s.AppendEmpty().SetStr(`{"name":"x","started":-1}`) },
+		"a giant":       func(s pcommon.Slice) { s.AppendEmpty().SetStr(`{"name":"x","blocked":1125899906842625}`) },
+		"a fraction":    func(s pcommon.Slice) { s.AppendEmpty().SetStr(`{"name":"x","started":1.5}`) },
+		"negative time": func(s pcommon.Slice) { s.AppendEmpty().SetStr(`{"name":"x","durations":{"seconds":-1,"buckets":[1]}}`) },
+		"much time": func(s pcommon.Slice) {
+			s.AppendEmpty().SetStr(`{"name":"x","durations":{"seconds":1e16,"buckets":[1]}}`)
+		},
+		"a negative bucket": func(s pcommon.Slice) {
+			s.AppendEmpty().SetStr(`{"name":"x","durations":{"seconds":1,"buckets":[0,-1]}}`)
+		},
+		"a bucket too many": func(s pcommon.Slice) {
+			s.AppendEmpty().SetStr(`{"name":"x","durations":{"seconds":1,"buckets":[0` + strings.Repeat(",0", taskspan.DurationBuckets) + `]}}`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, c := range []struct {
+				elements []string
+				other    NameCounts
+			}{
+				{[]string{good}, rest},
+				{[]string{good, more}, rest}, // the rest and what is other already make the same sum
+			} {
+				s := heartbeatSpan()
+				a := s.Attributes()
+				a.PutInt(taskspan.TasksStarted, totals.Started)
+				a.PutInt(taskspan.TasksCompleted, totals.Completed)
+				a.PutInt(taskspan.TasksFailed, totals.Failed)
+				a.PutInt(taskspan.TasksCancelled, totals.Cancelled)
+				a.PutInt(taskspan.TasksRunning, running)
+				a.PutInt(taskspan.TasksBlocked, blocked)
+				names := a.PutEmptySlice(taskspan.TasksByName)
+				bad(names)
+				for _, e := range c.elements {
+					names.AppendEmpty().SetStr(e)
+				}
+				bad(names)
+				got, drop := Decode(process, s, now)
+				require.Equal(t, Used, drop)
+				require.Equal(t, map[string]NameCounts{"order": order, "other": c.other}, got.Heartbeat.ByName)
+				require.Equal(t, []int64{7}, got.Heartbeat.WaitIDs)
+				require.True(t, got.Shortened)
+			}
+		})
+	}
+	t.Run("more elements than are read", func(t *testing.T) {
+		s := heartbeatSpan()
+		s.Attributes().PutInt(taskspan.TasksStarted, 3*maxNameElements)
+		names := s.Attributes().PutEmptySlice(taskspan.TasksByName)
+		for range maxNameElements + 1 {
+			names.AppendEmpty().SetStr(`{"name":"x","started":2}`)
+		}
+		got, drop := Decode(process, s, now)
+		require.Equal(t, Used, drop)
+		require.EqualValues(t, 2*maxNameElements, got.Heartbeat.ByName["x"].Started)
+		require.EqualValues(t, maxNameElements, got.Heartbeat.ByName["other"].Started)
+	})
+	t.Run("totals below the sum of the names", func(t *testing.T) {
+		s := heartbeatSpan()
+		names := s.Attributes().PutEmptySlice(taskspan.TasksByName)
+		names.AppendEmpty().SetStr(good)
+		names.AppendEmpty().SetStr("{")
+		got, drop := Decode(process, s, now)
+		require.Equal(t, Used, drop)
+		require.Equal(t, NameCounts{Counts: Counts{Cancelled: 3}, Blocked: 1}, got.Heartbeat.ByName["other"])
+	})
 }

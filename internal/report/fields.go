@@ -58,6 +58,7 @@ type fields struct {
 	running, blocked   int64
 	counts             Counts
 	byName             map[string]NameCounts
+	badNames           bool // not all of the counts by name could be used
 	events             int64
 	dropped            map[string]int64
 	overhead, rate     float64

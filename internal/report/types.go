@@ -18,10 +18,12 @@ const (
 	MaxHolds = 64
 	// MaxDropReasons bounds the reasons in async_inspect.dropped.
 	MaxDropReasons = 64
+	// maxNameElements bounds the elements of tasks.by_name that are read.
+	maxNameElements = 4 * taskspan.MaxNames
+	// maxSeconds bounds a sum of durations as maxCount does counts.
+	maxSeconds = maxCount
 	// maxCount is above any honest counter, and sums of it do not overflow.
 	maxCount = 1 << 50
-	// maxJSONBytes bounds one element of tasks.by_name and the memory statistics.
-	maxJSONBytes = 4096
 )
 
 // Process names one start of one process. It is comparable.
@@ -147,6 +149,41 @@ type Counts struct {
 type NameCounts struct {
 	Counts
 	Running, Blocked int64
+	Durations        Durations
+}
+
+// Durations is a histogram of how long ended tasks took. The zero value is empty, as
+// from a process that does not report durations.
+type Durations struct {
+	Seconds float64
+	Buckets [taskspan.DurationBuckets]int64 // not cumulative
+}
+
+// Count returns how many durations have been counted.
+func (d *Durations) Count() (n int64) {
+	for _, in := range d.Buckets {
+		n += in
+	}
+	return n
+}
+
+// Add adds the counts of another one.
+func (n *NameCounts) Add(o NameCounts) {
+	n.Started += o.Started
+	n.Completed += o.Completed
+	n.Failed += o.Failed
+	n.Cancelled += o.Cancelled
+	n.Running += o.Running
+	n.Blocked += o.Blocked
+	n.Durations.Add(&o.Durations)
+}
+
+// Add adds what another one has counted.
+func (d *Durations) Add(o *Durations) {
+	d.Seconds += o.Seconds
+	for i, in := range o.Buckets {
+		d.Buckets[i] += in
+	}
 }
 
 // Heartbeat is one part of a heartbeat: a lease on the waits that it lists, and

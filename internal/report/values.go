@@ -95,7 +95,7 @@ func (f *fields) document(v pcommon.Value) string {
 		f.refuse(DropType)
 		return ""
 	}
-	if len(v.Str()) > maxJSONBytes {
+	if len(v.Str()) > taskspan.MaxJSONBytes {
 		f.shortened = true
 		return ""
 	}
@@ -151,24 +151,20 @@ func (f *fields) ints(v pcommon.Value) []int64 {
 	return out
 }
 
-// names reads the counts by task name; names past the limit are summed as other.
+// names reads the counts by task name; names past the limit are summed as other. An
+// element that cannot be used is left out and noted in badNames: it must not cost the
+// heartbeat, which is the lease of all waits of the process.
 func (f *fields) names(v pcommon.Value) map[string]NameCounts {
 	s := f.slice(v)
-	if s.Len() > 4*taskspan.MaxNames {
-		f.refuse(DropTooLong)
-		return nil
+	if s.Len() > maxNameElements {
+		f.badNames = true
 	}
 	out := make(map[string]NameCounts, min(s.Len(), taskspan.MaxNames)+1)
-	for i := range s.Len() {
-		e := s.At(i)
-		if e.Type() != pcommon.ValueTypeStr {
-			f.refuse(DropType)
-			return nil
-		}
-		var n taskspan.NameCounts
-		if len(e.Str()) > maxJSONBytes || json.Unmarshal([]byte(e.Str()), &n) != nil || !plausible(n) {
-			f.refuse(DropValue)
-			return nil
+	for i := range min(s.Len(), maxNameElements) {
+		n, ok := nameCounts(s.At(i))
+		if !ok {
+			f.badNames = true
+			continue
 		}
 		name := f.cut(n.Name, taskspan.MaxStringBytes)
 		if name == "" {
@@ -179,24 +175,65 @@ func (f *fields) names(v pcommon.Value) map[string]NameCounts {
 			name = taskspan.OtherNames
 		}
 		sum := out[name]
-		sum.Started += n.Started
-		sum.Completed += n.Completed
-		sum.Failed += n.Failed
-		sum.Cancelled += n.Cancelled
-		sum.Running += n.Running
-		sum.Blocked += n.Blocked
+		sum.Add(n.NameCounts)
 		out[name] = sum
 	}
 	return out
 }
 
-func plausible(n taskspan.NameCounts) bool {
-	for _, c := range []int64{n.Started, n.Completed, n.Failed, n.Cancelled, n.Running, n.Blocked} {
+type namedCounts struct {
+	Name string
+	NameCounts
+}
+
+// nameCounts reads one element of the counts by name.
+func nameCounts(v pcommon.Value) (n namedCounts, ok bool) {
+	var told taskspan.NameCounts
+	if v.Type() != pcommon.ValueTypeStr || len(v.Str()) > taskspan.MaxJSONBytes || json.Unmarshal([]byte(v.Str()), &told) != nil {
+		return n, false
+	}
+	n.Name = told.Name
+	n.Counts = Counts{Started: told.Started, Completed: told.Completed, Failed: told.Failed, Cancelled: told.Cancelled}
+	n.Running, n.Blocked = told.Running, told.Blocked
+	counts := []int64{told.Started, told.Completed, told.Failed, told.Cancelled, told.Running, told.Blocked}
+	if d := told.Durations; d != nil {
+		if len(d.Buckets) > len(n.Durations.Buckets) || !(d.Seconds >= 0 && d.Seconds <= maxSeconds) {
+			return n, false
+		}
+		n.Durations.Seconds = d.Seconds
+		copy(n.Durations.Buckets[:], d.Buckets)
+		counts = append(counts, d.Buckets...)
+	}
+	for _, c := range counts {
 		if c < 0 || c > maxCount {
-			return false
+			return n, false
 		}
 	}
-	return true
+	return n, true
+}
+
+// other counts under "other" what the totals count and no name does, if an element of
+// the counts by name could not be used.
+func (f *fields) other() {
+	if !f.badNames {
+		return
+	}
+	f.shortened = true
+	rest := NameCounts{Counts: f.counts, Running: f.running, Blocked: f.blocked}
+	for _, n := range f.byName {
+		rest.Started -= n.Started
+		rest.Completed -= n.Completed
+		rest.Failed -= n.Failed
+		rest.Cancelled -= n.Cancelled
+		rest.Running -= n.Running
+		rest.Blocked -= n.Blocked
+	}
+	for _, n := range []*int64{&rest.Started, &rest.Completed, &rest.Failed, &rest.Cancelled, &rest.Running, &rest.Blocked} {
+		*n = max(0, *n)
+	}
+	sum := f.byName[taskspan.OtherNames]
+	sum.Add(rest)
+	f.byName[taskspan.OtherNames] = sum
 }
 
 // reasons reads "reason=count" texts.

@@ -136,14 +136,16 @@ type ServiceStatistics struct {
 
 // TaskStatistics are about the tasks of one name in one service.
 type TaskStatistics struct {
-	Service   string
-	Name      string
-	Started   float64
-	Ended     map[taskspan.State]float64
-	Running   int64
-	Blocked   int64
-	Durations histogram.Histogram // of tasks whose spans came, weighted
-	BlockedIn float64             // seconds that they spent in waits, weighted
+	Service string
+	Name    string
+	Started float64
+	Ended   map[taskspan.State]float64
+	Running int64
+	Blocked int64
+	// Durations of ended tasks: exact if heartbeats carry them, else of the tasks whose
+	// spans came, weighted.
+	Durations histogram.Histogram
+	BlockedIn float64 // seconds that they spent in waits, weighted
 }
 
 // WaitStatistics are about the waits of one kind for one resource in one service.

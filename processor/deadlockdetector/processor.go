@@ -50,6 +50,7 @@ type detector struct {
 
 	reports   [len(reportKinds)]atomic.Int64
 	dropped   [report.Drops]atomic.Int64
+	refusals  report.Refusals
 	shortened atomic.Int64
 	potential atomic.Int64
 	found     foundCounts

@@ -436,3 +436,40 @@ func FuzzConsumeTraces(f *testing.F) {
 		p.telemetry.Shutdown()
 	})
 }
+
+// The first refused report of each process is logged with its service; the rest is
+// counted.
+func TestTheFirstRefusalOfAProcessIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, defaultConfig(), nil, componenttest.NewNopHost())
+		p, logs := f.detector, f.logs
+		refused := func(service, version string, spans int, edit func(pcommon.Map)) {
+			td := ptrace.NewTraces()
+			scope := reporttest.Scope(td, report.Process{Service: service, Instance: "7", Epoch: 9})
+			scope.Scope().SetVersion(version)
+			for range spans {
+				scope.Spans().AppendEmpty()
+			}
+			if edit != nil {
+				edit(td.ResourceSpans().At(0).Resource().Attributes())
+			}
+			require.NoError(t, p.ConsumeTraces(context.Background(), td))
+			time.Sleep(2 * time.Second)
+		}
+		refused("shop", taskspan.Version, 3, nil)
+		refused("shop", taskspan.Version, 2, nil)
+		refused("bank", "99", 1, nil)
+		refused("nameless", taskspan.Version, 1, func(resource pcommon.Map) { resource.Remove(taskspan.ServiceInstanceID) })
+		var got []map[string]any
+		for _, e := range logs.FilterMessageSnippet("Refused a report").All() {
+			got = append(got, e.ContextMap())
+		}
+		require.Equal(t, []map[string]any{
+			{"service": "shop", "instance": "7", "epoch": int64(9), "reason": "span_id"},
+			{"service": "bank", "instance": "7", "epoch": int64(9), "reason": "version"},
+			{"service": "nameless", "instance": "", "epoch": int64(9), "reason": "identity"},
+		}, got)
+		require.EqualValues(t, 5, p.dropped[report.DropSpanID].Load())
+		require.NoError(t, p.Shutdown(context.Background()))
+	})
+}

@@ -3,6 +3,7 @@ package deadlockdetector
 import (
 	"time"
 
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.uber.org/zap"
 
@@ -52,6 +53,7 @@ func (p *detector) takeScope(rs ptrace.ResourceSpans, scope ptrace.ScopeSpans, n
 	}
 	if drop != report.Used {
 		p.dropped[drop].Add(int64(scope.Spans().Len()))
+		p.logRefusal(rs.Resource().Attributes(), drop, now)
 		scope.Spans().RemoveIf(func(ptrace.Span) bool { return true })
 		return
 	}
@@ -62,6 +64,7 @@ func (p *detector) takeScope(rs ptrace.ResourceSpans, scope ptrace.ScopeSpans, n
 		}
 		if drop != report.Used {
 			p.dropped[drop].Add(1)
+			p.logRefusal(rs.Resource().Attributes(), drop, now)
 			return true
 		}
 		p.reports[kindIndex(r.Kind())].Add(1)
@@ -73,6 +76,16 @@ func (p *detector) takeScope(rs ptrace.ResourceSpans, scope ptrace.ScopeSpans, n
 		}
 		return !p.forward(&r, span)
 	})
+}
+
+// logRefusal logs the first refused report of a process.
+func (p *detector) logRefusal(resource pcommon.Map, drop report.Drop, now time.Time) {
+	if process := report.Claimed(resource); p.refusals.News(process, now) {
+		p.logger.Warn("Refused a report of a process; its live tasks, waits and counts may be incomplete. "+
+			"Further refusals of this process are only counted, in otelcol_processor_deadlock_detector_dropped.",
+			zap.String("service", process.Service), zap.String("instance", process.Instance),
+			zap.Int64("epoch", process.Epoch), zap.Stringer("reason", drop))
+	}
 }
 
 // forward decides whether a report goes on, and marks it if its task is deadlocked.

@@ -30,8 +30,11 @@
 // async_inspect.task.state on the span, and are never counted, not even by an
 // instance of this processor that does not get its heartbeats. All heartbeats of
 // one start of a process have the same trace id, so a load balancer that goes by
-// trace id keeps them on one instance, and sums over instances are right. Spans of
-// plain applications are counted by their adjusted count (tracestate ot=th).
+// trace id keeps them on one instance, and sums over instances are right. Where they
+// carry durations, which resource or scope of the spans say by
+// async_inspect.process.durations, those are not taken from spans either; sampled
+// spans are the exemplars, and the sample that counts are spread like in native
+// histograms. Spans of plain applications are counted by their adjusted count (tracestate ot=th).
 //
 // A collector that restarts is exact again with the next heartbeat. The totals of
 // a process that ended stay in those of its service and task names, so nothing

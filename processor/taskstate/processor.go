@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/collector/processor"
 	"go.uber.org/zap"
 
+	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 	"github.com/asyncinspect/asyncinspect/processor/taskstate/internal/metadata"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -31,13 +32,15 @@ type taskState struct {
 	telemetry *metadata.TelemetryBuilder
 	next      consumer.Traces
 
-	spans   classifier
-	stats   *statistics
-	ended   *endedTasks
-	live    *liveTasks
-	sent    sentSpans
-	fill    fillWarnings
-	batches sync.Pool
+	spans classifier
+	stats *statistics
+	ended *endedTasks
+	live  *liveTasks
+	sent  sentSpans
+	fill  fillWarnings
+
+	refusals report.Refusals
+	batches  sync.Pool
 
 	host       component.Host
 	unregister []func()
@@ -165,7 +168,7 @@ func (p *taskState) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
 	for i := range resources.Len() {
 		rs := resources.At(i)
 		attrs := rs.Resource().Attributes()
-		_, reporting := attrs.Get(taskspan.ProcessEpoch)
+		by := toldBy(attrs)
 		scopes := rs.ScopeSpans()
 		for j := range scopes.Len() {
 			switch scopes.At(j).Scope().Name() {
@@ -174,7 +177,9 @@ func (p *taskState) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
 			case taskspan.ScopeDetector:
 				p.learnDeadlocks(scopes.At(j).Spans(), now)
 			default:
-				p.spans.read(scopes.At(j).Spans(), reporting, b)
+				of := by
+				of.durations = of.durations || durationsToldBy(scopes.At(j).Scope().Attributes())
+				p.spans.read(scopes.At(j).Spans(), of, b)
 			}
 		}
 		if len(b.tasks)+len(b.waits) > 0 {

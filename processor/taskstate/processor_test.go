@@ -26,6 +26,7 @@ import (
 
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/internal/reporttest"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 	"github.com/asyncinspect/asyncinspect/processor/taskstate/internal/metadata"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -532,4 +533,45 @@ func TestActivityIsSummedByService(t *testing.T) {
 		s.activity("shop", fleet.Activity{Dropped: map[string]int64{fmt.Sprint(i): 1}})
 	}
 	require.LessOrEqual(t, len(s.snapshot().Services[1].Dropped), report.MaxDropReasons+1)
+}
+
+// The first refused report of each process is logged with its service; the rest is
+// counted.
+func TestTheFirstRefusalOfAProcessIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zapcore.WarnLevel)
+		set := processortest.NewNopSettings(metadata.Type)
+		set.Logger = zap.New(core)
+		p, err := newProcessor(set, defaultConfig(), consumertest.NewNop())
+		require.NoError(t, err)
+		require.NoError(t, p.Start(context.Background(), componenttest.NewNopHost()))
+		refused := func(service, version string, spans int, edit func(pcommon.Map)) {
+			td := ptrace.NewTraces()
+			scope := reporttest.Scope(td, report.Process{Service: service, Instance: "7", Epoch: 9})
+			scope.Scope().SetVersion(version)
+			for range spans {
+				scope.Spans().AppendEmpty()
+			}
+			if edit != nil {
+				edit(td.ResourceSpans().At(0).Resource().Attributes())
+			}
+			require.NoError(t, p.ConsumeTraces(context.Background(), td))
+			time.Sleep(2 * time.Second)
+		}
+		refused("shop", taskspan.Version, 3, nil)
+		refused("shop", taskspan.Version, 2, nil)
+		refused("bank", "99", 1, nil)
+		refused("nameless", taskspan.Version, 1, func(resource pcommon.Map) { resource.Remove(taskspan.ServiceInstanceID) })
+		var got []map[string]any
+		for _, e := range logs.FilterMessageSnippet("Refused a report").All() {
+			got = append(got, e.ContextMap())
+		}
+		require.Equal(t, []map[string]any{
+			{"service": "shop", "instance": "7", "epoch": int64(9), "reason": "span_id"},
+			{"service": "bank", "instance": "7", "epoch": int64(9), "reason": "version"},
+			{"service": "nameless", "instance": "", "epoch": int64(9), "reason": "identity"},
+		}, got)
+		require.EqualValues(t, 5, p.live.dropped[report.DropSpanID].Load())
+		require.NoError(t, p.Shutdown(context.Background()))
+	})
 }

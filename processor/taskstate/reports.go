@@ -3,7 +3,9 @@ package taskstate
 import (
 	"time"
 
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.uber.org/zap"
 
 	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -33,6 +35,7 @@ func (p *taskState) takeScope(rs ptrace.ResourceSpans, scope ptrace.ScopeSpans, 
 	}
 	if drop != report.Used {
 		p.live.dropped[drop].Add(int64(scope.Spans().Len()))
+		p.logRefusal(rs.Resource().Attributes(), drop, now)
 		scope.Spans().RemoveIf(func(ptrace.Span) bool { return true })
 		return
 	}
@@ -44,10 +47,21 @@ func (p *taskState) takeScope(rs ptrace.ResourceSpans, scope ptrace.ScopeSpans, 
 		}
 		if drop != report.Used {
 			p.live.dropped[drop].Add(1)
+			p.logRefusal(rs.Resource().Attributes(), drop, now)
 			return true
 		}
 		return !p.forward(&r, news)
 	})
+}
+
+// logRefusal logs the first refused report of a process.
+func (p *taskState) logRefusal(resource pcommon.Map, drop report.Drop, now time.Time) {
+	if process := report.Claimed(resource); p.refusals.News(process, now) {
+		p.logger.Warn("Refused a report of a process; its live tasks, waits and counts may be incomplete. "+
+			"Further refusals of this process are only counted, in otelcol_processor_task_state_dropped.",
+			zap.String("service", process.Service), zap.String("instance", process.Instance),
+			zap.Int64("epoch", process.Epoch), zap.Stringer("reason", drop))
+	}
 }
 
 // forward decides whether a report goes on to the next component. The evidence of

@@ -26,6 +26,8 @@ type taskSpan struct {
 	state      endState
 	// reported says that the process sends heartbeats: they count the task.
 	reported bool
+	// timed says that those heartbeats carry durations, too.
+	timed bool
 }
 
 // spanEvents are the events of a span, as far as they are kept.
@@ -71,15 +73,30 @@ func newClassifier(cfg TaskSpans) classifier {
 	return c
 }
 
+// told is what the heartbeats of a process carry, so that its spans are not counted.
+type told struct{ counts, durations bool }
+
+// toldBy reads what a resource says of its process.
+func toldBy(resource pcommon.Map) told {
+	_, counts := resource.Get(taskspan.ProcessEpoch)
+	return told{counts: counts, durations: durationsToldBy(resource)}
+}
+
+// durationsToldBy reads whether heartbeats carry durations, from the attributes of a
+// resource or of an instrumentation scope.
+func durationsToldBy(attrs pcommon.Map) bool {
+	v, ok := attrs.Get(taskspan.ProcessDurations)
+	return ok && v.Type() == pcommon.ValueTypeBool && v.Bool()
+}
+
 // read adds what the spans come to to b, and the state to those that are tasks.
-// reporting says that their process sends heartbeats.
-func (c classifier) read(spans ptrace.SpanSlice, reporting bool, b *batch) {
+func (c classifier) read(spans ptrace.SpanSlice, by told, b *batch) {
 	for i := range spans.Len() {
 		span := spans.At(i)
 		kind := span.Kind()
 		attrs := span.Attributes()
 		if state, ok := attrs.Get(taskspan.TaskState); ok {
-			b.task(span, attrs, toldState(state, span), true)
+			b.task(span, attrs, toldState(state, span), told{counts: true, durations: by.durations})
 			continue
 		}
 		if uint32(kind) < 32 && c.kinds&(1<<uint32(kind)) != 0 || c.roots && span.ParentSpanID().IsEmpty() {
@@ -87,7 +104,7 @@ func (c classifier) read(spans ptrace.SpanSlice, reporting bool, b *batch) {
 			// Appending one would double the capacity.
 			attrs.EnsureCapacity(attrs.Len() + 1)
 			attrs.PutStr(taskspan.TaskState, string(endStates[state]))
-			b.task(span, attrs, state, reporting)
+			b.task(span, attrs, state, by)
 			continue
 		}
 		if strings.HasPrefix(span.Name(), taskspan.WaitSpanPrefix) {
@@ -114,14 +131,14 @@ func toldState(v pcommon.Value, span ptrace.Span) endState {
 	return stateOf(span)
 }
 
-func (b *batch) task(span ptrace.Span, attrs pcommon.Map, state endState, reported bool) {
+func (b *batch) task(span ptrace.Span, attrs pcommon.Map, state endState, by told) {
 	t := taskSpan{
 		id:   report.TaskID{Trace: span.TraceID(), Span: span.SpanID()},
 		name: span.Name(), state: state, parent: span.ParentSpanID(),
 		start: int64(span.StartTimestamp()), end: int64(span.EndTimestamp()),
-		weight: threshold.AdjustedCount(span.TraceState().AsRaw()), reported: reported,
+		weight: threshold.AdjustedCount(span.TraceState().AsRaw()), reported: by.counts, timed: by.durations,
 	}
-	if reported {
+	if by.counts {
 		if v, ok := attrs.Get(taskspan.TaskBlockedNS); ok && v.Type() == pcommon.ValueTypeInt && v.Int() > 0 {
 			t.blocked = time.Duration(v.Int())
 		}

@@ -54,6 +54,7 @@ type taskStatistics struct {
 	service, name string
 	totals
 	durations histogram.Histogram
+	sampled   histogram.Sample // of the tasks whose durations heartbeats carry
 	blockedIn float64
 }
 
@@ -189,7 +190,12 @@ func (svc *serviceStatistics) add(b *batch) {
 			stats.started += t.weight
 			stats.ended[t.state] += t.weight
 		}
-		stats.durations.Add(time.Duration(t.end-t.start), t.weight, t.id, t.end)
+		if d := time.Duration(t.end - t.start); t.timed {
+			stats.durations.Exemplify(d, t.id, t.end)
+			stats.sampled.Add(d)
+		} else {
+			stats.durations.Add(d, t.weight, t.id, t.end)
+		}
 		stats.blockedIn += t.blocked.Seconds() * t.weight
 	}
 	for i := range b.waits {
@@ -211,6 +217,7 @@ func (s *statistics) advance(service, name string, d fleet.Delta) {
 	t.ended[lost] += float64(d.Lost)
 	t.running += d.Running
 	t.blocked += d.Blocked
+	t.durations.AddBuckets(&d.Durations, &t.sampled)
 }
 
 // activity applies what a heartbeat adds beside the counts of tasks.

@@ -43,6 +43,9 @@ type scenario struct {
 	Cancelled float64 `json:"cancelled"`
 	Lost      float64 `json:"lost"`
 
+	Durations       float64 `json:"durations,omitempty"`
+	DurationSeconds float64 `json:"duration_seconds,omitempty"`
+
 	Processes    map[string]int                `json:"processes"`
 	Reports      map[taskspan.ReportKind]int64 `json:"reports"`
 	Dropped      map[string]int64              `json:"dropped"`
@@ -145,6 +148,10 @@ func play(t *testing.T, s scenario) scenario {
 	got.Started = summary.Started
 	got.Completed, got.Failed = summary.Ended[taskspan.Completed], summary.Ended[taskspan.Failed]
 	got.Cancelled, got.Lost = summary.Ended[taskspan.Cancelled], summary.Ended[taskspan.Lost]
+	for _, s := range p.Statistics().Tasks {
+		got.Durations += s.Durations.Count
+		got.DurationSeconds += s.Durations.Sum
+	}
 	for status, n := range summary.Processes {
 		got.Processes[status.String()] = n
 	}

@@ -156,7 +156,8 @@ func (t *Task) inspector() *Inspector {
 // The task of ctx is outer; the goroutine and the place are those of the caller.
 func (ins *Inspector) newTask(ctx context.Context, outer *Task, name string, goroutine uint64, place uintptr, opts []TaskOption) *Task {
 	config := newTaskConfig(opts)
-	t := &Task{ins: ins, label: name, name: ins.names.entry(name), begun: place, start: now()}
+	entry, name := ins.names.entry(name)
+	t := &Task{ins: ins, label: name, name: entry, begun: place, start: now()}
 	t.ctx.task, t.light.task = t, t
 	t.ctx.Context = ctx
 

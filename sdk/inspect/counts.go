@@ -4,10 +4,13 @@ package inspect
 
 import (
 	"context"
+	"math"
 	"runtime/pprof"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
@@ -18,10 +21,13 @@ type names struct {
 	known  atomic.Pointer[map[string]*nameEntry] // copied to add a name
 	adding sync.Mutex
 	other  *nameEntry
+
+	listing sync.Mutex
+	listed  map[*nameEntry]bool // those that heartbeats list; guarded by listing
 }
 
-// maxTaskNames is five times what a heartbeat tells apart: the rarest are the
-// ones that it sums up.
+// maxTaskNames is five times what a heartbeat lists: the rarest are the ones that
+// it sums up.
 const maxTaskNames = 5 * taskspan.MaxNames
 
 type nameEntry struct {
@@ -38,16 +44,22 @@ func newNameEntry(name string) *nameEntry {
 }
 
 func newNames() *names {
-	n := &names{other: newNameEntry(taskspan.OtherNames)}
+	n := &names{other: newNameEntry(taskspan.OtherNames), listed: make(map[*nameEntry]bool)}
 	n.known.Store(&map[string]*nameEntry{taskspan.OtherNames: n.other})
 	return n
 }
 
-func (n *names) entry(name string) *nameEntry {
+// entry returns what tasks of a name are counted under, and the name as the SDK shows
+// it: valid UTF-8, cut to the limit of the protocol.
+func (n *names) entry(name string) (*nameEntry, string) {
 	if e, ok := (*n.known.Load())[name]; ok {
-		return e
+		return e, name // only clean names are known
 	}
-	return n.add(name)
+	name = wire.Name(name)
+	if e, ok := (*n.known.Load())[name]; ok {
+		return e, name
+	}
+	return n.add(name), name
 }
 
 func (n *names) add(name string) *nameEntry {
@@ -76,12 +88,48 @@ type counts [8]countCell
 
 type countCell struct {
 	started, completed, failed, cancelled atomic.Int64
-	_                                     [32]byte
+	durations                             durationCounts
+	_                                     [8]byte
+}
+
+// durationCounts counts the durations of ended tasks. Their sum is carries times
+// 2^59 ns plus ns: many long tasks would overflow an integer within weeks.
+type durationCounts struct {
+	ns, carries atomic.Int64
+	buckets     [taskspan.DurationBuckets]atomic.Int64
+}
+
+const carryNS = 1 << 59
+
+func (c *durationCounts) add(d time.Duration) {
+	d = max(d, 0)
+	c.buckets[durationBucket(d)].Add(1)
+	if c.ns.Add(int64(d)) >= carryNS {
+		c.ns.Add(-carryNS)
+		c.carries.Add(1)
+	}
+}
+
+// durationBounds are taskspan's in nanoseconds.
+var durationBounds = func() (ns [taskspan.DurationBuckets - 1]time.Duration) {
+	for i, seconds := range taskspan.DurationBounds {
+		ns[i] = time.Duration(math.Round(seconds * float64(time.Second)))
+	}
+	return ns
+}()
+
+func durationBucket(d time.Duration) int {
+	for i, bound := range &durationBounds {
+		if d <= bound {
+			return i
+		}
+	}
+	return len(durationBounds)
 }
 
 func (c *counts) of(goroutine uint64) *countCell { return &c[goroutine%uint64(len(c))] }
 
-func (c *countCell) ended(state taskspan.State) {
+func (c *countCell) ended(state taskspan.State, d time.Duration) {
 	switch state {
 	case taskspan.Completed:
 		c.completed.Add(1)
@@ -90,6 +138,7 @@ func (c *countCell) ended(state taskspan.State) {
 	default:
 		c.failed.Add(1)
 	}
+	c.durations.add(d)
 }
 
 // sum reads the ends before the starts, so that no task is seen to end that has
@@ -105,4 +154,21 @@ func (c *counts) sum() (n taskspan.NameCounts) {
 	}
 	n.Running = n.Started - n.Completed - n.Failed - n.Cancelled
 	return n
+}
+
+// durations reads how long the ended tasks took.
+func (c *counts) durations() *taskspan.Durations {
+	d := &taskspan.Durations{Buckets: make([]int64, taskspan.DurationBuckets)}
+	var ns, carries int64
+	for i := range c {
+		from := &c[i].durations
+		for j := range from.buckets {
+			d.Buckets[j] += from.buckets[j].Load()
+		}
+		// Each part is below 2^60, so the sum of eight fits.
+		ns += from.ns.Load()
+		carries += from.carries.Load()
+	}
+	d.Seconds = float64(carries)*(carryNS/1e9) + float64(ns)/1e9
+	return d
 }

@@ -26,10 +26,17 @@ func (r *reporter) heartbeat(final bool) *wire.Heartbeat {
 	return h
 }
 
-// counts counts the tasks, in all and by name, the most frequent names first and the
-// rest summed up.
+// counts counts the tasks, in total and by name. At most MaxNames names are listed,
+// the most frequent first; the rest is summed as "other". A listed name stays listed
+// and a name summed as "other" stays there, because the collector adds up what each
+// listed count has grown by: a name that changed places would count twice.
 func (ins *Inspector) counts() (total taskspan.NameCounts, byName []taskspan.NameCounts) {
 	blocked := ins.blockedByName()
+	type counted struct {
+		taskspan.NameCounts
+		of *nameEntry
+	}
+	var all []counted
 	for name, e := range *ins.names.known.Load() {
 		n := e.counts.sum()
 		if n.Started == 0 {
@@ -38,25 +45,29 @@ func (ins *Inspector) counts() (total taskspan.NameCounts, byName []taskspan.Nam
 		n.Name = name
 		n.Blocked = min(blocked[e], n.Running)
 		n.Running -= n.Blocked
-		byName = append(byName, n)
+		n.Durations = e.counts.durations()
+		all = append(all, counted{n, e})
 		add(&total, n)
 	}
-	slices.SortFunc(byName, func(a, b taskspan.NameCounts) int {
+	slices.SortFunc(all, func(a, b counted) int {
 		return cmp.Or(cmp.Compare(b.Started, a.Started), cmp.Compare(a.Name, b.Name))
 	})
-	if len(byName) > taskspan.MaxNames {
-		other := taskspan.NameCounts{Name: taskspan.OtherNames}
-		rest := byName[taskspan.MaxNames-1:]
-		for _, n := range rest {
-			add(&other, n)
+	names := ins.names
+	names.listing.Lock()
+	defer names.listing.Unlock()
+	other := taskspan.NameCounts{Name: taskspan.OtherNames}
+	for _, n := range all {
+		if n.of != names.other && !names.listed[n.of] && len(names.listed) < taskspan.MaxNames-1 {
+			names.listed[n.of] = true
 		}
-		// "other" may be among the frequent names already.
-		byName = byName[:taskspan.MaxNames-1]
-		if i := slices.IndexFunc(byName, func(n taskspan.NameCounts) bool { return n.Name == other.Name }); i >= 0 {
-			add(&byName[i], other)
+		if names.listed[n.of] {
+			byName = append(byName, n.NameCounts)
 		} else {
-			byName = append(byName, other)
+			add(&other, n.NameCounts)
 		}
+	}
+	if other.Started > 0 {
+		byName = append(byName, other)
 	}
 	return total, byName
 }
@@ -68,6 +79,16 @@ func add(to *taskspan.NameCounts, n taskspan.NameCounts) {
 	to.Cancelled += n.Cancelled
 	to.Running += n.Running
 	to.Blocked += n.Blocked
+	if n.Durations == nil {
+		return
+	}
+	if to.Durations == nil {
+		to.Durations = &taskspan.Durations{Buckets: make([]int64, taskspan.DurationBuckets)}
+	}
+	to.Durations.Seconds += n.Durations.Seconds
+	for i, count := range n.Durations.Buckets {
+		to.Durations.Buckets[i] += count
+	}
 }
 
 // blockedByName counts the listed tasks whose goroutine waits.

@@ -9,6 +9,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
@@ -34,7 +35,7 @@ func placeOf(pc uintptr) place {
 		return p.(place)
 	}
 	frame, _ := runtime.CallersFrames([]uintptr{pc}).Next()
-	p := place{function: frame.Function, file: frame.File, line: frame.Line}
+	p := place{function: wire.Valid(frame.Function), file: wire.Valid(frame.File), line: frame.Line}
 	if p.function != "" {
 		p.attributes = []attribute.KeyValue{
 			attribute.String(taskspan.CodeFunctionName, p.function),
@@ -103,5 +104,5 @@ func stacktrace(stack []uintptr) string {
 			break
 		}
 	}
-	return b.String()[:min(b.Len(), taskspan.MaxStackBytes)]
+	return wire.Cut(b.String(), taskspan.MaxStackBytes)
 }

@@ -46,6 +46,9 @@ func (c *config) newResource(ctx context.Context) (*resource.Resource, error) {
 	if c.serviceName != "" {
 		fixed = append(fixed, semconv.ServiceName(c.serviceName))
 	}
+	if c.reports {
+		fixed = append(fixed, durationsInHeartbeats)
+	}
 	r, err := resource.New(ctx,
 		resource.WithService(), // the default service name
 		resource.WithAttributes(
@@ -58,6 +61,20 @@ func (c *config) newResource(ctx context.Context) (*resource.Resource, error) {
 		return nil, fmt.Errorf("describe this process: %w", err)
 	}
 	return r, nil
+}
+
+// durationsInHeartbeats marks resource and scope of a process that sends heartbeats:
+// the resource for the spans of other instrumentation, the scope for tasks of a
+// provider with another resource.
+var durationsInHeartbeats = attribute.Bool(taskspan.ProcessDurations, true)
+
+// scope describes the instrumentation scope of task and wait spans.
+func (c *config) scope() []trace.TracerOption {
+	opts := []trace.TracerOption{trace.WithInstrumentationVersion(Version)}
+	if c.reports {
+		opts = append(opts, trace.WithInstrumentationAttributes(durationsInHeartbeats))
+	}
+	return opts
 }
 
 // newInstanceID is a random UUID (RFC 9562, version 4).

@@ -73,7 +73,7 @@ func (ins *Inspector) start(ctx context.Context) error {
 			return err
 		}
 	}
-	ins.tracer = ins.provider.Tracer(ScopeName, trace.WithInstrumentationVersion(Version))
+	ins.tracer = ins.provider.Tracer(ScopeName, c.scope()...)
 
 	client := c.reportClient
 	if client == nil && c.reports {

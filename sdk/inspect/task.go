@@ -23,7 +23,7 @@ type Task struct {
 
 	ins    *Inspector
 	name   *nameEntry // what its counts are booked under
-	label  string     // its name as given
+	label  string     // its name, also if it is counted under "other"
 	ctx    taskContext
 	sc     trace.SpanContext // its identity
 	light  unsampledSpan     // stands for the span if nobody makes one
@@ -244,13 +244,10 @@ func (t *Task) end(err error) {
 	if !t.state.CompareAndSwap(0, how) {
 		return
 	}
-	var began nanos
-	if t.measure {
-		began = now()
-	}
+	ended := now()
 	state := endStates[how]
 	t.unbind()
-	t.name.counts.of(t.goroutine.Load()).ended(state)
+	t.name.counts.of(t.goroutine.Load()).ended(state, ended.sub(t.start))
 	t.ins.live.Add(-1)
 	if t.tracked {
 		t.points.Load().release(t.ins)
@@ -259,7 +256,7 @@ func (t *Task) end(err error) {
 		t.endSpan(state, err)
 	}
 	if t.measure {
-		t.ins.spentOnTask(now().sub(began))
+		t.ins.spentOnTask(now().sub(ended))
 	}
 }
 

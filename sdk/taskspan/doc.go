@@ -3,5 +3,5 @@
 // and report kinds. Both the SDK and the collector side import it, so that each
 // name stands in one place. docs/protocol.md says what travels under them.
 //
-// The package holds constants only and depends on nothing.
+// The package holds constants and tables only and depends on nothing.
 package taskspan

@@ -30,6 +30,10 @@ const (
 	// restarts of one instance id apart, and says that this process sends
 	// heartbeats: its tasks are counted from those and never from its spans.
 	ProcessEpoch = "async_inspect.process.epoch"
+	// ProcessDurations says that the heartbeats of the process carry the durations
+	// of its tasks, which are therefore never taken from its spans. It is a resource
+	// attribute, and an attribute of the instrumentation scope of task spans.
+	ProcessDurations = "async_inspect.process.durations" // bool, true
 )
 
 // Attributes of every report span.
@@ -110,7 +114,26 @@ type NameCounts struct {
 	Cancelled int64  `json:"cancelled"`
 	Running   int64  `json:"running"`
 	Blocked   int64  `json:"blocked"`
+	// Durations are those of the tasks that have ended, in any state. Nil: unknown.
+	Durations *Durations `json:"durations,omitempty"`
 }
+
+// Durations is a histogram of durations since the start of the process.
+type Durations struct {
+	Seconds float64 `json:"seconds"` // their sum
+	// Buckets has one count for each of [DurationBounds] and one for what is longer
+	// than all of them. A bucket does not count what those before it count; buckets
+	// missing at the end are 0.
+	Buckets []int64 `json:"buckets"`
+}
+
+// DurationBounds are the upper bounds, inclusive, of the buckets of [Durations], in
+// seconds. They go well past ten seconds, or an alert on a p99 above that could
+// never fire.
+var DurationBounds = [...]float64{0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300}
+
+// DurationBuckets is the number of buckets.
+const DurationBuckets = len(DurationBounds) + 1
 
 // Attributes of lock_order reports.
 const (
@@ -172,4 +195,5 @@ const (
 	MaxNames          = 200  // names in TasksByName
 	MaxStringBytes    = 256  // an identifying string; stack traces and JSON have their own limit
 	MaxStackBytes     = 8192 // CodeStacktrace
+	MaxJSONBytes      = 4096 // one element of TasksByName, and Memory
 )

@@ -2,8 +2,6 @@ package wire
 
 import (
 	"encoding/hex"
-	"strings"
-	"unicode/utf8"
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -18,21 +16,24 @@ func (a *attributes) add(key string, v *commonpb.AnyValue) {
 	*a = append(*a, &commonpb.KeyValue{Key: key, Value: v})
 }
 
-// str adds a text. OTLP texts are UTF-8; a name that is not would make the whole
-// batch impossible to send.
-func (a *attributes) str(key, v string) {
-	a.add(key, strValue(v))
-}
+// str adds a name, cut to its limit.
+func (a *attributes) str(key, v string) { a.add(key, strValue(Name(v))) }
 
-func strValue(v string) *commonpb.AnyValue {
-	return &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: valid(v)}}
-}
+// id adds an identity.
+func (a *attributes) id(key, v string) { a.add(key, strValue(ID(v))) }
 
-func valid(v string) string {
-	if utf8.ValidString(v) {
-		return v
+// ids adds a list of identities.
+func (a *attributes) ids(key string, list []string) {
+	values := make([]*commonpb.AnyValue, 0, len(list))
+	for _, v := range list {
+		values = append(values, strValue(ID(v)))
 	}
-	return strings.ToValidUTF8(v, "\uFFFD")
+	a.array(key, values)
+}
+
+// strValue takes a text that is within its limit already.
+func strValue(v string) *commonpb.AnyValue {
+	return &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: Valid(v)}}
 }
 
 func intValue(v int64) *commonpb.AnyValue {
@@ -90,14 +91,14 @@ func (a *attributes) task(t *Task) {
 		a.str(taskspan.TaskRemoteParent, hex.EncodeToString(t.Remote.Trace[:])+"/"+hex.EncodeToString(t.Remote.Span[:]))
 	}
 	if len(t.Holds) > 0 {
-		a.strs(taskspan.Holds, t.Holds)
+		a.ids(taskspan.Holds, t.Holds)
 	}
 	if t.Goroutine != 0 {
 		a.int(taskspan.ThreadID, int64(t.Goroutine))
 	}
 	a.place(t.Place)
 	if t.Stack != "" {
-		a.str(taskspan.CodeStacktrace, t.Stack)
+		a.add(taskspan.CodeStacktrace, strValue(Cut(t.Stack, taskspan.MaxStackBytes)))
 	}
 }
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"strings"
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
@@ -71,7 +72,9 @@ func (h *Heartbeat) counts(a *attributes) {
 	a.int(taskspan.TasksCancelled, h.Total.Cancelled)
 	names := make([]string, 0, len(h.ByName))
 	for i := range h.ByName {
-		names = append(names, text(h.ByName[i]))
+		n := h.ByName[i]
+		n.Name = Name(n.Name)
+		names = append(names, text(n))
 	}
 	a.strs(taskspan.TasksByName, names)
 	a.int(taskspan.Events, h.Events)
@@ -83,15 +86,18 @@ func (h *Heartbeat) counts(a *attributes) {
 		a.double(taskspan.SamplingRate, h.Rate)
 	}
 	if h.Memory != nil {
-		a.str(taskspan.Memory, text(h.Memory))
+		a.add(taskspan.Memory, strValue(text(h.Memory)))
 	}
 }
 
-// text writes JSON of a struct that always has one.
+// text writes JSON of a struct that always has one. Nobody shows it in HTML, so "<" is
+// not written as six bytes.
 func text(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
 		return "{}"
 	}
-	return string(b)
+	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -70,7 +70,7 @@ func (w *Wait) Encode() *tracepb.Span {
 	a.int(taskspan.WaitRevision, w.Revision)
 	a.bool(taskspan.WaitOpen, w.Open)
 	a.str(taskspan.WaitKind, string(w.Kind))
-	a.str(taskspan.WaitResourceID, w.ResourceID)
+	a.id(taskspan.WaitResourceID, w.ResourceID)
 	a.str(taskspan.WaitResourceName, w.ResourceName)
 	if w.Need > 0 {
 		a.int(taskspan.WaitNeed, w.Need)
@@ -130,11 +130,11 @@ type LockOrder struct {
 func (o *LockOrder) Encode() *tracepb.Span {
 	var a attributes
 	a.report(taskspan.ReportLockOrder)
-	a.str(taskspan.LockOrderHeld, o.Held)
-	a.str(taskspan.LockOrderTaken, o.Taken)
+	a.id(taskspan.LockOrderHeld, o.Held)
+	a.id(taskspan.LockOrderTaken, o.Taken)
 	a.str(taskspan.LockOrderMode, mode(o.HeldReads)+"/"+mode(o.TakenReads))
 	if len(o.Guards) > 0 {
-		a.strs(taskspan.LockOrderGuards, o.Guards)
+		a.ids(taskspan.LockOrderGuards, o.Guards)
 	}
 	if p := o.HeldPlace; p.Function != "" {
 		a.str(taskspan.LockOrderHeldFunction, p.Function)
@@ -161,7 +161,7 @@ func mode(reads bool) string {
 func span(t *Task, name string, start int64, a attributes) *tracepb.Span {
 	return &tracepb.Span{
 		TraceId: t.Trace[:], SpanId: t.SpanID[:], ParentSpanId: t.Span[:],
-		Name: valid(name), Kind: tracepb.Span_SPAN_KIND_INTERNAL,
+		Name: Name(name), Kind: tracepb.Span_SPAN_KIND_INTERNAL,
 		StartTimeUnixNano: uint64(start), EndTimeUnixNano: end(start, t.Observed),
 		Attributes: a, Status: new(tracepb.Status),
 	}
