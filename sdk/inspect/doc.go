@@ -6,7 +6,7 @@
 //	if err != nil {
 //		return err
 //	}
-//	defer ins.Shutdown(ctx)
+//	defer ins.Shutdown(context.Background())
 //
 //	ctx, task := inspect.Begin(ctx, "checkout")
 //	defer task.EndWith(&err)

@@ -20,10 +20,30 @@ func ExampleStart() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer ins.Shutdown(ctx)
+	defer ins.Shutdown(context.Background())
 
 	fmt.Println("sampling rate:", ins.SamplingRate())
 	// Output: sampling rate: 0.01
+}
+
+// A program that ends by os.Exit runs no deferred functions.
+func ExampleForceFlush() {
+	ctx := context.Background()
+	ins, err := inspect.Start(ctx, inspect.WithSpanExporter(printing{}), inspect.WithReports(false))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ins.Shutdown(context.Background())
+
+	_, task := inspect.Begin(ctx, "command")
+	task.End(nil)
+	if err := inspect.ForceFlush(ctx); err != nil {
+		log.Print(err)
+	}
+	fmt.Println("now os.Exit")
+	// Output:
+	// command: completed
+	// now os.Exit
 }
 
 func ExampleBegin() {
@@ -130,7 +150,7 @@ func ExampleWithAdaptiveSampler() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer ins.Shutdown(ctx)
+	defer ins.Shutdown(context.Background())
 
 	fmt.Println("sampling rate:", ins.SamplingRate()) // it starts at the top
 	// Output: sampling rate: 0.1

@@ -22,7 +22,8 @@ func (h *Handle) at() *links[Handle] { return &h.links }
 
 // Go runs fn on a new goroutine as a task, a child of the span in ctx. The task
 // ends with the error of fn. A panic in fn is recorded on the task and passed on,
-// so it ends the program as it would without the SDK.
+// so it ends the program as it would without the SDK, after at most half a second in
+// which the failed span and the counts are sent.
 //
 // While the SDK is off, Go runs fn without a task.
 //
@@ -61,11 +62,23 @@ func (h *Handle) run(ctx context.Context, fn func(context.Context) error) {
 	if h.task != nil {
 		h.task.bind(goid.Get())
 	}
-	defer h.task.EndWith(&h.err)
+	defer h.end()
 	h.err = fn(ctx)
 	if h.err != nil && h.group != nil {
 		h.group.failed(h.err)
 	}
+}
+
+// end is deferred by run: it ends the task with the error or the panic of its function.
+func (h *Handle) end() {
+	if h.task == nil {
+		return
+	}
+	if r := recover(); r != nil {
+		h.task.panicked(r, true) // nothing above it recovers
+		panic(r)
+	}
+	h.task.end(h.err)
 }
 
 // ended is called when the task has ended.

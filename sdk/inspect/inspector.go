@@ -37,7 +37,9 @@ type Inspector struct {
 	viewsTasks  bool // the exporter gets views of tasks, see taskSpans
 
 	stopped atomic.Bool
-	checked sync.Once // of somebody else's provider, see checkIdentity
+	ended   chan struct{} // closed when Shutdown has finished; nil: it has never run
+	endErr  error         // of Shutdown, written before ended is closed
+	checked sync.Once     // of somebody else's provider, see checkIdentity
 
 	_      [64]byte // what is written often stands apart from what is read often
 	live   atomic.Int64

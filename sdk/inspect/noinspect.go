@@ -43,6 +43,12 @@ func Shutdown(context.Context) error { return nil }
 // Shutdown does nothing.
 func (ins *Inspector) Shutdown(context.Context) error { return nil }
 
+// ForceFlush does nothing.
+func ForceFlush(context.Context) error { return nil }
+
+// ForceFlush does nothing.
+func (ins *Inspector) ForceFlush(context.Context) error { return nil }
+
 // Begin returns ctx and no task.
 func Begin(ctx context.Context, _ string, _ ...TaskOption) (context.Context, *Task) { return ctx, nil }
 
@@ -141,6 +147,8 @@ func (t *Task) Point(string, ...attribute.KeyValue) {}
 func Point(context.Context, string, ...attribute.KeyValue) {}
 
 func (t *Task) bind(uint64)         {}
+func (t *Task) panicked(any, bool)  {}
+func (t *Task) end(error) bool      { return false }
 func (t *Task) ended() bool         { return true }
 func (t *Task) goroutineID() uint64 { return 0 }
 

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/asyncinspect/asyncinspect/sdk/internal/sender"
+	"github.com/asyncinspect/asyncinspect/sdk/internal/turn"
 )
 
 const (
@@ -65,6 +66,7 @@ type reporter struct {
 	lastScan atomic.Int64 // nanos: when it ended
 	stop     chan struct{}
 	stopping sync.Once
+	flushes  *turn.Bell
 	done     chan struct{}
 }
 
@@ -74,6 +76,7 @@ func newReporter(ins *Inspector, client otlptrace.Client, res *resource.Resource
 		waits: make(map[uint64]*toldWait), tasks: make(map[*Task]*toldTask),
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
+	r.flushes = turn.NewBell(r.done)
 	putRandom(r.seed[:8])
 	putRandom(r.seed[8:])
 	r.res, r.schema = protoResource(res), res.SchemaURL()
@@ -114,15 +117,32 @@ func (r *reporter) run() {
 	defer close(r.done)
 	ticker := time.NewTicker(scanInterval)
 	defer ticker.Stop()
-	r.round(now())
+	r.beatAt = now()
+	r.round(r.beatAt)
 	for {
 		select {
 		case <-r.stop:
 			return
 		case <-ticker.C:
 			r.round(now())
+		case <-r.flushes.Rung():
+			flush := r.flushes.Take()
+			r.beatAt = now()
+			r.round(r.beatAt)
+			flush.End(nil)
 		}
 	}
+}
+
+// flush reports what is true now, with a heartbeat, and waits until it has been sent.
+func (r *reporter) flush(ctx context.Context) error {
+	if r.sender == nil {
+		return nil
+	}
+	if err := r.flushes.Ask(ctx); err != nil {
+		return err
+	}
+	return r.sender.Flush(ctx)
 }
 
 // round is one look at everything.

@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
@@ -55,6 +53,7 @@ func New(ctx context.Context, opts ...Option) (*Inspector, error) {
 		ins.stopped.Store(true)
 		return ins, nil
 	}
+	ins.ended = make(chan struct{})
 	if err := ins.start(ctx); err != nil {
 		return nil, fmt.Errorf("async-inspect: %w", err)
 	}
@@ -129,48 +128,6 @@ func (ins *Inspector) startProvider(ctx context.Context) error {
 	ins.provider = ins.own
 	return nil
 }
-
-// leaving is how long Shutdown takes at most if its context has no deadline.
-const leaving = 5 * time.Second
-
-// Shutdown ends the Inspector: it says goodbye to the collector, with the final
-// counts, and sends what has been recorded, until ctx is done, or for five seconds if
-// ctx has no deadline. Tasks that are still open are not ended; the goodbye says that
-// they end with the process. Functions that are called later do nothing. Only the
-// first call has an effect.
-func (ins *Inspector) Shutdown(ctx context.Context) error {
-	if ins == nil || ins.stopped.Swap(true) {
-		return nil
-	}
-	if _, limited := ctx.Deadline(); !limited {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, leaving)
-		defer cancel()
-	}
-	defaultInspector.CompareAndSwap(ins, nil)
-	inspectors.Add(-1)
-	if ins.stopOrders != nil {
-		ins.stopOrders()
-	}
-	ins.steering.stop()
-	var (
-		spans, reports error
-		both           sync.WaitGroup
-	)
-	// Side by side: a dead collector must not make one use up the time of the other.
-	both.Go(func() { reports = ins.reporter.shutdown(ctx) })
-	if ins.own != nil {
-		both.Go(func() { spans = ins.own.Shutdown(ctx) })
-	}
-	both.Wait()
-	if err := errors.Join(spans, reports); err != nil {
-		return fmt.Errorf("async-inspect: shut down: %w", err)
-	}
-	return nil
-}
-
-// Shutdown shuts the default Inspector down, if there is one.
-func Shutdown(ctx context.Context) error { return Default().Shutdown(ctx) }
 
 // TracerProvider returns the provider whose spans the tasks are, for
 // instrumentation libraries.

@@ -190,25 +190,6 @@ func (e *keepingExporter) ExportSpans(_ context.Context, s []sdktrace.ReadOnlySp
 }
 func (*keepingExporter) Shutdown(context.Context) error { return nil }
 
-// A collector that never answers holds Shutdown up until the context is done, and no
-// longer.
-func TestShutdownEndsWithItsContext(t *testing.T) {
-	clearEnv(t)
-	stuck := make(chan struct{})
-	ins, err := New(t.Context(), WithSpanExporter(stuckExporter{stuck}), WithReports(false))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer close(stuck)
-	_, task := ins.Begin(t.Context(), "work")
-	task.End(nil)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := ins.Shutdown(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("Shutdown says %v", err)
-	}
-}
-
 type stuckExporter struct{ stuck chan struct{} }
 
 func (e stuckExporter) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error {

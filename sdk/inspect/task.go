@@ -181,13 +181,16 @@ func (t *Task) recording() bool { return t.sampled && t.ctx.span.IsRecording() }
 // [context.Canceled], failed otherwise. Only the first End counts.
 //
 // Deferred directly, as in "defer task.End(nil)", it also sees a panic: the
-// task has then failed, and the panic goes on.
+// task has then failed, and the panic goes on. Because that may end the process, End
+// first sends the failed span and the counts, as [Inspector.ForceFlush] does. It waits for at
+// most half a second, and not for panics that are known to be recovered, as in a
+// handler of net/http, or that come again and again.
 func (t *Task) End(err error) {
 	if t == nil {
 		return
 	}
 	if r := recover(); r != nil {
-		t.end(&panicError{value: r})
+		t.panicked(r, false)
 		panic(r)
 	}
 	t.end(err)
@@ -201,7 +204,7 @@ func (t *Task) EndWith(err *error) {
 		return
 	}
 	if r := recover(); r != nil {
-		t.end(&panicError{value: r})
+		t.panicked(r, false)
 		panic(r)
 	}
 	if err == nil {
@@ -212,10 +215,10 @@ func (t *Task) EndWith(err *error) {
 }
 
 // EndPanic ends the task as failed by a panic with this value. It is for code that
-// has recovered the panic, and passes it on.
+// has recovered the panic, and passes it on; it waits as End does.
 func (t *Task) EndPanic(value any) {
 	if t != nil {
-		t.end(&panicError{value: value})
+		t.panicked(value, false)
 	}
 }
 
@@ -239,10 +242,11 @@ func outcome(err error) int32 {
 	}
 }
 
-func (t *Task) end(err error) {
+// end reports whether this is the first End.
+func (t *Task) end(err error) bool {
 	how := outcome(err)
 	if !t.state.CompareAndSwap(0, how) {
-		return
+		return false
 	}
 	ended := now()
 	state := endStates[how]
@@ -258,6 +262,7 @@ func (t *Task) end(err error) {
 	if t.measure {
 		t.ins.spentOnTask(now().sub(ended))
 	}
+	return true
 }
 
 // errorType is a name for the kind of an error, of low cardinality.

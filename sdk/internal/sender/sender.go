@@ -13,6 +13,7 @@ import (
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
+	"github.com/asyncinspect/asyncinspect/sdk/internal/turn"
 	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -61,9 +62,10 @@ type Sender struct {
 	sequence  int64 // the last one given
 	failures  int
 
-	wake chan struct{}
-	stop chan struct{}
-	done chan struct{}
+	wake    chan struct{}
+	flushes *turn.Bell
+	stop    chan struct{}
+	done    chan struct{}
 }
 
 type report struct {
@@ -78,6 +80,7 @@ func Start(config Config) *Sender {
 		config: config, queue: make(map[Key]*report),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
+	s.flushes = turn.NewBell(s.done)
 	go s.run()
 	return s
 }
@@ -125,6 +128,11 @@ func (s *Sender) poke() {
 	}
 }
 
+// Flush sends what is queued, at once even if an export has failed a moment ago. It
+// returns when all of it has been sent, when an export fails, or when ctx is done; what
+// has not been sent stays queued. It returns [turn.ErrStopped] after Close.
+func (s *Sender) Flush(ctx context.Context) error { return s.flushes.Ask(ctx) }
+
 // Len returns how many reports wait to be sent.
 func (s *Sender) Len() int {
 	s.mu.Lock()
@@ -142,7 +150,9 @@ func (s *Sender) run() {
 		case <-s.stop:
 			return
 		case <-s.wake:
+		case <-s.flushes.Rung():
 		}
+		flush := s.flushes.Take()
 		ctx, cancel := context.WithCancel(context.Background())
 		go func() {
 			select {
@@ -151,8 +161,9 @@ func (s *Sender) run() {
 			case <-ctx.Done():
 			}
 		}()
-		pause := s.drain(ctx)
+		pause, err := s.drain(ctx)
 		cancel()
+		flush.End(err)
 		if pause == 0 {
 			continue
 		}
@@ -163,20 +174,23 @@ func (s *Sender) run() {
 			return
 		case <-timer.C:
 			s.poke()
+		case <-s.flushes.Rung():
+			timer.Stop()
+			s.poke()
 		}
 	}
 }
 
 // drain sends until nothing is left or an export fails; it then returns how long to
 // wait before the next.
-func (s *Sender) drain(ctx context.Context) time.Duration {
+func (s *Sender) drain(ctx context.Context) (pause time.Duration, err error) {
 	for {
 		spans, sent := s.next()
 		if len(spans) == 0 {
-			return 0
+			return 0, nil
 		}
 		if err := s.upload(ctx, spans); err != nil {
-			return s.failed(sent, err)
+			return s.failed(sent, err), err
 		}
 		s.mu.Lock()
 		s.failures = 0

@@ -1,0 +1,167 @@
+//go:build !noinspect
+
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/turn"
+)
+
+const (
+	// leaving is how long Shutdown and ForceFlush take at most if their context has no
+	// deadline.
+	leaving = 5 * time.Second
+	// grace is what they may take in any case. The context of a program that ends is
+	// often done already: it is the one that a signal has cancelled.
+	grace = 2 * time.Second
+)
+
+// withGrace returns a context that ends with ctx, but not before the grace is over,
+// and after leaving if ctx has no deadline.
+func withGrace(ctx context.Context) (context.Context, context.CancelFunc) {
+	began := time.Now()
+	until, limited := ctx.Deadline()
+	if !limited {
+		until = began.Add(leaving)
+	}
+	if earliest := began.Add(grace); until.Before(earliest) {
+		until = earliest
+	}
+	out, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
+	graceOver, stop := context.WithDeadline(context.WithoutCancel(ctx), began.Add(grace))
+	unhook := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return // until has it
+		}
+		<-graceOver.Done()
+		cancel()
+	})
+	return out, func() {
+		unhook()
+		stop()
+		cancel()
+	}
+}
+
+// endingDefault is the default Inspector while it shuts down, so that the function
+// Shutdown waits for it although it is no longer the default one.
+var endingDefault atomic.Pointer[Inspector]
+
+// Shutdown ends the Inspector: it sends a final heartbeat with the final counts, and
+// the spans that have ended. Tasks that are still open are not ended; the final
+// heartbeat says that they end with the process. Methods that are called later do
+// nothing.
+//
+// Shutdown blocks until all is sent or ctx is done, and for five seconds at most if ctx
+// has no deadline. It may always use a grace of two seconds, even if ctx is done when
+// it is called, because a program often ends with the context that a signal has
+// cancelled. Later and concurrent calls wait for the first one and return its error.
+func (ins *Inspector) Shutdown(ctx context.Context) error {
+	if ins == nil || ins.ended == nil {
+		return nil
+	}
+	ctx, cancel := withGrace(ctx)
+	defer cancel()
+	if ins.stopped.Swap(true) {
+		return ins.awaitEnd(ctx)
+	}
+	defer close(ins.ended)
+	if Default() == ins {
+		endingDefault.Store(ins)
+		defer endingDefault.CompareAndSwap(ins, nil)
+		defaultInspector.CompareAndSwap(ins, nil)
+	}
+	inspectors.Add(-1)
+	if ins.stopOrders != nil {
+		ins.stopOrders()
+	}
+	ins.steering.stop()
+	var (
+		spans, reports error
+		both           sync.WaitGroup
+	)
+	// Side by side: a dead collector must not make one use up the time of the other.
+	both.Go(func() { reports = ins.reporter.shutdown(ctx) })
+	if ins.own != nil {
+		both.Go(func() { spans = ins.own.Shutdown(ctx) })
+	}
+	both.Wait()
+	if err := errors.Join(spans, reports); err != nil {
+		ins.endErr = fmt.Errorf("async-inspect: shut down: %w", err)
+	}
+	return ins.endErr
+}
+
+// awaitEnd waits for the end of a Shutdown and returns its error.
+func (ins *Inspector) awaitEnd(ctx context.Context) error {
+	select {
+	case <-ins.ended:
+		return ins.endErr
+	case <-ctx.Done():
+		return fmt.Errorf("async-inspect: wait for the end of another Shutdown: %w", ctx.Err())
+	}
+}
+
+// Shutdown shuts the default Inspector down, if there is one.
+func Shutdown(ctx context.Context) error {
+	if ins := Default(); ins != nil {
+		return ins.Shutdown(ctx)
+	}
+	return endingDefault.Load().Shutdown(ctx)
+}
+
+// ForceFlush sends what is known now: the spans that have ended, what is stuck, and a
+// heartbeat with the counts. Without it, spans and counts go out every five seconds. It
+// is for programs that may stop without [Inspector.Shutdown]: call it before os.Exit, and
+// at the end of each invocation where the platform freezes the process in between. A
+// provider given by [WithTracerProvider] is flushed, too, if it has a ForceFlush method.
+//
+// ForceFlush blocks until all is sent, an export fails or ctx is done, with the limits
+// of Shutdown: five seconds if ctx has no deadline, and two seconds in any case. What
+// could not be sent stays queued. Concurrent calls share the work.
+func (ins *Inspector) ForceFlush(ctx context.Context) error {
+	if ins == nil || ins.ended == nil {
+		return nil
+	}
+	ctx, cancel := withGrace(ctx)
+	defer cancel()
+	if !ins.running() {
+		return ins.awaitEnd(ctx)
+	}
+	err := ins.flush(ctx)
+	if errors.Is(err, turn.ErrStopped) {
+		return ins.awaitEnd(ctx) // a Shutdown that has begun since sends it all
+	}
+	if err != nil {
+		return fmt.Errorf("async-inspect: flush: %w", err)
+	}
+	return nil
+}
+
+// ForceFlush flushes the default Inspector, if there is one.
+func ForceFlush(ctx context.Context) error {
+	if ins := Default(); ins != nil {
+		return ins.ForceFlush(ctx)
+	}
+	return endingDefault.Load().ForceFlush(ctx)
+}
+
+// flush sends spans and reports side by side, until ctx is done.
+func (ins *Inspector) flush(ctx context.Context) error {
+	var (
+		spans, reports error
+		both           sync.WaitGroup
+	)
+	both.Go(func() { reports = ins.reporter.flush(ctx) })
+	if p, ok := ins.provider.(interface{ ForceFlush(context.Context) error }); ok {
+		both.Go(func() { spans = p.ForceFlush(ctx) })
+	}
+	both.Wait()
+	return errors.Join(spans, reports)
+}
