@@ -110,9 +110,9 @@ func Begin(ctx context.Context, name string, opts ...TaskOption) (context.Contex
 		return ctx, nil
 	}
 	goroutine, place := goid.GetWithPC()
-	t := ins.newTask(ctx, outer, name, goroutine, place, opts)
-	t.bind(goroutine)
-	return &t.ctx, t
+	c := ins.newTask(ctx, outer, name, goroutine, place, opts)
+	c.task.bind(goroutine, ctx)
+	return c, c.task
 }
 
 // Begin is the function Begin with this Inspector.
@@ -123,9 +123,9 @@ func (ins *Inspector) Begin(ctx context.Context, name string, opts ...TaskOption
 		return ctx, nil
 	}
 	goroutine, place := goid.GetWithPC()
-	t := ins.newTask(ctx, TaskFromContext(ctx), name, goroutine, place, opts)
-	t.bind(goroutine)
-	return &t.ctx, t
+	c := ins.newTask(ctx, TaskFromContext(ctx), name, goroutine, place, opts)
+	c.task.bind(goroutine, ctx)
+	return c, c.task
 }
 
 // Enabled reports whether a task that begins with ctx would be seen. An
@@ -137,9 +137,9 @@ func (ins *Inspector) prepare(ctx context.Context, outer *Task, name string, pla
 	if !ins.running() {
 		return ctx, nil
 	}
-	t := ins.newTask(ctx, outer, name, goid.Get(), place, opts)
-	t.alone = true
-	return &t.ctx, t
+	c := ins.newTask(ctx, outer, name, goid.Get(), place, opts)
+	c.task.alone = true
+	return c, c.task
 }
 
 // inspectorOf returns who inspects what ctx belongs to.
@@ -152,14 +152,15 @@ func (t *Task) inspector() *Inspector {
 	return Default()
 }
 
-// newTask makes a task that is counted as started and runs on no goroutine yet.
-// The task of ctx is outer; the goroutine and the place are those of the caller.
-func (ins *Inspector) newTask(ctx context.Context, outer *Task, name string, goroutine uint64, place uintptr, opts []TaskOption) *Task {
+// newTask makes a task that is counted as started and runs on no goroutine yet, and
+// returns its context. The task of ctx is outer; the goroutine and the place are those
+// of the caller.
+func (ins *Inspector) newTask(ctx context.Context, outer *Task, name string, goroutine uint64, place uintptr, opts []TaskOption) *taskContext {
 	config := newTaskConfig(opts)
 	entry, name := ins.names.entry(name)
 	t := &Task{ins: ins, label: name, name: entry, begun: place, start: now()}
-	t.ctx.task, t.light.task = t, t
-	t.ctx.Context = ctx
+	t.light.task = t
+	c := &taskContext{Context: ctx, task: t}
 
 	parent := spanContextOf(ctx)
 	switch {
@@ -176,19 +177,19 @@ func (ins *Inspector) newTask(ctx context.Context, outer *Task, name string, gor
 	if !config.newRoot {
 		t.parent = parent.SpanID()
 	}
-	ins.startSpan(t, parent, config)
+	ins.startSpan(c, parent, config)
 	t.measure = t.sc.SpanID()[0]%measuredTasks == 0
 	t.name.counts.of(goroutine).started.Add(1)
 	t.tracked = ins.live.Add(1) <= ins.maxTasks
 	if !t.tracked {
 		ins.drops.add(dropMaxTasks, 1)
 	}
-	return t
+	return c
 }
 
 // spanContextOf is that of the span in ctx.
 func spanContextOf(ctx context.Context) trace.SpanContext {
-	if c, ok := ctx.(*taskContext); ok && c.span != nil {
+	if c, ok := ctx.(*taskContext); ok && c.task.span != nil {
 		return c.task.sc
 	}
 	return trace.SpanContextFromContext(ctx)
@@ -197,11 +198,12 @@ func spanContextOf(ctx context.Context) trace.SpanContext {
 // startSpan gives the task its identity and, if it is sampled, its span. With a
 // provider of our own the decision is ours, so that an unsampled task costs no
 // span at all; somebody else's provider or sampler is asked.
-func (ins *Inspector) startSpan(t *Task, parent trace.SpanContext, config *taskConfig) {
+func (ins *Inspector) startSpan(c *taskContext, parent trace.SpanContext, config *taskConfig) {
+	t := c.task
 	decided := ins.head != nil && ins.head.otel == nil
 	if decided {
 		if !ins.decide(t, parent, config.newRoot || !parent.IsValid()) {
-			t.ctx.carry(&t.light)
+			c.carry(&t.light)
 			return
 		}
 	}
@@ -211,13 +213,11 @@ func (ins *Inspector) startSpan(t *Task, parent trace.SpanContext, config *taskC
 	}
 	// The id generator and the sampler of our own provider find the task, and with
 	// it the decision that was just made, in the context.
-	t.starting = true
-	_, span := ins.tracer.Start(&t.ctx, t.label, config.spanOptions(parent)...)
-	t.starting = false
+	_, span := ins.tracer.Start(c, t.label, config.spanOptions(parent)...)
 	sc := span.SpanContext()
 	if decided || span.IsRecording() {
 		t.sc, t.sampled = sc, true
-		t.ctx.carry(span)
+		c.carry(span)
 		if ins.own == nil {
 			ins.checked.Do(func() { ins.checkIdentity(span) })
 		}
@@ -225,7 +225,7 @@ func (ins *Inspector) startSpan(t *Task, parent trace.SpanContext, config *taskC
 	}
 	if sc.IsValid() && sc.SpanID() != parent.SpanID() {
 		t.sc = sc
-		t.ctx.carry(span)
+		c.carry(span)
 		return
 	}
 	// A provider that makes no spans gives no identity either.
@@ -233,7 +233,7 @@ func (ins *Inspector) startSpan(t *Task, parent trace.SpanContext, config *taskC
 		parent = trace.SpanContext{}
 	}
 	t.sc = newIdentity(parent)
-	t.ctx.carry(&t.light)
+	c.carry(&t.light)
 }
 
 // spanOptions are nil for most tasks. What the SDK itself has to say is put on the
@@ -301,8 +301,9 @@ func putRandom(b []byte) {
 	}
 }
 
-// bind puts the task on a goroutine: the running one, which calls it.
-func (t *Task) bind(goroutine uint64) {
+// bind puts the task on a goroutine: the running one, which calls it. ctx carries the
+// application's own pprof labels.
+func (t *Task) bind(goroutine uint64, ctx context.Context) {
 	if goroutine == 0 {
 		goroutine = pseudoGoroutine()
 	}
@@ -322,6 +323,7 @@ func (t *Task) bind(goroutine uint64) {
 		s.mu.Unlock()
 	}
 	if t.ins.labels {
+		t.keepLabels(ctx)
 		t.labelGoroutine()
 	}
 	if t.measure {
@@ -356,18 +358,38 @@ func (t *Task) unbind() {
 		if outer != nil {
 			outer.labelGoroutine()
 		} else {
-			pprof.SetGoroutineLabels(t.ctx.Context)
+			pprof.SetGoroutineLabels(t.ownLabels())
 		}
 	}
 }
 
-// labelGoroutine shows the task in profiles of the running goroutine, beside the
-// labels that the context brings along.
-func (t *Task) labelGoroutine() {
-	labels := t.name.labels
-	pprof.ForLabels(t.ctx.Context, func(string, string) bool {
-		labels = pprof.WithLabels(t.ctx.Context, pprof.Labels(PprofLabel, t.name.name))
-		return false
+// keepLabels copies the labels that the application has put into ctx: a task must not
+// keep ctx itself; see Task.
+func (t *Task) keepLabels(ctx context.Context) {
+	var pairs []string
+	pprof.ForLabels(ctx, func(key, value string) bool {
+		pairs = append(pairs, key, value)
+		return true
 	})
-	pprof.SetGoroutineLabels(labels)
+	if pairs != nil {
+		t.rarely().labels = pprof.WithLabels(context.Background(), pprof.Labels(pairs...))
+	}
+}
+
+// ownLabels carries the labels that the application has put into the task's context.
+func (t *Task) ownLabels() context.Context {
+	if t.rare != nil && t.rare.labels != nil {
+		return t.rare.labels
+	}
+	return context.Background()
+}
+
+// labelGoroutine shows the task in profiles of the running goroutine, beside the
+// application's own labels.
+func (t *Task) labelGoroutine() {
+	if t.rare == nil || t.rare.labels == nil {
+		pprof.SetGoroutineLabels(t.name.labels)
+		return
+	}
+	pprof.SetGoroutineLabels(pprof.WithLabels(t.rare.labels, pprof.Labels(PprofLabel, t.name.name)))
 }

@@ -145,8 +145,8 @@ type (
 )
 
 func (c *sendSide[T]) identify(kind taskspan.Kind, place uintptr)    { c.named.identify(kind, place) }
-func (c *sendSide[T]) identity() (id, name string)                   { return c.named.identity() }
+func (c *sendSide[T]) name() resourceName                            { return c.named.name() }
 func (c *sendSide[T]) holders(_ *waitView, s *holderSet)             { c.receivers.holders(s) }
 func (c *receiveSide[T]) identify(kind taskspan.Kind, place uintptr) { c.named.identify(kind, place) }
-func (c *receiveSide[T]) identity() (id, name string)                { return c.named.identity() }
+func (c *receiveSide[T]) name() resourceName                         { return c.named.name() }
 func (c *receiveSide[T]) holders(_ *waitView, s *holderSet)          { c.senders.holders(s) }

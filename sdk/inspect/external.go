@@ -18,17 +18,17 @@ import (
 //		return err
 //	}
 //	defer lock.Release(ctx, redisLock.Unlock)
-type External struct{ resource externalLock }
+type External struct{ resource *externalLock }
 
 // externalLock is held by whoever says so, in any process.
 type externalLock struct{ thing }
 
-func (externalLock) holders(_ *waitView, s *holderSet) { s.complete = true }
+func (*externalLock) holders(_ *waitView, s *holderSet) { s.complete = true }
 
 // NewExternal returns a handle on the lock with that name. Several handles with
 // one name are the same lock.
 func NewExternal(name string) *External {
-	return &External{resource: externalLock{thing{id: taskspan.ResourceExternal + name, name: name}}}
+	return &External{resource: &externalLock{thing{id: taskspan.ResourceExternal + name, called: name}}}
 }
 
 // Acquire calls acquire, which takes the lock, and shows the running goroutine as

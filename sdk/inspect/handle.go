@@ -60,7 +60,7 @@ func (ins *Inspector) spawn(ctx context.Context, outer *Task, name string, place
 func (h *Handle) run(ctx context.Context, fn func(context.Context) error) {
 	defer h.ended()
 	if h.task != nil {
-		h.task.bind(goid.Get())
+		h.task.bind(goid.Get(), ctx)
 	}
 	defer h.end()
 	h.err = fn(ctx)
@@ -120,9 +120,13 @@ func (h *Handle) Task() *Task { return h.task }
 
 func (h *Handle) identify(taskspan.Kind, uintptr) {}
 
-// identity of a joined task is the task.
-func (h *Handle) identity() (id, name string) {
-	return "task:" + h.task.SpanContext().SpanID().String(), h.task.Name()
+// name of a joined task is the task.
+func (h *Handle) name() resourceName { return (*joinedTask)(h.task) }
+
+type joinedTask Task
+
+func (t *joinedTask) identity() (id, name string) {
+	return "task:" + (*Task)(t).SpanContext().SpanID().String(), (*Task)(t).Name()
 }
 
 // holders is the task, as long as it runs.

@@ -146,11 +146,11 @@ func (t *Task) Point(string, ...attribute.KeyValue) {}
 // Point does nothing.
 func Point(context.Context, string, ...attribute.KeyValue) {}
 
-func (t *Task) bind(uint64)         {}
-func (t *Task) panicked(any, bool)  {}
-func (t *Task) end(error) bool      { return false }
-func (t *Task) ended() bool         { return true }
-func (t *Task) goroutineID() uint64 { return 0 }
+func (t *Task) bind(uint64, context.Context) {}
+func (t *Task) panicked(any, bool)           {}
+func (t *Task) end(error) bool               { return false }
+func (t *Task) ended() bool                  { return true }
+func (t *Task) goroutineID() uint64          { return 0 }
 
 // TaskOption changes nothing in this build.
 type TaskOption interface{ applyTask() }
@@ -183,6 +183,7 @@ type wait struct{}
 func beginWait(context.Context, taskspan.Kind, waitable) *wait { return nil }
 func endWait(*wait)                                            {}
 func (w *wait) willEndBy(nanos)                                {}
+func (w *wait) detach()                                        {}
 
 // A Mutex is a [sync.Mutex].
 type Mutex struct{ mu sync.Mutex }

@@ -155,7 +155,9 @@ func (o *openSpans) call(ctx context.Context, s sdktrace.ReadWriteSpan) {
 	sc := s.SpanContext()
 	call := newRemoteCall(sc, s.Name())
 	call.guessed.Store(true)
-	o.put(sc.SpanID(), openSpan{wait: beginWait(ctx, taskspan.WaitRemote, call), call: call})
+	w := beginWait(ctx, taskspan.WaitRemote, call)
+	w.detach()
+	o.put(sc.SpanID(), openSpan{wait: w, call: call})
 }
 
 func dropOpenSpan(ctx context.Context) {
@@ -183,8 +185,8 @@ type remoteCall struct {
 
 func newRemoteCall(client trace.SpanContext, name string) *remoteCall {
 	return &remoteCall{thing: thing{
-		id:   taskspan.ResourceSpan + client.TraceID().String() + "/" + client.SpanID().String(),
-		name: name,
+		id:     taskspan.ResourceSpan + client.TraceID().String() + "/" + client.SpanID().String(),
+		called: name,
 	}}
 }
 

@@ -48,7 +48,7 @@ func TestClientSpanIsARemoteWait(t *testing.T) {
 			t.Fatalf("rate %v: %d waits", rate, len(waits))
 		}
 		w, sc := waits[0], span.SpanContext()
-		id, name := w.on.identity()
+		id, name := w.on.name().identity()
 		if want := "span:" + sc.TraceID().String() + "/" + sc.SpanID().String(); id != want || name != "GET" {
 			t.Errorf("the wait is for %s, called %s; want %s", id, name, want)
 		}
@@ -137,7 +137,7 @@ func TestRemoteWait(t *testing.T) {
 			if len(waits) != 1 {
 				t.Fatalf("%d waits", len(waits))
 			}
-			id, called := waits[0].on.identity()
+			id, called := waits[0].on.name().identity()
 			if !strings.HasSuffix(id, sc.SpanID().String()) || called != name || holdersOf(waits[0]).inferred {
 				t.Errorf("waits for %s called %s, inferred: %v", id, called, holdersOf(waits[0]).inferred)
 			}

@@ -32,7 +32,7 @@ func (t *Task) Point(name string, attrs ...attribute.KeyValue) {
 		t.keptPoints().add(t, point{at: now(), name: name, attributes: attrs})
 	}
 	if t.recording() {
-		t.ctx.span.AddEvent(name, trace.WithAttributes(attrs...))
+		t.span.AddEvent(name, trace.WithAttributes(attrs...))
 	}
 }
 

@@ -493,7 +493,7 @@ func TestSleepAndWaitShow(t *testing.T) {
 	}
 	err := Wait(context.Background(), "io", "disk", func(context.Context) error {
 		w, ok := waitOf(goidOfTest())
-		if _, name := w.on.identity(); !ok || name != "disk" || w.kind != "io" {
+		if _, name := w.on.name().identity(); !ok || name != "disk" || w.kind != "io" {
 			t.Errorf("it shows as %+v", w)
 		}
 		return nil

@@ -443,8 +443,8 @@ type (
 
 func (s *readSide) identify(kind taskspan.Kind, place uintptr)  { s.named.identify(kind, place) }
 func (s *writeSide) identify(kind taskspan.Kind, place uintptr) { s.named.identify(kind, place) }
-func (s *readSide) identity() (id, name string)                 { return s.named.identity() }
-func (s *writeSide) identity() (id, name string)                { return s.named.identity() }
+func (s *readSide) name() resourceName                          { return s.named.name() }
+func (s *writeSide) name() resourceName                         { return s.named.name() }
 
 // holders of the read lock are the writer, or the pending one, who keeps readers out.
 func (s *readSide) holders(_ *waitView, set *holderSet) {

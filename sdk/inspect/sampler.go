@@ -138,7 +138,7 @@ func (s spanSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.Sampli
 // startingTask returns the task whose own span is being made in ctx. A task's
 // later children have the same context and are not meant.
 func startingTask(ctx context.Context) *Task {
-	if t := TaskFromContext(ctx); t != nil && t.starting {
+	if t := TaskFromContext(ctx); t != nil && t.span == nil {
 		return t
 	}
 	return nil

@@ -104,7 +104,18 @@ func (r *reporter) mine(t *Task) bool {
 }
 
 // agree keeps the holders that both readings have.
+//
+// Of a resource that is out of reach nothing can be read, and nothing about it can have
+// changed either, since nobody can use it: what was told stands.
 func (r *reporter) agree(one *reading) {
+	if told := r.waits[one.view.id]; one.view.lost && told != nil {
+		one.links, one.moving = slices.Clone(told.last.Holders), false
+		one.need, one.whole, one.guessed = told.last.Need, told.last.Complete, told.last.Inferred
+		if told.differs {
+			one.links, one.whole = slices.Clone(told.changed), false
+		}
+		return
+	}
 	one.links, one.moving = one.links[:0:0], len(one.first.list) != len(one.second.list)
 	for _, h := range one.second.list {
 		same := slices.ContainsFunc(one.first.list, func(o holder) bool {
@@ -221,7 +232,7 @@ func (r *reporter) close(id uint64, told *toldWait, observed nanos) {
 // report makes the report of a wait.
 func (r *reporter) report(one *reading, revision int64) wire.Wait {
 	v := &one.view
-	id, name := v.on.identity()
+	id, name := v.on.name().identity()
 	w := wire.Wait{
 		Task: r.task(v), ID: v.id, Revision: revision, Open: true, Kind: v.kind,
 		ResourceID: id, ResourceName: name, Since: v.start.unix(),

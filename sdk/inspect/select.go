@@ -75,10 +75,21 @@ func (c choice) identify(kind taskspan.Kind, place uintptr) {
 	}
 }
 
-func (c choice) identity() (id, name string) {
+func (c choice) name() resourceName {
+	names := make(choiceName, len(c))
+	for i, one := range c {
+		names[i] = one.op.name()
+	}
+	return names
+}
+
+// choiceName is the names of all cases.
+type choiceName []resourceName
+
+func (c choiceName) identity() (id, name string) {
 	ids, names := make([]string, 0, len(c)), make([]string, 0, len(c))
 	for _, one := range c {
-		id, name := one.op.identity()
+		id, name := one.identity()
 		ids, names = append(ids, id), append(names, name)
 	}
 	return strings.Join(ids, "|"), strings.Join(names, " | ")
@@ -133,7 +144,7 @@ func (o *receiveOp[T]) complete(v reflect.Value, open bool) error {
 }
 
 func (o *receiveOp[T]) identify(k taskspan.Kind, place uintptr) { o.c.identify(k, place) }
-func (o *receiveOp[T]) identity() (id, name string)             { return o.c.identity() }
+func (o *receiveOp[T]) name() resourceName                      { return o.c.name() }
 func (o *receiveOp[T]) holders(_ *waitView, s *holderSet)       { o.c.senders.holders(s) }
 
 type sendOp[T any] struct {
@@ -152,10 +163,14 @@ func (o *sendOp[T]) try() (bool, error) {
 }
 
 func (o *sendOp[T]) reflect() reflect.SelectCase {
-	return reflect.SelectCase{Dir: reflect.SelectSend, Chan: reflect.ValueOf(o.c.c), Send: reflect.ValueOf(&o.v).Elem()}
+	// A copy: while the goroutine waits the runtime reaches the value, and from inside of
+	// o it would reach the channel. See openWait.
+	v := new(T)
+	*v = o.v
+	return reflect.SelectCase{Dir: reflect.SelectSend, Chan: reflect.ValueOf(o.c.c), Send: reflect.ValueOf(v).Elem()}
 }
 
 func (o *sendOp[T]) complete(reflect.Value, bool) error      { return nil }
 func (o *sendOp[T]) identify(k taskspan.Kind, place uintptr) { o.c.identify(k, place) }
-func (o *sendOp[T]) identity() (id, name string)             { return o.c.identity() }
+func (o *sendOp[T]) name() resourceName                      { return o.c.name() }
 func (o *sendOp[T]) holders(_ *waitView, s *holderSet)       { o.c.receivers.holders(s) }

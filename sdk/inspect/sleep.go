@@ -27,11 +27,12 @@ func Sleep(ctx context.Context, d time.Duration) error {
 }
 
 // sleeping is what everybody waits for who sleeps.
-var sleeping = thing{id: "sleep", name: "sleep"}
+var sleeping = &thing{id: "sleep", called: "sleep"}
 
 // thing is a resource of which nothing is known but its name.
-type thing struct{ id, name string }
+type thing struct{ id, called string }
 
-func (t thing) identify(taskspan.Kind, uintptr)   {}
-func (t thing) identity() (id, name string)       { return t.id, t.name }
-func (t thing) holders(_ *waitView, _ *holderSet) {}
+func (t *thing) identify(taskspan.Kind, uintptr)   {}
+func (t *thing) name() resourceName                { return t }
+func (t *thing) identity() (id, name string)       { return t.id, t.called }
+func (t *thing) holders(_ *waitView, _ *holderSet) {}

@@ -31,7 +31,7 @@ type shardState struct {
 	mu      sync.Mutex // guards all below; held for no call out of the package
 	current map[uint64]*Task
 	tasks   list[Task]
-	waits   list[wait]
+	waits   list[openWait]
 	waitSeq uint64
 	ending  atomic.Pointer[Task] // whose span a goroutine of the shard is ending, see taskSpans
 }

@@ -19,12 +19,16 @@ import (
 // tasks; End ends them. A nil *Task is valid and does nothing, which is what
 // Begin returns while the SDK is off.
 type Task struct {
+	// The table of the process reaches every field below. No field may reach the
+	// application's contexts or locks: while those are reachable from a global, the
+	// runtime's goroutine leak profile assumes that a goroutine stuck on them can still
+	// be woken.
 	links[Task] // in the shard's list; guarded by the shard
 
 	ins    *Inspector
-	name   *nameEntry // what its counts are booked under
-	label  string     // its name, also if it is counted under "other"
-	ctx    taskContext
+	name   *nameEntry        // what its counts are booked under
+	label  string            // its name, also if it is counted under "other"
+	span   trace.Span        // nil while it is made; see startingTask
 	sc     trace.SpanContext // its identity
 	light  unsampledSpan     // stands for the span if nobody makes one
 	parent trace.SpanID
@@ -36,25 +40,25 @@ type Task struct {
 	// the shard of the goroutine once it is set.
 	goroutine atomic.Uint64
 	outer     *Task // the goroutine's task before this one; guarded by the shard
-	tracked   bool  // in the table; false above the limit
 
-	state    atomic.Int32 // 0 while the task is open, then an index into endStates
+	state   atomic.Int32 // 0 while the task is open, then an index into endStates
+	tracked bool         // in the table; false above the limit
+	sampled bool         // its span records
+	measure bool         // its cost is measured
+	alone   bool         // its goroutine ends with it
+
 	blockage blockage
 	points   atomic.Pointer[points] // nil: none
-
-	starting bool      // its span is being made; see startingTask
-	sampled  bool      // its span records
-	measure  bool      // its cost is measured
-	alone    bool      // its goroutine ends with it
-	rare     *taskRare // nil for most
+	rare     *taskRare              // nil for most
 }
 
 // taskRare is what few tasks have; only its own goroutine and, after its end, the
 // exporter look at it.
 type taskRare struct {
-	errorType string    // of a failed one that is sampled
-	tracks    bool      // the next field is used
-	allocated allocated // at its start and then until its end
+	errorType string          // of a failed one that is sampled
+	labels    context.Context // carries the application's own pprof labels; nil: none
+	tracks    bool            // the next field is used
+	allocated allocated       // at its start and then until its end
 }
 
 func (t *Task) rarely() *taskRare {
@@ -74,12 +78,11 @@ func (t *Task) at() *links[Task] { return &t.links }
 // taskKey finds the task in a context.
 type taskKey struct{}
 
-// taskContext is the part of a Task that is a context, so that a task, its context
-// and the one that carries its span are one allocation.
+// taskContext is the context of a task. It carries the task and its span, so that one
+// allocation does for both. It refers to the task; the task does not refer to it.
 type taskContext struct {
 	context.Context
 	task *Task
-	span trace.Span // the task's; nil while it is made
 }
 
 func (c *taskContext) Value(key any) any {
@@ -87,8 +90,8 @@ func (c *taskContext) Value(key any) any {
 	case taskKey{}:
 		return c.task
 	case spanKey:
-		if c.span != nil {
-			return c.span
+		if c.task.span != nil {
+			return c.task.span
 		}
 	}
 	return c.Context.Value(key)
@@ -96,7 +99,7 @@ func (c *taskContext) Value(key any) any {
 
 // carry makes span the current one of the context.
 func (c *taskContext) carry(span trace.Span) {
-	c.span = span
+	c.task.span = span
 	if spanKey == nil {
 		c.Context = trace.ContextWithSpan(c.Context, span)
 	}
@@ -175,7 +178,7 @@ func (t *Task) Name() string {
 	return t.label
 }
 
-func (t *Task) recording() bool { return t.sampled && t.ctx.span.IsRecording() }
+func (t *Task) recording() bool { return t.sampled && t.span.IsRecording() }
 
 // End ends the task: completed if err is nil, cancelled if it is or wraps
 // [context.Canceled], failed otherwise. Only the first End counts.
@@ -282,24 +285,29 @@ type blockage struct {
 }
 
 type longestWait struct {
-	on       waitable
+	resource string // its name
 	duration time.Duration
 }
 
 // blocked books a wait that has ended.
-func (t *Task) blocked(on waitable, d time.Duration) {
+func (t *Task) blocked(on resourceName, d time.Duration) {
 	b := &t.blockage
 	b.total.Add(int64(d))
 	b.count.Add(1)
 	if !t.recording() {
 		return // nobody will read which was the longest
 	}
+	var longest *longestWait
 	for {
 		old := b.longest.Load()
 		if old != nil && old.duration >= d {
 			return
 		}
-		if b.longest.CompareAndSwap(old, &longestWait{on: on, duration: d}) {
+		if longest == nil {
+			_, name := on.identity()
+			longest = &longestWait{resource: name, duration: d}
+		}
+		if b.longest.CompareAndSwap(old, longest) {
 			return
 		}
 	}

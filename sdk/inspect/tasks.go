@@ -87,7 +87,7 @@ func (t *Task) info(waits map[uint64]waitView) TaskInfo {
 }
 
 func (w *waitView) info() *WaitInfo {
-	id, name := w.on.identity()
+	id, name := w.on.name().identity()
 	var s holderSet
 	w.on.holders(w, &s)
 	i := &WaitInfo{

@@ -3,6 +3,7 @@
 package inspect
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -24,7 +25,7 @@ import (
 // gets the attributes here, and so does a task whose neighbour in the shard ends at
 // the same moment.
 func (t *Task) endSpan(state taskspan.State, err error) {
-	span := t.ctx.span
+	span := t.span
 	if state == taskspan.Failed {
 		span.SetStatus(codes.Error, err.Error())
 		span.RecordError(err)
@@ -74,10 +75,9 @@ func (f *taskFacts) attributes() []attribute.KeyValue {
 		attribute.Int64(taskspan.ThreadID, int64(f.goroutine)))
 	attrs = append(attrs, placeAttributes(f.begun)...)
 	if f.longest != nil {
-		_, name := f.longest.on.identity()
 		attrs = append(attrs,
 			attribute.Int64(taskspan.TaskLongestWaitNS, int64(f.longest.duration)),
-			attribute.String(taskspan.TaskLongestWaitResource, name))
+			attribute.String(taskspan.TaskLongestWaitResource, f.longest.resource))
 	}
 	if f.rare == nil {
 		return attrs
@@ -124,7 +124,7 @@ func (v *taskView) Attributes() []attribute.KeyValue {
 
 // waitSpan shows a wait that lasted in the trace.
 func (t *Task) waitSpan(w *wait, d time.Duration) {
-	id, name := w.on.identity()
+	id, name := w.name.identity()
 	attrs := make([]attribute.KeyValue, 0, 8)
 	attrs = append(attrs,
 		attribute.String(taskspan.WaitKind, string(w.kind)),
@@ -134,7 +134,17 @@ func (t *Task) waitSpan(w *wait, d time.Duration) {
 	if t.ins.backtraces {
 		attrs = append(attrs, attribute.String(taskspan.CodeStacktrace, w.site.stacktrace()))
 	}
-	_, span := t.ins.tracer.Start(&t.ctx, taskspan.WaitSpanPrefix+string(w.kind)+" "+name,
+	_, span := t.ins.tracer.Start(t.contextFor(w.ctx), taskspan.WaitSpanPrefix+string(w.kind)+" "+name,
 		trace.WithTimestamp(w.start.time()), trace.WithAttributes(attrs...))
 	span.End(trace.WithTimestamp((w.start + nanos(d)).time()))
+}
+
+// contextFor returns a context to start a child span of the task with: the one that the
+// task waited with if it is the task's, for its baggage, or else one that carries the
+// task's span only, since a task does not keep its context.
+func (t *Task) contextFor(ctx context.Context) context.Context {
+	if TaskFromContext(ctx) == t {
+		return trace.ContextWithSpan(ctx, t.span)
+	}
+	return trace.ContextWithSpan(context.Background(), t.span)
 }

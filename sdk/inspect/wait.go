@@ -6,6 +6,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"weak"
 
 	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -15,35 +16,70 @@ import (
 // are entered into the table.
 var inspectors atomic.Int32
 
-// wait is a goroutine that blocks now. It lives in the table from just before
-// it blocks until just after, and belongs to its shard in between and after.
-type wait struct {
-	links[wait]
+// openWait is the entry of a blocked goroutine in the table. It is in its shard's list
+// from just before the goroutine blocks until just after, and belongs to the shard in
+// between.
+//
+// The table is a global, so an entry must not reach the lock, the channel or the context
+// that the goroutine waits on: as long as they are reachable, the runtime's goroutine leak
+// profile assumes that somebody can still wake the goroutine. They are in a wait, which
+// only the frame that blocks keeps alive. For the same reason nobody may wake a goroutine
+// through the weak pointer: the profile may have declared the goroutine leaked, and the
+// runtime aborts the program when a leaked goroutine becomes ready.
+type openWait struct {
+	links[openWait]
 	id        uint64
 	goroutine uint64
 	task      *Task // whom it blocks; nil: a goroutine without a task
 	kind      taskspan.Kind
-	on        waitable
+	name      resourceName
 	start     nanos
-	ctx       context.Context // whose deadline ends it
-	endsBy    nanos           // 0, or when it ends without that
-	nested    bool            // began while the task waited already
+	endsBy    nanos // 0, or when it ends without its context
+	nested    bool  // began while the task waited already
 	site      *site
+	frame     weak.Pointer[wait] // made once for each wait, which is used again
 }
 
-func (w *wait) at() *links[wait] { return &w.links }
+func (o *openWait) at() *links[openWait] { return &o.links }
 
-func (w *wait) view() waitView {
-	return waitView{
-		id: w.id, goroutine: w.goroutine, task: w.task, kind: w.kind, on: w.on,
-		start: w.start, ctx: w.ctx, endsBy: w.endsBy, site: w.site,
+// wait is what the frame of a blocked goroutine has in its hands: its entry, and what
+// only it may refer to.
+type wait struct {
+	*openWait
+	on  waitable
+	ctx context.Context // whose deadline ends it
+}
+
+// view copies an open wait. What the frame refers to is reachable as long as the view is
+// in use.
+func (o *openWait) view() waitView {
+	v := waitView{
+		id: o.id, goroutine: o.goroutine, task: o.task, kind: o.kind,
+		start: o.start, endsBy: o.endsBy, site: o.site,
 	}
+	if w := o.frame.Value(); w != nil {
+		v.on, v.ctx = w.on, w.ctx
+	} else {
+		v.on, v.ctx, v.lost = unreachable{o.name}, context.Background(), true
+	}
+	return v
 }
+
+// unreachable is a resource that the runtime has found out of everybody's reach, the
+// blocked goroutine's included. Its name is left. Nobody can release it, but who holds it
+// cannot be read any more, so it proves nothing.
+type unreachable struct{ resourceName }
+
+func (unreachable) identify(taskspan.Kind, uintptr)   {}
+func (u unreachable) name() resourceName              { return u.resourceName }
+func (unreachable) holders(_ *waitView, _ *holderSet) {}
 
 // beginWait enters the running goroutine into the table as blocked on a
 // resource. The task is the one of ctx, or else the innermost one of the
 // goroutine. The deadline of ctx is one of the wait; a wait that cannot be given
 // up has the background as its ctx.
+//
+// The caller keeps the wait until it calls endWait; nobody else does.
 //
 // It returns nil, which endWait takes, if nobody looks.
 func beginWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
@@ -60,21 +96,24 @@ func beginWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
 		depth = deepStack
 	}
 	w := waitPool.Get().(*wait)
-	*w = wait{goroutine: g, task: t, kind: kind, on: on, ctx: ctx, site: siteOf(depth)}
-	on.identify(kind, w.site.place)
-	w.start = now()
+	w.on, w.ctx = on, ctx
+	site := siteOf(depth)
+	on.identify(kind, site.place)
+	o := w.openWait
+	o.goroutine, o.task, o.kind, o.name, o.site = g, t, kind, on.name(), site
+	o.start, o.endsBy, o.nested = now(), 0, false
 
 	s := shardOf(g)
 	s.mu.Lock()
 	if t == nil {
-		w.task = s.current[g]
+		o.task = s.current[g]
 	}
 	s.waitSeq++
-	w.id = s.waitSeq*shards + g%shards
-	pushBack(&s.waits, w)
+	o.id = s.waitSeq*shards + g%shards
+	pushBack(&s.waits, o)
 	s.mu.Unlock()
-	if w.task != nil && w.task.sampled {
-		w.nested = w.task.blockage.open.Add(1) > 1
+	if o.task != nil && o.task.sampled {
+		o.nested = o.task.blockage.open.Add(1) > 1
 	}
 	return w
 }
@@ -92,6 +131,23 @@ func (w *wait) willEndBy(deadline nanos) {
 	}
 }
 
+// detach makes an open wait one that no frame keeps: whoever keeps it instead is a global,
+// so the wait gives up the context and keeps the context's deadline. What it is for must
+// not reach the application either.
+func (w *wait) detach() {
+	if w == nil {
+		return
+	}
+	deadline, limited := w.ctx.Deadline()
+	if limited {
+		w.willEndBy(nanosOf(deadline))
+	}
+	s := shardOf(w.goroutine)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.ctx = context.Background()
+}
+
 // endWait removes the wait from the table and books it on its task, if that has a span
 // to show it on.
 func endWait(w *wait) {
@@ -100,24 +156,31 @@ func endWait(w *wait) {
 	}
 	s := shardOf(w.goroutine)
 	s.mu.Lock()
-	remove(&s.waits, w)
+	remove(&s.waits, w.openWait)
 	s.mu.Unlock()
 
 	if t := w.task; t != nil && t.sampled {
 		blocked := now().sub(w.start)
 		t.blockage.open.Add(-1)
 		if !w.nested {
-			t.blocked(w.on, blocked)
+			t.blocked(w.name, blocked)
 		}
 		if t.recording() && blocked >= t.ins.minWait {
 			t.waitSpan(w, blocked)
 		}
 	}
-	w.task, w.on, w.ctx, w.site = nil, nil, nil, nil
+	w.on, w.ctx = nil, nil
+	w.task, w.name, w.site = nil, nil, nil
 	waitPool.Put(w)
 }
 
-var waitPool = sync.Pool{New: func() any { return new(wait) }}
+// waitPool has waits with their entries. The weak pointer of an entry is the costly part,
+// and is the same for each use.
+var waitPool = sync.Pool{New: func() any {
+	w := &wait{openWait: new(openWait)}
+	w.frame = weak.Make(w)
+	return w
+}}
 
 // openWaits appends views of the waits that began at or before a time.
 func openWaits(before nanos, into []waitView) []waitView {

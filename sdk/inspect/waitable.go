@@ -15,10 +15,18 @@ type waitable interface {
 	// identify gives the resource a name, if it has none, from the kind and the
 	// place of its first wait.
 	identify(kind taskspan.Kind, place uintptr)
-	// identity returns the id and name of the resource, as they travel.
-	identity() (id, name string)
+	// name returns what the resource is called, without a way to the resource itself.
+	// It is not nil once identify has been called.
+	name() resourceName
 	// holders adds to s who must let go before w can end.
 	holders(w *waitView, s *holderSet)
+}
+
+// resourceName is what a resource is called. It outlives the resource, in the table and
+// on tasks, and must not refer to it.
+type resourceName interface {
+	// identity returns the id and name of the resource, as they travel.
+	identity() (id, name string)
 }
 
 // holderSet collects the holders of one wait.
@@ -83,8 +91,10 @@ func (n *named) identify(kind taskspan.Kind, place uintptr) {
 	n.res.CompareAndSwap(nil, &lockName{id: lastLockName.Add(1), name: name})
 }
 
-func (n *named) identity() (id, name string) {
-	r := n.res.Load()
+// name is nil inside if the primitive has no name yet.
+func (n *named) name() resourceName { return n.res.Load() }
+
+func (r *lockName) identity() (id, name string) {
 	if r == nil {
 		return "", ""
 	}
@@ -102,6 +112,7 @@ type waitView struct {
 	ctx       context.Context
 	endsBy    nanos
 	site      *site
+	lost      bool // on is out of reach, and who holds it is not known
 }
 
 // deadline is when the wait ends by itself, 0 if it does not. Contexts are asked only

@@ -18,7 +18,7 @@ import (
 // any other resource is not known, so such a wait is never proof of a deadlock.
 // The wait begins at once, so Wait costs about as much as a contended lock.
 func Wait(ctx context.Context, kind taskspan.Kind, resource string, fn func(context.Context) error) error {
-	w := beginWait(ctx, kind, thing{id: resource, name: resource})
+	w := beginWait(ctx, kind, &thing{id: resource, called: resource})
 	defer endWait(w)
 	return fn(ctx)
 }
