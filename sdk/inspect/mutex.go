@@ -22,7 +22,7 @@ import (
 // first use.
 type Mutex struct {
 	mu    sync.Mutex
-	owner ownerWord
+	owner goid.Owner
 	taken uint64 // the place of the holder's Lock, a return address; as owner
 	named
 }
@@ -47,12 +47,15 @@ func (m *Mutex) SetName(name string) { m.setName(name) }
 //
 //go:noinline
 func (m *Mutex) Lock() {
-	g, place := goid.GetWithPC()
-	m.noteTaking(g, false, place)
+	if holding.Load() != nil {
+		g, place := goid.GetWithPC()
+		m.noteTaking(g, false, place)
+	}
 	if !m.mu.TryLock() {
 		m.wait(context.Background())
 	}
-	m.own(g, place)
+	g, place := goid.Take(&m.owner)
+	m.noteHeld(g, false, place)
 }
 
 // TryLock tries to lock m and reports whether it succeeded.
@@ -62,7 +65,8 @@ func (m *Mutex) TryLock() bool {
 	if !m.mu.TryLock() {
 		return false
 	}
-	m.own(goid.GetWithPC())
+	g, place := goid.Take(&m.owner)
+	m.noteHeld(g, false, place)
 	return true
 }
 
@@ -74,33 +78,29 @@ func (m *Mutex) TryLock() bool {
 //
 //go:noinline
 func (m *Mutex) LockContext(ctx context.Context) error {
-	g, place := goid.GetWithPC()
-	m.noteTaking(g, false, place)
+	if holding.Load() != nil {
+		g, place := goid.GetWithPC()
+		m.noteTaking(g, false, place)
+	}
 	if !m.mu.TryLock() {
 		if err := m.waitContext(ctx); err != nil {
 			return err
 		}
 	}
-	m.own(g, place)
+	g, place := goid.Take(&m.owner)
+	m.noteHeld(g, false, place)
 	return nil
 }
 
 // Unlock unlocks m. As with sync.Mutex it is a fatal error if m is not locked.
 func (m *Mutex) Unlock() {
-	holder, place := m.owner.release(), uintptr(loadRelaxed(&m.taken))
+	place := m.owner.Place()
+	holder, g := goid.Leave(&m.owner)
 	m.noteReleased(holder)
-	if g := goid.Get(); holder != g || !m.isOwn(mutexHold, place) {
+	if holder != g || !m.isOwn(mutexHold, place) {
 		m.released(mutexHold, holder, g, place)
 	}
 	m.mu.Unlock()
-}
-
-// own notes the holder. The place goes first, so that who sees the owner sees
-// its place.
-func (m *Mutex) own(goroutine uint64, place uintptr) {
-	storeRelaxed(&m.taken, uint64(place))
-	m.owner.acquire(goroutine)
-	m.noteHeld(goroutine, false, place)
 }
 
 //go:noinline
@@ -122,17 +122,17 @@ func (m *Mutex) waitContext(ctx context.Context) error {
 
 // holders is the owner of the lock.
 func (m *Mutex) holders(_ *waitView, s *holderSet) {
-	addOwner(s, &m.owner, &m.taken)
+	addOwner(s, &m.owner)
 	m.judge(s, mutexHold, nil)
 }
 
-// addOwner adds the goroutine that an owner word names. If it names none the
+// addOwner adds the goroutine that an Owner names. If it names none the
 // lock changes hands just now, and the set stays incomplete.
-func addOwner(s *holderSet, owner *ownerWord, taken *uint64) {
-	g, generation := owner.load()
+func addOwner(s *holderSet, owner *goid.Owner) {
+	g, generation, place := owner.Load()
 	if g == 0 {
 		return
 	}
-	s.add(holder{goroutine: g, generation: generation, place: uintptr(loadRelaxed(taken))})
+	s.add(holder{goroutine: g, generation: generation, place: place})
 	s.complete = true
 }

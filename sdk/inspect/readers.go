@@ -2,31 +2,48 @@
 
 package inspect
 
-import "sync/atomic"
+import (
+	"math"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
+)
 
 // The readers of all RWMutexes are in one table of the process, found by their
 // goroutine, so that readers on different cores write to different cache lines: a
 // goroutine that reads takes a slot in the bucket of its id, and writes which lock
 // it reads. A writer that wants to know the readers of its lock looks through all
-// slots, 16 kB.
+// keys, one cache line of each bucket, 16 kB.
 const (
 	readerBuckets = 256
-	bucketSlots   = 4
+	bucketSlots   = 5
 )
 
 var readers [readerBuckets]readerBucket
 
-// readerBucket is a cache line.
-type readerBucket [bucketSlots]readerSlot
+// readerBucket is two cache lines; the first has the keys of all slots. A slot is a
+// read lock that a goroutine has.
+type readerBucket struct {
+	// keys are the locks, and whether their readers have passed the lock's counter by;
+	// 0 is a free slot. Whoever makes it 0 has released that read lock.
+	keys [bucketSlots]atomic.Uint64
+	// holders are who, and where each took it. They are written after the key was taken
+	// and cleared before it is given back, so in between they name nobody.
+	holders [bucketSlots]goid.Owner
+	_       [128 - bucketSlots*(8+unsafe.Sizeof(goid.Owner{}))]byte
+}
 
-// readerSlot is one read lock that a goroutine has.
+// readerSlot is one slot of a bucket; nil in the bucket: none.
 type readerSlot struct {
-	// key is the lock, and whether its reader has passed the lock's counter by; 0 is
-	// a free slot. Whoever makes it 0 has released that read lock.
-	key atomic.Uint64
-	// reader is who. It is written after key was taken and cleared before it is
-	// given back, so in between it names nobody.
-	reader ownerWord
+	*readerBucket
+	i int
+}
+
+func (s readerSlot) key() *atomic.Uint64 { return &s.keys[s.i] }
+
+func (s readerSlot) acquire(goroutine uint64, place uintptr) {
+	goid.TakeFor(&s.holders[s.i], goroutine, place)
 }
 
 // readerKey names a lock in the table. Readers that hold the lock's own counter,
@@ -38,58 +55,66 @@ var lastReaderKey atomic.Uint64
 func newReaderKey() readerKey          { return readerKey(lastReaderKey.Add(1) << 1) }
 func (k readerKey) counted() readerKey { return k | 1 }
 
+// leavingKey is the key of a slot that is being given back by another goroutine than
+// took it. The next one to take the slot must not find that one's name there.
+const leavingKey = math.MaxUint64
+
 func bucketOf(goroutine uint64) *readerBucket { return &readers[goroutine%readerBuckets] }
 
-// enter takes a slot for a goroutine, or returns nil if its bucket is full.
-func (b *readerBucket) enter(k readerKey) *readerSlot {
-	for i := range b {
-		s := &b[i]
-		if s.key.Load() == 0 && s.key.CompareAndSwap(0, uint64(k)) {
-			return s
+// enter takes a slot for a goroutine, or none if its bucket is full.
+func (b *readerBucket) enter(k readerKey) (s readerSlot, ok bool) {
+	for i := range b.keys {
+		key := &b.keys[i]
+		if key.Load() == 0 && key.CompareAndSwap(0, uint64(k)) {
+			return readerSlot{b, i}, true
 		}
 	}
-	return nil
+	return readerSlot{}, false
 }
 
 // leave gives back a slot that a goroutine has for a lock, and says with which key it
-// was taken; 0 if it has none.
-func (b *readerBucket) leave(k readerKey, goroutine uint64) readerKey {
-	for i := range b {
-		s := &b[i]
-		key := readerKey(s.key.Load())
+// was taken, 0 if it has none, and where.
+func (b *readerBucket) leave(k readerKey, goroutine uint64) (left readerKey, place uintptr) {
+	for i := range b.keys {
+		key := readerKey(b.keys[i].Load())
 		if key|1 != k|1 {
 			continue
 		}
-		if g, _ := s.reader.load(); g != goroutine {
+		g, _, place := b.holders[i].Load()
+		if g != goroutine {
 			continue
 		}
-		s.reader.release()
-		if s.key.CompareAndSwap(uint64(key), 0) {
-			return key
+		goid.Leave(&b.holders[i])
+		if b.keys[i].CompareAndSwap(uint64(key), 0) {
+			return key, place
 		}
 	}
-	return 0
+	return 0, 0
 }
 
 // leaveAny gives back somebody's slot for a lock, and says with which key it was
-// taken; 0 if it has seen none.
-func leaveAny(k readerKey) readerKey {
+// taken, 0 if it has seen none, and where.
+func leaveAny(k readerKey) (left readerKey, place uintptr) {
 	for i := range readers {
-		for j := range readers[i] {
-			s := &readers[i][j]
-			if key := readerKey(s.key.Load()); key|1 == k|1 && s.key.CompareAndSwap(uint64(key), 0) {
-				return key
+		keys := &readers[i].keys
+		for j := range keys {
+			key := readerKey(keys[j].Load())
+			if key|1 == k|1 && keys[j].CompareAndSwap(uint64(key), leavingKey) {
+				place = readers[i].holders[j].Place()
+				goid.Leave(&readers[i].holders[j])
+				keys[j].Store(0)
+				return key, place
 			}
 		}
 	}
-	return 0
+	return 0, 0
 }
 
 // anyReader reports whether a slot has exactly this key.
 func anyReader(k readerKey) bool {
 	for i := range readers {
-		for j := range readers[i] {
-			if readerKey(readers[i][j].key.Load()) == k {
+		for j := range readers[i].keys {
+			if readerKey(readers[i].keys[j].Load()) == k {
 				return true
 			}
 		}
@@ -101,17 +126,18 @@ func anyReader(k readerKey) bool {
 func addReaders(s *holderSet, k readerKey) (all bool) {
 	all = true
 	for i := range readers {
-		for j := range readers[i] {
-			slot := &readers[i][j]
-			if readerKey(slot.key.Load())|1 != k|1 {
+		b := &readers[i]
+		for j := range b.keys {
+			key := b.keys[j].Load()
+			if readerKey(key)|1 != k|1 {
 				continue
 			}
-			g, generation := slot.reader.load()
-			if g == 0 {
+			g, generation, place := b.holders[j].Load()
+			if b.keys[j].Load() != key || g == 0 {
 				all = false
 				continue
 			}
-			s.add(holder{goroutine: g, generation: generation})
+			s.add(holder{goroutine: g, generation: generation, place: place})
 		}
 	}
 	return all

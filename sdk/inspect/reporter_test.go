@@ -14,6 +14,7 @@ import (
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
+	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
 	"github.com/asyncinspect/asyncinspect/sdk/internal/sender"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -253,8 +254,8 @@ func TestAConvoyIsToldOnce(t *testing.T) {
 	r.oneAfter(1500 * time.Millisecond)
 	for range 5 {
 		// Another acquisition by the same goroutine: same holder, other generation.
-		m.owner.release()
-		m.owner.acquire(goidOfTest())
+		goid.Leave(&m.owner)
+		goid.TakeFor(&m.owner, goidOfTest(), 0)
 		r.nothingAfter(250*time.Millisecond, "the holder has just changed")
 		if h := r.heartbeat(false); h.Revisions[0] == 1 {
 			t.Error("the heartbeat prolongs a holder that has let go")

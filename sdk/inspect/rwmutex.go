@@ -29,8 +29,7 @@ import (
 type RWMutex struct {
 	// rw is held by the writer, and by readers while passing is off.
 	rw    sync.RWMutex
-	owner ownerWord // the writer
-	taken uint64    // the place of its Lock
+	owner goid.Owner // the writer
 
 	// passing lets readers pass rw by. It is turned on by a reader that holds rw, and
 	// off by a writer that wants it.
@@ -42,7 +41,7 @@ type RWMutex struct {
 	key    atomic.Uint64 // of the readers in the table; 0 until there is one
 	// quiet is how many readers still have to come until passing is turned on again.
 	// It is only about right: readers do not wait for each other to count.
-	quiet uint64
+	quiet atomic.Int64
 
 	// untracked readers hold rw and found no slot.
 	untracked atomic.Int64
@@ -53,7 +52,7 @@ type RWMutex struct {
 	// Writers that cannot have the lock at once queue. The first of them is pending: it
 	// shuts the gate to new readers, and tries again whenever somebody leaves.
 	queue   sync.Mutex
-	pending ownerWord
+	pending goid.Owner
 	gate    atomic.Pointer[gate]
 	named
 }
@@ -86,11 +85,11 @@ func (m *RWMutex) SetName(name string) { m.setName(name) }
 func (m *RWMutex) RLock() {
 	g, place := goid.GetWithPC()
 	m.noteTaking(g, true, place)
-	if !m.pass(g) {
+	if !m.pass(g, place) {
 		if m.gate.Load() != nil || !m.rw.TryRLock() {
 			_ = m.waitToRead(context.Background())
 		}
-		m.enter(g)
+		m.enter(g, place)
 	}
 	m.noteHeld(g, true, place)
 }
@@ -100,11 +99,11 @@ func (m *RWMutex) RLock() {
 //go:noinline
 func (m *RWMutex) TryRLock() bool {
 	g, place := goid.GetWithPC()
-	if !m.pass(g) {
+	if !m.pass(g, place) {
 		if m.gate.Load() != nil || !m.rw.TryRLock() {
 			return false
 		}
-		m.enter(g)
+		m.enter(g, place)
 	}
 	m.noteHeld(g, true, place)
 	return true
@@ -120,13 +119,13 @@ func (m *RWMutex) RLockContext(ctx context.Context) error {
 		g = holderOf(ctx)
 	}
 	m.noteTaking(g, true, place)
-	if !m.pass(g) {
+	if !m.pass(g, place) {
 		if m.gate.Load() != nil || !m.rw.TryRLock() {
 			if err := m.waitToRead(ctx); err != nil {
 				return err
 			}
 		}
-		m.enter(g)
+		m.enter(g, place)
 	}
 	m.noteHeld(g, true, place)
 	return nil
@@ -159,23 +158,24 @@ func (m *RWMutex) waitToRead(ctx context.Context) error {
 // The order makes it safe: a reader takes its slot and then looks whether passing is
 // still on; a writer turns passing off and then looks at the slots. Atomics are
 // sequentially consistent, so one of the two sees the other.
-func (m *RWMutex) pass(goroutine uint64) bool {
+func (m *RWMutex) pass(goroutine uint64, place uintptr) bool {
 	if !m.passing.Load() || goroutine == 0 {
 		return false
 	}
-	slot := bucketOf(goroutine).enter(readerKey(m.key.Load()))
-	if slot == nil {
+	key := readerKey(m.key.Load())
+	slot, ok := bucketOf(goroutine).enter(key)
+	if !ok {
 		return false
 	}
 	if !m.passing.Load() {
-		if key := m.key.Load(); slot.key.CompareAndSwap(key, 0) {
+		if slot.key().CompareAndSwap(uint64(key), 0) {
 			m.left() // a writer may have seen this one
 		} else {
-			m.leaveForAnother(readerKey(key)) // who has taken this slot for its own
+			m.leaveForAnother(key) // who has taken this slot for its own
 		}
 		return false
 	}
-	slot.reader.acquire(goroutine)
+	slot.acquire(goroutine, place)
 	return true
 }
 
@@ -194,20 +194,20 @@ func (m *RWMutex) left() {
 }
 
 // enter notes a reader that holds rw.
-func (m *RWMutex) enter(goroutine uint64) {
+func (m *RWMutex) enter(goroutine uint64, place uintptr) {
 	key := m.readerKey()
-	var slot *readerSlot
+	slot, ok := readerSlot{}, false
 	if goroutine != 0 {
-		slot = bucketOf(goroutine).enter(key.counted())
+		slot, ok = bucketOf(goroutine).enter(key.counted())
 	}
-	if slot == nil {
+	if !ok {
 		m.untracked.Add(1)
 		return
 	}
-	slot.reader.acquire(goroutine)
+	slot.acquire(goroutine, place)
 	// While we hold rw there is no writer, so passing may be turned on.
-	if quiet := loadRelaxed(&m.quiet); quiet > 0 {
-		storeRelaxed(&m.quiet, quiet-1)
+	if quiet := m.quiet.Load(); quiet > 0 {
+		m.quiet.Store(quiet - 1)
 	} else if !m.passing.Load() {
 		m.passed.Store(true)
 		m.passing.Store(true)
@@ -228,24 +228,18 @@ func (m *RWMutex) readerKey() readerKey {
 func (m *RWMutex) RUnlock() {
 	g, key := goid.Get(), readerKey(m.key.Load())
 	m.noteRead(g)
-	switch bucketOf(g).leave(key, g) {
-	case key:
-		m.ownRead(g)
-		m.left()
-	case key.counted():
-		m.ownRead(g)
-		m.rw.RUnlock()
-		m.left()
-	default:
+	left, place := bucketOf(g).leave(key, g)
+	if left == 0 {
 		m.leaveForAnother(key)
+		return
 	}
-}
-
-// ownRead learns from a goroutine that has released its own read lock.
-func (m *RWMutex) ownRead(goroutine uint64) {
-	if !m.isOwn(readHold, 0) {
-		m.released(readHold, goroutine, goroutine, 0)
+	if !m.isOwn(readHold, place) {
+		m.released(readHold, g, g, place)
 	}
+	if left == key.counted() {
+		m.rw.RUnlock()
+	}
+	m.left()
 }
 
 // leaveForAnother releases a read lock that the goroutine has no slot for: one that
@@ -270,11 +264,11 @@ func (m *RWMutex) leaveAny(key readerKey) bool {
 		m.rw.RUnlock()
 		return true
 	}
-	left := leaveAny(key)
+	left, place := leaveAny(key)
 	if left == 0 {
 		return false
 	}
-	m.handOver(0)
+	m.handOver(place)
 	if left == key.counted() {
 		m.rw.RUnlock()
 	}
@@ -304,7 +298,7 @@ func (m *RWMutex) Lock() {
 	g, place := goid.GetWithPC()
 	m.noteTaking(g, false, place)
 	if m.gate.Load() != nil || !m.tryLock() {
-		_ = m.waitToWrite(context.Background(), g)
+		_ = m.waitToWrite(context.Background(), g, place)
 	}
 	m.own(g, place)
 }
@@ -332,7 +326,7 @@ func (m *RWMutex) LockContext(ctx context.Context) error {
 	}
 	m.noteTaking(g, false, place)
 	if m.gate.Load() != nil || !m.tryLock() {
-		if err := m.waitToWrite(ctx, g); err != nil {
+		if err := m.waitToWrite(ctx, g, place); err != nil {
 			return err
 		}
 	}
@@ -362,7 +356,7 @@ func (m *RWMutex) tryLock() bool {
 }
 
 func (m *RWMutex) stopPassing() {
-	storeRelaxed(&m.quiet, readersPerWriter)
+	m.quiet.Store(readersPerWriter)
 	m.passing.Store(false)
 }
 
@@ -370,7 +364,7 @@ func (m *RWMutex) stopPassing() {
 // have left.
 //
 //go:noinline
-func (m *RWMutex) waitToWrite(ctx context.Context, goroutine uint64) error {
+func (m *RWMutex) waitToWrite(ctx context.Context, goroutine uint64, place uintptr) error {
 	w := beginWait(ctx, taskspan.WaitRWMutexWrite, (*writeSide)(m))
 	defer endWait(w)
 	m.left() // this one has tried
@@ -381,8 +375,8 @@ func (m *RWMutex) waitToWrite(ctx context.Context, goroutine uint64) error {
 		return err
 	}
 	defer m.queue.Unlock()
-	m.pending.acquire(goroutine)
-	defer m.pending.release()
+	goid.TakeFor(&m.pending, goroutine, place)
+	defer goid.Leave(&m.pending)
 	shut := &gate{opened: make(chan struct{}), left: make(chan struct{}, 1)}
 	m.gate.Store(shut)
 	defer func() {
@@ -403,9 +397,10 @@ func (m *RWMutex) waitToWrite(ctx context.Context, goroutine uint64) error {
 // Unlock unlocks m for writing. As with sync.RWMutex it is a fatal error if m is not
 // locked for writing.
 func (m *RWMutex) Unlock() {
-	holder, place := m.owner.release(), uintptr(loadRelaxed(&m.taken))
+	place := m.owner.Place()
+	holder, g := goid.Leave(&m.owner)
 	m.noteReleased(holder)
-	if g := goid.Get(); holder != g || !m.isOwn(writeHold, place) {
+	if holder != g || !m.isOwn(writeHold, place) {
 		m.released(writeHold, holder, g, place)
 	}
 	m.rw.Unlock()
@@ -430,8 +425,7 @@ func (c *counter) Unlock() {
 }
 
 func (m *RWMutex) own(goroutine uint64, place uintptr) {
-	storeRelaxed(&m.taken, uint64(place))
-	m.owner.acquire(goroutine)
+	goid.TakeFor(&m.owner, goroutine, place)
 	m.noteHeld(goroutine, false, place)
 }
 
@@ -448,8 +442,8 @@ func (s *writeSide) name() resourceName                         { return s.named
 
 // holders of the read lock are the writer, or the pending one, who keeps readers out.
 func (s *readSide) holders(_ *waitView, set *holderSet) {
-	if addOwner(set, &s.owner, &s.taken); len(set.list) == 0 {
-		addOwner(set, &s.pending, new(uint64))
+	if addOwner(set, &s.owner); len(set.list) == 0 {
+		addOwner(set, &s.pending)
 		return
 	}
 	s.judge(set, writeHold, nil)
@@ -458,16 +452,16 @@ func (s *readSide) holders(_ *waitView, set *holderSet) {
 // holders of the write lock are the writer; or, for others than the pending one,
 // that one; or all readers.
 func (s *writeSide) holders(w *waitView, set *holderSet) {
-	if addOwner(set, &s.owner, &s.taken); len(set.list) > 0 {
+	if addOwner(set, &s.owner); len(set.list) > 0 {
 		s.judge(set, writeHold, nil)
 		return
 	}
-	switch first, generation := s.pending.load(); first {
+	switch first, generation, place := s.pending.Load(); first {
 	case 0:
 		return // about to queue
 	case w.goroutine:
 	default:
-		set.add(holder{goroutine: first, generation: generation})
+		set.add(holder{goroutine: first, generation: generation, place: place})
 		set.complete = true
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -162,6 +163,11 @@ func TestRWMutexHolders(t *testing.T) {
 		set := lockHolders(t, <-writer)
 		if !set.complete || set.need != 0 || !sameGoroutines(set, readers) {
 			t.Errorf("holders are %+v, want the readers %v", set, readers)
+		}
+		for _, h := range set.list {
+			if at := placeOf(h.place); !strings.HasSuffix(at.file, "rwmutex_test.go") {
+				t.Errorf("a read lock was taken at %+v, want a line of this test", at)
+			}
 		}
 		close(release)
 		out.Wait()

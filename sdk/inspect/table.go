@@ -55,7 +55,7 @@ func currentTask() *Task {
 // known.
 var lastPseudoGoroutine atomic.Uint64
 
-func pseudoGoroutine() uint64 { return lastPseudoGoroutine.Add(1) & goroutineMask }
+func pseudoGoroutine() uint64 { return lastPseudoGoroutine.Add(1) & goid.Mask }
 
 // pseudo returns the number of the task, or a new one for nobody.
 func (t *Task) pseudo() uint64 {

@@ -20,3 +20,20 @@ func GetWithPC() (id uint64, pc uintptr)
 //
 //go:noescape
 func Frames(into *uintptr, n int) int
+
+// Take makes the running goroutine the owner, at the place of the call as [GetWithPC]
+// finds it, and returns both. The function that calls Take must not be inlined.
+//
+//go:noescape
+func Take(o *Owner) (id uint64, pc uintptr)
+
+// TakeFor makes a goroutine the owner, at a place.
+//
+//go:noescape
+func TakeFor(o *Owner, id uint64, pc uintptr)
+
+// Leave leaves o without an owner. It returns which it had, and the running goroutine,
+// as [Get] does: usually the same.
+//
+//go:noescape
+func Leave(o *Owner) (owner, id uint64)

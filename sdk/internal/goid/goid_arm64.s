@@ -1,4 +1,5 @@
 #include "textflag.h"
+#include "go_asm.h"
 
 // func get(offset uintptr) uint64
 TEXT ·get(SB), NOSPLIT, $0-16
@@ -57,4 +58,65 @@ next:
 
 done:
 	MOVD R2, ret+16(FP)
+	RET
+
+// The stores of an Owner. STLR orders all earlier loads and stores of the core before
+// it, and an aligned doubleword is written whole (Arm ARM, B2.2 and B2.3).
+
+// func Take(o *Owner) (id uint64, pc uintptr)
+//
+// The id and the place are found as in GetWithPC.
+TEXT ·Take(SB), NOSPLIT, $0-24
+	MOVD o+0(FP), R0
+	MOVD ZR, R1
+	MOVD ZR, R2
+	MOVD ·offset(SB), R3
+	CBZ  R3, known
+	MOVD (g)(R3), R1
+	MOVD 8(R29), R2
+
+known:
+	ADD  $Owner_place, R0, R4
+	ADD  $Owner_word, R0, R5
+	MOVD (R5), R6
+	ADD  $1, R6
+	AND  $const_generationMask, R6
+	ORR  R1<<const_generationBits, R6
+	STLR R2, (R4)
+	STLR R6, (R5)
+	MOVD R1, id+8(FP)
+	MOVD R2, pc+16(FP)
+	RET
+
+// func TakeFor(o *Owner, id uint64, pc uintptr)
+TEXT ·TakeFor(SB), NOSPLIT, $0-24
+	MOVD o+0(FP), R0
+	MOVD id+8(FP), R1
+	MOVD pc+16(FP), R2
+	ADD  $Owner_place, R0, R4
+	ADD  $Owner_word, R0, R5
+	MOVD (R5), R6
+	ADD  $1, R6
+	AND  $const_generationMask, R6
+	ORR  R1<<const_generationBits, R6
+	STLR R2, (R4)
+	STLR R6, (R5)
+	RET
+
+// func Leave(o *Owner) (owner, id uint64)
+TEXT ·Leave(SB), NOSPLIT, $0-24
+	MOVD o+0(FP), R0
+	MOVD ZR, R1
+	MOVD ·offset(SB), R3
+	CBZ  R3, known
+	MOVD (g)(R3), R1
+
+known:
+	ADD  $Owner_word, R0, R5
+	MOVD (R5), R6
+	AND  $const_generationMask, R6, R7
+	STLR R7, (R5)
+	LSR  $const_generationBits, R6
+	MOVD R6, owner+8(FP)
+	MOVD R1, id+16(FP)
 	RET
