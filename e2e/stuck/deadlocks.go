@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/asyncinspect/asyncinspect/sdk/inspect"
 )
@@ -38,6 +39,27 @@ func cross(ctx context.Context, a, b *inspect.Mutex) {
 	met := meet(2)
 	lockBoth := func(first, second *inspect.Mutex) func(context.Context) {
 		return func(context.Context) { first.Lock(); met(); second.Lock() }
+	}
+	task(ctx, "forward", lockBoth(a, b))
+	task(ctx, "backward", lockBoth(b, a))
+}
+
+// caller: two locks in opposite orders, and whoever wanted that gives up at some time.
+func caller(ctx context.Context) {
+	a, b, met := inspect.NewMutex("a"), inspect.NewMutex("b"), meet(2)
+	ctx, cancel := context.WithCancel(ctx)
+	time.AfterFunc(15*time.Second, cancel)
+	lockBoth := func(first, second *inspect.Mutex) func(context.Context) {
+		return func(ctx context.Context) {
+			first.Lock() // which shows that its taker releases it
+			first.Unlock()
+			first.Lock()
+			defer first.Unlock()
+			met()
+			if second.LockContext(ctx) == nil {
+				second.Unlock()
+			}
+		}
 	}
 	task(ctx, "forward", lockBoth(a, b))
 	task(ctx, "backward", lockBoth(b, a))

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/asyncinspect/asyncinspect/sdk/inspect"
 )
@@ -19,7 +20,7 @@ import (
 var (
 	deadlocks = map[string]func(context.Context){
 		"two-mutexes": twoMutexes, "first-use": firstUse, "ring": ring, "self": self, "rwmutex-readers": rwmutexReaders, "recursive-rlock": recursiveRLock,
-		"semaphore": semaphore, "join": join, "channels": channels, "select": selects,
+		"semaphore": semaphore, "join": join, "channels": channels, "select": selects, "caller": caller,
 	}
 	lookalikes = map[string]func(context.Context){
 		"contention": contention, "slow-holder": slowHolder, "cancelled": cancelled, "livelock": livelock,
@@ -27,7 +28,9 @@ var (
 	}
 	// remote cases are made of several processes; the role says which one this is.
 	remote = map[string]func(context.Context, string){
-		"http": httpServices, "grpc": grpcServices, "external": external, "killed-holder": killedHolder,
+		"http": httpServices, "grpc": grpcServices, "killed-holder": killedHolder,
+		"external": external("external", inspect.UntilReleased()), "external-undeclared": external("external-undeclared"),
+		"external-ttl": external("external-ttl", inspect.WithTTL(12*time.Second)),
 	}
 )
 

@@ -162,21 +162,23 @@ func dial(address string) health.HealthClient {
 }
 
 // external: two processes take two locks of a shared store in opposite orders.
-func external(ctx context.Context, role string) {
-	if role == "" {
-		child("external", "other")
-	}
-	first, second := inspect.NewExternal("invoices"), inspect.NewExternal("stock")
-	if role == "other" {
-		first, second = second, first
-	}
-	task(ctx, "nightly", func(ctx context.Context) {
-		_ = first.Acquire(ctx, func(context.Context) error { return nil })
-		_ = second.Acquire(ctx, func(ctx context.Context) error {
-			<-ctx.Done() // the other process has it
-			return ctx.Err()
+func external(name string, opts ...inspect.AcquireOption) func(context.Context, string) {
+	return func(ctx context.Context, role string) {
+		if role == "" {
+			child(name, "other")
+		}
+		first, second := inspect.NewExternal("invoices of "+name, opts...), inspect.NewExternal("stock of "+name, opts...)
+		if role == "other" {
+			first, second = second, first
+		}
+		task(ctx, "nightly", func(ctx context.Context) {
+			_ = first.Acquire(ctx, func(context.Context) error { return nil })
+			_ = second.Acquire(ctx, func(ctx context.Context) error {
+				<-ctx.Done() // the other process has it, or nobody who would release it
+				return ctx.Err()
+			})
 		})
-	})
+	}
 }
 
 // killedHolder: a process holds a shared lock and begins to wait for one that this one

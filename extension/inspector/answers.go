@@ -118,6 +118,7 @@ type waitAnswer struct {
 	WaitedSeconds float64        `json:"waited_seconds"`
 	ConfirmedAt   instant        `json:"confirmed_at"`
 	Deadline      instant        `json:"deadline"`
+	Cancellable   bool           `json:"cancellable"`
 	Need          int64          `json:"need"`
 	Complete      bool           `json:"complete"`
 	Inferred      bool           `json:"inferred"`
@@ -143,7 +144,7 @@ func (p *picture) wait(w *fleet.Wait, ahead time.Duration, asOf time.Time) waitA
 	}
 	a := waitAnswer{
 		ID: w.ID, Revision: w.Revision, Kind: w.Kind, ResourceID: w.ResourceID, ResourceName: w.ResourceName,
-		Since: own(w.Since), WaitedSeconds: seconds(asOf.Sub(w.Since.Add(-ahead))), ConfirmedAt: own(w.Confirmed), Deadline: own(w.Deadline),
+		Since: own(w.Since), WaitedSeconds: seconds(asOf.Sub(w.Since.Add(-ahead))), ConfirmedAt: own(w.Confirmed), Deadline: own(w.Deadline), Cancellable: w.Cancellable,
 		Need: w.Need, Complete: w.Complete, Inferred: w.Inferred, Place: placeOf(w.Place, true), Holders: []holderAnswer{},
 	}
 	for i := range w.Holders {

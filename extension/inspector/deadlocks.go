@@ -19,6 +19,8 @@ type deadlockAnswer struct {
 	Story         string              `json:"story"`
 	CycleText     string              `json:"cycle_text"`
 	Suggestion    string              `json:"suggestion"`
+	EndsAt        instant             `json:"ends_at"`
+	Cancellable   bool                `json:"cancellable"`
 	Services      []string            `json:"services"`
 	Since         instant             `json:"since"`
 	FoundAt       instant             `json:"found_at"`
@@ -50,6 +52,7 @@ func (x *inspector) deadlockAnswer(p *picture, dl *deadlock.Deadlock) deadlockAn
 	a := deadlockAnswer{
 		ID: dl.ID.String(), Standing: dl.Ended.IsZero(), Confidence: dl.Confidence, Kind: dl.Kind,
 		Headline: dl.Headline(), Story: dl.Story(until), CycleText: dl.CycleText(), Suggestion: dl.Suggestion(),
+		EndsAt: instant(dl.Ends), Cancellable: dl.Cancellable,
 		Services: append([]string{}, dl.Services...), Since: instant(dl.Since), FoundAt: instant(dl.Found), EndedAt: instant(dl.Ended), How: dl.How,
 		LastedSeconds: seconds(until.Sub(dl.Since)), Size: len(dl.Core), Cycle: dl.Cycle, Members: []memberAnswer{},
 		Victims: dl.Victims, VictimTasks: []taskRef{}, TraceURL: traceURL(x.cfg.TraceURL, dl.ID.String(), ""),

@@ -72,7 +72,7 @@ func numbersOfAFleet() (*fakeState, *fakeDetector) {
 	}
 	detector := &fakeDetector{
 		standing: []*deadlock.Deadlock{{
-			ID: deadlock.ID{1}, Confidence: deadlock.Certain, Kind: deadlock.Local, Victims: 3, Cycle: 2,
+			ID: deadlock.ID{1}, Judgment: deadlock.Judgment{Confidence: deadlock.Certain}, Kind: deadlock.Local, Victims: 3, Cycle: 2,
 			Waits: map[report.TaskID][]*fleet.Wait{taskOf(1): waitFor(1, 2), taskOf(2): waitFor(2, 1)},
 			Core: []*fleet.Task{
 				{Task: report.Task{ID: taskOf(1)}, Process: report.Process{Service: "shop"}},

@@ -22,6 +22,7 @@ type taskDetail struct {
 	RemoteParent      *taskRef       `json:"remote_parent"`
 	Children          []taskRef      `json:"children"`
 	Holds             []string       `json:"holds"`
+	HoldsEndAt        []instant      `json:"holds_end_at"`
 	Waits             []waitAnswer   `json:"waits"`
 	Waiters           []waiterAnswer `json:"waiters"`
 	WaitersTotal      int            `json:"waiters_total"`
@@ -88,7 +89,7 @@ func (x *inspector) getTask(q *query, trace, span string) (any, error) {
 	p := x.picture.get()
 	now := time.Now()
 	d := taskDetail{
-		AsOf: instant(now), Task: x.taskAnswer(p, &t, now, true), Children: []taskRef{}, Holds: append([]string{}, t.Holds...),
+		AsOf: instant(now), Task: x.taskAnswer(p, &t, now, true), Children: []taskRef{}, Holds: []string{}, HoldsEndAt: []instant{},
 		Waits: []waitAnswer{}, Waiters: []waiterAnswer{}, Events: []eventAnswer{}, EventsCut: t.EventsCut,
 		ClockAheadSeconds: seconds(t.ClockAhead),
 	}
@@ -99,6 +100,13 @@ func (x *inspector) getTask(q *query, trace, span string) (any, error) {
 	if !t.RemoteParent.IsZero() {
 		ref := p.ref(t.RemoteParent)
 		d.RemoteParent = &ref
+	}
+	for _, h := range t.Holds {
+		ends := instant{}
+		if !h.Ends.IsZero() {
+			ends = instant(h.Ends.Add(-t.ClockAhead))
+		}
+		d.Holds, d.HoldsEndAt = append(d.Holds, h.Resource), append(d.HoldsEndAt, ends)
 	}
 	for _, w := range t.Waits {
 		d.Waits = append(d.Waits, p.wait(w, t.ClockAhead, now))

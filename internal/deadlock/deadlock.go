@@ -42,7 +42,7 @@ const (
 const (
 	Released        = "released"         // somebody has let go
 	Cancelled       = "cancelled"        // a task of it was cancelled
-	DeadlineReached = "deadline"         // a wait of it had a deadline
+	DeadlineReached = "deadline"         // a wait of it had a deadline, or a hold a TTL
 	ProcessLost     = "process_lost"     // a process of it went away
 	Evicted         = "evicted"          // a limit has pushed out a wait of it
 	EvidenceExpired = "evidence_expired" // nothing was heard of it any more
@@ -51,9 +51,9 @@ const (
 // Deadlock is a set of tasks that wait for each other and cannot go on. It is
 // immutable.
 type Deadlock struct {
-	ID         ID
-	Confidence Confidence
-	Kind       Kind
+	ID   ID
+	Kind Kind
+	Judgment
 	// Core are the tasks that wait for each other, those of the cycle first.
 	Core []*fleet.Task
 	// Cycle is how many of Core are a shortest cycle: each waits for the next, and
@@ -73,10 +73,10 @@ type Deadlock struct {
 	How   string    // it ended
 }
 
-func (p *proof) deadlock(now time.Time) *Deadlock {
+func (p *proof) deadlock(j Judgment, now time.Time) *Deadlock {
 	dl := &Deadlock{
 		ID: identify(p), Core: slices.Clone(p.cycle), Cycle: len(p.cycle), Waits: p.waits,
-		Since: p.closed, Found: now, Confidence: Certain, Kind: Local,
+		Since: p.closed, Found: now, Judgment: j, Kind: Local,
 	}
 	inCycle := make(map[report.TaskID]bool, len(p.cycle))
 	for _, t := range p.cycle {
@@ -88,14 +88,6 @@ func (p *proof) deadlock(now time.Time) *Deadlock {
 		}
 		if !slices.Contains(dl.Services, t.Process.Service) {
 			dl.Services = append(dl.Services, t.Process.Service)
-		}
-		for _, w := range p.waits[t.ID] {
-			switch {
-			case w.Inferred:
-				dl.Confidence = Suspected
-			case !w.Deadline.IsZero() && dl.Confidence == Certain:
-				dl.Confidence = Transient
-			}
 		}
 	}
 	slices.Sort(dl.Services)

@@ -30,6 +30,7 @@ type Detector struct {
 	claims   claims
 	numbers  numbers
 	counters Counters
+	now      time.Time // of the last evaluation
 
 	dirty bool // something was reported since the last evaluation
 	// touched are the slots of tasks with which a new deadlock may begin.
@@ -87,7 +88,7 @@ func (d *Detector) on(e fleet.Event) {
 	case fleet.WaitClosed:
 		d.dirty = true
 		if dl := d.of[e.Wait.Task]; dl != nil && dl.waitsFor(e.Wait) {
-			d.breakUp(dl, dl.howEnded(e))
+			d.breakUp(dl, dl.howEnded(e, d.table.Ahead(e.Process)))
 		}
 	case fleet.TaskEnded:
 		d.dirty = true
@@ -119,7 +120,7 @@ func (d *Detector) breakUp(dl *Deadlock, how string) {
 }
 
 // howEnded says what the end of a wait means for the deadlock that it is part of.
-func (dl *Deadlock) howEnded(e fleet.Event) string {
+func (dl *Deadlock) howEnded(e fleet.Event, ahead time.Duration) string {
 	switch e.Reason {
 	case fleet.ByLoss, fleet.ByReplacement:
 		return ProcessLost
@@ -129,6 +130,9 @@ func (dl *Deadlock) howEnded(e fleet.Event) string {
 		return EvidenceExpired
 	case fleet.ByGoodbye:
 		return Cancelled
+	}
+	if !dl.holdEnds.IsZero() && !e.At.Add(-ahead).Before(dl.holdEnds) {
+		return DeadlineReached
 	}
 	for _, waits := range dl.Waits {
 		for _, w := range waits {
@@ -146,19 +150,24 @@ func (d *Detector) claim(id report.TaskID) {
 	if task == nil {
 		return
 	}
-	resources := resourcesOf(task)
-	if d.claims.has(id, resources) {
+	holds := holdsOf(task)
+	if d.claims.has(id, holds) {
 		return
 	}
 	d.touch(id)
-	for _, other := range d.claims.set(id, resources) {
+	for _, other := range d.claims.set(id, holds) {
 		d.touch(other)
+	}
+	if dl := d.of[id]; dl != nil {
+		d.judgeAgain(dl)
 	}
 }
 
 // Evaluate looks at what has changed since it was called last. Found deadlocks that
 // stood before have grown: Added says by whom.
 func (d *Detector) Evaluate(now time.Time) (found, ended []*Deadlock) {
+	d.now = now
+	d.expire(now)
 	if !d.dirty {
 		return nil, nil
 	}
@@ -225,7 +234,7 @@ func (d *Detector) report(p proof, now time.Time) *Deadlock {
 		d.counters.DeadlocksRefused++
 		return nil
 	}
-	dl := p.deadlock(now)
+	dl := p.deadlock(d.judge(p.core, p.waits), now)
 	if known != nil {
 		dl = known.grown(dl, fresh)
 	}

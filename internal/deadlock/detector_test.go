@@ -245,7 +245,11 @@ func TestKinds(t *testing.T) {
 func needs(n int64) func(*report.Report) { return func(r *report.Report) { r.Wait.Need = n } }
 
 func holding(resources ...string) func(*report.Report) {
-	return func(r *report.Report) { r.Task.Holds = resources }
+	return func(r *report.Report) {
+		for _, resource := range resources {
+			r.Task.Holds = append(r.Task.Holds, report.Hold{Resource: resource, UntilReleased: true})
+		}
+	}
 }
 
 func TestBystandersAreVictimsAndInNoCycle(t *testing.T) {

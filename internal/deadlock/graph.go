@@ -106,8 +106,10 @@ func (d *Detector) eachHolder(w *fleet.Wait, fn func(id report.TaskID, weight in
 	switch {
 	case !w.Complete:
 	case shared(w):
-		for _, id := range d.claims.holders(w.ResourceID) {
-			fn(id, 1)
+		for _, c := range d.claims.holders(w.ResourceID) {
+			if !d.over(c, d.now) {
+				fn(c.task, 1)
+			}
 		}
 	default:
 		for i := range w.Holders {

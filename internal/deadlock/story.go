@@ -18,15 +18,29 @@ const maxTold = 16
 // Headline says in a line what has happened.
 func (dl *Deadlock) Headline() string {
 	where := list(dl.Services)
+	who := fmt.Sprintf("%d tasks of %s wait for each other", len(dl.Core), where)
+	if dl.Kind == Self {
+		who = fmt.Sprintf("a task of %s waits for itself", where)
+	}
 	switch {
-	case dl.Kind == Self:
-		return fmt.Sprintf("a task of %s waits for itself and can never go on", where)
 	case dl.Confidence == Transient:
-		return fmt.Sprintf("%d tasks of %s wait for each other; a deadline will end it", len(dl.Core), where)
+		return fmt.Sprintf("%s until %s, when %s", who, dl.Ends.UTC().Format(time.TimeOnly), dl.whatEnds())
+	case dl.Confidence == Suspected && dl.Kind == Self:
+		return fmt.Sprintf("a task of %s seems to wait for itself for ever", where)
 	case dl.Confidence == Suspected:
 		return fmt.Sprintf("%d tasks of %s seem to wait for each other for ever", len(dl.Core), where)
+	case dl.Cancellable:
+		return who + "; it ends only if a caller gives up"
 	}
-	return fmt.Sprintf("%d tasks of %s wait for each other and can never go on", len(dl.Core), where)
+	return who + " and can never go on"
+}
+
+// whatEnds says what happens at dl.Ends.
+func (dl *Deadlock) whatEnds() string {
+	if dl.EndsHold != "" {
+		return fmt.Sprintf("the TTL of external lock %q expires", words.OneLine(dl.EndsHold))
+	}
+	return "a deadline passes"
 }
 
 // CycleText tells the cycle, a line for each edge.
@@ -74,6 +88,9 @@ func (dl *Deadlock) Story(now time.Time) string {
 		if h := holderOf(w, next.ID); h != nil && !h.Place.IsZero() {
 			fmt.Fprintf(&b, ", taken at %s", words.Place(h.Place))
 		}
+		if ends := endOfHold(next, w); !ends.IsZero() {
+			fmt.Fprintf(&b, ", until %s", ends.UTC().Format(time.TimeOnly))
+		}
 		if others := len(w.Holders) - 1; others > 0 && !shared(w) {
 			fmt.Fprintf(&b, ", and by %d more", others)
 		}
@@ -113,7 +130,7 @@ func (dl *Deadlock) next(i int) *fleet.Task { return dl.Core[(i+1)%dl.Cycle] }
 func (dl *Deadlock) toNext(i int) *fleet.Wait {
 	waits, next := dl.Waits[dl.Core[i].ID], dl.next(i)
 	for _, w := range waits {
-		if holderOf(w, next.ID) != nil || shared(w) && slices.Contains(resourcesOf(next), w.ResourceID) {
+		if holderOf(w, next.ID) != nil || shared(w) && claimed(next, w.ResourceID) {
 			return w
 		}
 	}
@@ -127,6 +144,17 @@ func holderOf(w *fleet.Wait, id report.TaskID) *report.Holder {
 		}
 	}
 	return nil
+}
+
+// endOfHold is when a task's hold of what w waits for ends by itself, by our clock; zero if
+// it does not or that is not known.
+func endOfHold(t *fleet.Task, w *fleet.Wait) time.Time {
+	for _, h := range t.Holds {
+		if h.Resource == w.ResourceID && !h.Ends.IsZero() {
+			return h.Ends.Add(-t.Ahead)
+		}
+	}
+	return time.Time{}
 }
 
 // name tells tasks of one name apart.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/words"
@@ -66,8 +67,14 @@ func (dl *Deadlock) Suggestion() string {
 
 // wayOut says what can be done now.
 func (dl *Deadlock) wayOut() string {
-	if dl.Confidence == Transient {
-		return "It will end by itself when a deadline passes."
+	switch {
+	case dl.Confidence == Transient:
+		return fmt.Sprintf("It ends at %s when %s.", dl.Ends.UTC().Format(time.TimeOnly), dl.whatEnds())
+	case dl.Undeclared != "":
+		return fmt.Sprintf("It ends by itself if external lock %q has a TTL or a lease. Declare that with inspect.WithTTL, or with "+
+			"inspect.UntilReleased that only its release ends it.", words.OneLine(dl.Undeclared))
+	case dl.Cancellable:
+		return "It ends only if a caller gives up; with a deadline in the context it would end as an error."
 	}
 	blocking := slices.ContainsFunc(dl.told(), func(t *fleet.Task) bool {
 		return slices.ContainsFunc(dl.Waits[t.ID], func(w *fleet.Wait) bool {

@@ -104,7 +104,7 @@ func (f *fields) wait(links ptrace.SpanLinkSlice, start time.Time) *Wait {
 	w := &Wait{
 		ID: f.waitID, Revision: f.revision, Open: f.open, Kind: f.kind,
 		ResourceID: f.resourceID, ResourceName: f.resourceName, Since: start,
-		Need: f.need, Complete: f.complete, Inferred: f.inferred, Place: f.place,
+		Need: f.need, Complete: f.complete, Inferred: f.inferred, Cancellable: f.cancellable, Place: f.place,
 	}
 	if w.ResourceName == "" {
 		w.ResourceName = w.ResourceID
@@ -161,9 +161,32 @@ func (f *fields) task(id TaskID, end time.Time) *Task {
 	}
 	return &Task{
 		ID: id, Name: f.taskName, State: f.taskState, Start: time.Unix(0, f.taskStart).UTC(),
-		ParentSpan: f.parentSpan, RemoteParent: f.remoteParent, Holds: f.holds,
+		ParentSpan: f.parentSpan, RemoteParent: f.remoteParent, Holds: f.heldThings(),
 		Thread: f.thread,
 	}
+}
+
+// heldThings joins the names of what a task holds with their ends.
+func (f *fields) heldThings() []Hold {
+	if f.holdsEnds != nil && len(f.holdsEnds) != f.holdsCame {
+		f.refuse(DropValue)
+		return nil
+	}
+	var holds []Hold
+	for i, resource := range f.holds {
+		h := Hold{Resource: resource}
+		if f.holdsEnds != nil {
+			switch ends := f.holdsEnds[f.holdsAt[i]]; ends {
+			case taskspan.EndsUnknown:
+			case taskspan.EndsByRelease:
+				h.UntilReleased = true
+			default:
+				h.Ends = time.Unix(0, ends).UTC()
+			}
+		}
+		holds = append(holds, h)
+	}
+	return holds
 }
 
 func (id TaskID) spanless() bool { return id.Span == [8]byte{} }

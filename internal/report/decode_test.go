@@ -120,7 +120,7 @@ func TestEveryAttributeArrives(t *testing.T) {
 				Trace: [16]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
 				Span:  [8]byte{0, 1, 2, 3, 4, 5, 6, 7},
 			},
-			Holds: []string{"ext:redis/lock"}, Thread: 18,
+			Holds: []Hold{{Resource: "ext:redis/lock"}}, Thread: 18,
 		},
 		Wait: &Wait{
 			ID: 7, Revision: 2, Open: true, Kind: taskspan.WaitSemaphore, ResourceID: "s1", ResourceName: "slots",
@@ -399,7 +399,11 @@ func checkBounds(t *testing.T, r *Report) {
 	}
 	require.False(t, r.Sequence < 0 || r.Observed.IsZero())
 	if task := r.Task; task != nil {
-		short(append(task.Holds, task.Name, string(task.State), task.Place.Function, task.Place.File)...)
+		short(task.Name, string(task.State), task.Place.Function, task.Place.File)
+		for _, h := range task.Holds {
+			short(h.Resource)
+			require.False(t, h.UntilReleased && !h.Ends.IsZero())
+		}
 		require.LessOrEqual(t, len(task.Holds), MaxHolds)
 		require.NotZero(t, task.ID.Trace)
 		require.NotZero(t, task.ID.Span)

@@ -41,11 +41,15 @@ type fields struct {
 	parentSpan   [8]byte
 	remoteParent TaskID
 	holds        []string
+	holdsAt      []int // where each of holds was in the list that came
+	holdsCame    int
+	holdsEnds    []int64
 	thread       int64
 	place        Place
 
 	waitID, revision         int64
 	open, complete, inferred bool
+	cancellable              bool
 	kind                     taskspan.Kind
 	resourceID, resourceName string
 	resourceCut              bool
@@ -123,7 +127,9 @@ func (f *fields) readTask(key string, v pcommon.Value) bool {
 		f.hexID(f.remoteParent.Trace[:], trace)
 		f.hexID(f.remoteParent.Span[:], span)
 	case taskspan.Holds:
-		f.holds = f.strs(v, MaxHolds)
+		f.holds, f.holdsAt, f.holdsCame = f.strsAt(v, MaxHolds)
+	case taskspan.HoldsEnds:
+		f.holdsEnds = f.ends(v)
 	default:
 		return readPlace(&f.place, key, v, f)
 	}
@@ -159,6 +165,8 @@ func (f *fields) readWait(key string, v pcommon.Value) bool {
 		f.deadline = f.time(v, 0)
 	case taskspan.WaitInferred:
 		f.inferred = f.boolean(v, 0)
+	case taskspan.WaitCancellable:
+		f.cancellable = f.boolean(v, 0)
 	default:
 		return false
 	}

@@ -106,11 +106,24 @@ type Task struct {
 	State        taskspan.State
 	Start        time.Time
 	ParentSpan   [8]byte
-	RemoteParent TaskID   // zero: no remote ancestor known
-	Holds        []string // external resources
+	RemoteParent TaskID // zero: no remote ancestor known
+	Holds        []Hold // external resources
 	Thread       int64
 	Place        Place // where it was started; only task reports say it
 }
+
+// Hold is an external resource that a task holds.
+type Hold struct {
+	Resource string
+	// Ends is when the hold ends by itself, by the process's clock; zero: it does not, or
+	// that is not declared.
+	Ends time.Time
+	// UntilReleased says that only its release ends the hold.
+	UntilReleased bool
+}
+
+// Declared reports whether it is known what ends the hold.
+func (h Hold) Declared() bool { return h.UntilReleased || !h.Ends.IsZero() }
 
 // Wait is one stuck wait, whole in itself.
 type Wait struct {
@@ -127,8 +140,10 @@ type Wait struct {
 	Complete bool
 	Deadline time.Time // zero: none
 	Inferred bool
-	Holders  []Holder
-	Place    Place // where it waits
+	// Cancellable says that the wait ends if a caller gives up.
+	Cancellable bool
+	Holders     []Holder
+	Place       Place // where it waits
 }
 
 // Holder is a task that holds what is waited for.

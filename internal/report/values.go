@@ -113,22 +113,45 @@ func (f *fields) slice(v pcommon.Value) pcommon.Slice {
 // strs reads names that say who holds something. One that is too long is left
 // out: a cut name could be somebody else's.
 func (f *fields) strs(v pcommon.Value, limit int) []string {
+	out, _, _ := f.strsAt(v, limit)
+	return out
+}
+
+// strsAt also returns where in the list each of them was, and how long that is.
+func (f *fields) strsAt(v pcommon.Value, limit int) (out []string, at []int, came int) {
 	s := f.slice(v)
 	if s.Len() > limit {
 		f.shortened = true
 	}
-	var out []string
 	for i := range min(s.Len(), limit) {
 		e := s.At(i)
 		if e.Type() != pcommon.ValueTypeStr {
 			f.refuse(DropType)
-			return nil
+			return nil, nil, 0
 		}
 		if len(e.Str()) > taskspan.MaxStringBytes {
 			f.shortened = true
 			continue
 		}
-		out = append(out, e.Str())
+		out, at = append(out, e.Str()), append(at, i)
+	}
+	return out, at, s.Len()
+}
+
+// ends reads when holds end: times, or the values of taskspan that are none.
+func (f *fields) ends(v pcommon.Value) []int64 {
+	s := f.slice(v)
+	if s.Len() > taskspan.MaxHeartbeatWaits {
+		f.refuse(DropTooLong)
+		return nil
+	}
+	out := make([]int64, 0, s.Len())
+	for i := range s.Len() {
+		n := f.integer(s.At(i))
+		if n < taskspan.EndsByRelease {
+			f.refuse(DropValue)
+		}
+		out = append(out, n)
 	}
 	return out
 }

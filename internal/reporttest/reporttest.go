@@ -94,7 +94,7 @@ func task(span ptrace.Span, t *report.Task) {
 	if t.ParentSpan != ([8]byte{}) {
 		a.PutStr(taskspan.TaskParentSpanID, hex.EncodeToString(t.ParentSpan[:]))
 	}
-	strs(a, taskspan.Holds, t.Holds)
+	holds(a, t.Holds)
 	if t.Thread != 0 {
 		a.PutInt(taskspan.ThreadID, t.Thread)
 	}
@@ -115,6 +115,9 @@ func wait(span ptrace.Span, w *report.Wait) {
 	}
 	if w.Inferred {
 		a.PutBool(taskspan.WaitInferred, true)
+	}
+	if w.Cancellable {
+		a.PutBool(taskspan.WaitCancellable, true)
 	}
 	if !w.Deadline.IsZero() {
 		a.PutInt(taskspan.WaitDeadline, w.Deadline.UnixNano())
@@ -150,6 +153,24 @@ func strs(a pcommon.Map, key string, list []string) {
 	s := a.PutEmptySlice(key)
 	for _, v := range list {
 		s.AppendEmpty().SetStr(v)
+	}
+}
+
+func holds(a pcommon.Map, list []report.Hold) {
+	if len(list) == 0 {
+		return
+	}
+	resources, ends := a.PutEmptySlice(taskspan.Holds), a.PutEmptySlice(taskspan.HoldsEnds)
+	for _, h := range list {
+		resources.AppendEmpty().SetStr(h.Resource)
+		end := int64(taskspan.EndsUnknown)
+		switch {
+		case h.UntilReleased:
+			end = taskspan.EndsByRelease
+		case !h.Ends.IsZero():
+			end = h.Ends.UnixNano()
+		}
+		ends.AppendEmpty().SetInt(end)
 	}
 }
 

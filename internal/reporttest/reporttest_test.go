@@ -14,10 +14,12 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	now := time.Now().UTC()
 	p := report.Process{Service: "a", Instance: "1", Epoch: now.UnixNano()}
 	id := report.TaskID{Trace: [16]byte{1}, Span: [8]byte{2}}
-	task := &report.Task{ID: id, Name: "x", State: taskspan.Blocked, Start: now.Add(-time.Minute), RemoteParent: id, Holds: []string{"ext:a"}, Thread: 7}
+	task := &report.Task{ID: id, Name: "x", State: taskspan.Blocked, Start: now.Add(-time.Minute), RemoteParent: id, Thread: 7, Holds: []report.Hold{
+		{Resource: "ext:a"}, {Resource: "ext:b", UntilReleased: true}, {Resource: "ext:c", Ends: now.Add(time.Hour)},
+	}}
 	wait := &report.Wait{
 		ID: 5, Revision: 2, Open: true, Kind: taskspan.WaitSemaphore, ResourceID: "r", ResourceName: "n", Since: now.Add(-time.Second),
-		Need: 2, Complete: true, Inferred: true, Deadline: now.Add(time.Hour), Place: report.Place{Function: "f", File: "a.go", Line: 3},
+		Need: 2, Complete: true, Inferred: true, Cancellable: true, Deadline: now.Add(time.Hour), Place: report.Place{Function: "f", File: "a.go", Line: 3},
 		Holders: []report.Holder{{Task: id, Generation: 4, Weight: 2, Place: report.Place{Function: "g", File: "b.go", Line: 5}}},
 	}
 	for _, r := range []*report.Report{

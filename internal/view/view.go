@@ -98,7 +98,7 @@ type Task struct {
 	ClockAhead   time.Duration // of its process: to be taken off its times
 	ParentSpan   [8]byte
 	RemoteParent report.TaskID
-	Holds        []string
+	Holds        []report.Hold
 	Thread       int64
 	Place        report.Place
 	Blocked      time.Duration // in all its waits; only of ended tasks

@@ -81,6 +81,12 @@ func describe(span ptrace.Span, dl *deadlock.Deadlock) {
 	}
 	attrs.PutStr(taskspan.DeadlockCycle, dl.CycleText())
 	attrs.PutStr(taskspan.DeadlockSuggestion, dl.Suggestion())
+	if dl.Cancellable {
+		attrs.PutBool(taskspan.DeadlockCancellable, true)
+	}
+	if !dl.Ends.IsZero() {
+		attrs.PutInt(taskspan.DeadlockEnds, dl.Ends.UnixNano())
+	}
 	link(span, dl)
 }
 

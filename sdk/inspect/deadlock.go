@@ -80,8 +80,11 @@ func Deadlocks() []Deadlock {
 }
 
 // holderTask returns the node of a holder: unknown, and so able to proceed, if it
-// does not wait.
+// does not wait, or if its hold ends by itself.
 func holderTask(tasks map[uint64]waitgraph.Task, h holder) waitgraph.Task {
+	if h.ends != 0 {
+		return waitgraph.Unknown
+	}
 	goroutine := h.goroutine
 	if h.task != nil {
 		goroutine = h.task.goroutine.Load()
@@ -116,6 +119,9 @@ func describe(
 	d := Deadlock{Confidence: sure, Size: len(core), Victims: len(g.Behind(core))}
 	for _, t := range cycle {
 		d.Cycle = append(d.Cycle, views[of[t]].taskInfo())
+	}
+	for _, t := range core {
+		d.Cancellable = d.Cancellable || views[of[t]].cancellable()
 	}
 	return d
 }

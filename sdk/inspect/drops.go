@@ -13,22 +13,31 @@ import (
 type dropReason int
 
 const (
-	dropMaxTasks    dropReason = iota // more live tasks than max_tasks: counted, but not listed
-	dropMaxEvents                     // more inspection points than max_events: counted, but not kept
-	dropReportQueue                   // the report queue was full
-	dropStuckWaits                    // more stuck waits than are reported
-	dropLongTasks                     // more long tasks than are reported
-	dropSpanExport                    // the span exporter failed or its queue was full
-	dropSpanTable                     // more open spans than are followed
-	dropLockOrders                    // more orders of locks than are known
-	dropHoldKinds                     // more kinds of holds than are known to be released by who took them, or not to be
+	dropMaxTasks      dropReason = iota // more live tasks than max_tasks: counted, but not listed
+	dropMaxEvents                       // more inspection points than max_events: counted, but not kept
+	dropReportQueue                     // the report queue was full
+	dropStuckWaits                      // more stuck waits than are reported
+	dropLongTasks                       // more long tasks than are reported
+	dropSpanExport                      // the span exporter failed or its queue was full
+	dropSpanTable                       // more open spans than are followed
+	dropLockOrders                      // more orders of locks than are known
+	dropHoldKinds                       // more kinds of holds than are known to be released by who took them, or not to be
+	dropExternalHolds                   // more external locks held than are known
 	dropReasons
 )
 
 func (r dropReason) String() string {
 	return [...]string{
 		"max_tasks", "max_events", "report_queue_full", "stuck_waits", "long_tasks", "span_export", "open_spans", "lock_orders", "hold_kinds",
+		"external_holds",
 	}[r]
+}
+
+// droppedHold counts an external lock that is held and not known as such.
+func droppedHold() {
+	if ins := Default(); ins != nil {
+		ins.drops.add(dropExternalHolds, 1)
+	}
 }
 
 type dropCounters [dropReasons]atomic.Int64

@@ -172,16 +172,26 @@ func ExampleWait() {
 // An External makes a lock outside of the process known under its name in all of them.
 func ExampleExternal() {
 	ctx := context.Background()
-	lockInRedis := func(context.Context) error { return nil }
+	lockInRedis := func(context.Context) error { return nil } // with a key that expires after 10 s
 	unlockInRedis := func(context.Context) error { return nil }
+	extendInRedis := func() error { return nil }
 
-	report := inspect.NewExternal("nightly report")
+	const ttl = 10 * time.Second
+	report := inspect.NewExternal("nightly report", inspect.WithTTL(ttl))
 	if err := report.Acquire(ctx, lockInRedis); err != nil {
 		return
 	}
 	fmt.Println("reporting")
+	if err := extendInRedis(); err != nil {
+		report.Lost() // somebody else may have it by now
+	} else {
+		report.Extend(ttl)
+	}
+	fmt.Println("reporting on")
 	_ = report.Release(ctx, unlockInRedis)
-	// Output: reporting
+	// Output:
+	// reporting
+	// reporting on
 }
 
 func ExampleFlight() {

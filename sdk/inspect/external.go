@@ -2,52 +2,188 @@ package inspect
 
 import (
 	"context"
-	"slices"
-	"sync"
+	"strings"
+	"time"
 
 	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
 // An External is a lock outside of the process, such as one in Redis or etcd. Its
-// name means the same in every process, so that waits on it and holds of it can be
-// joined over a fleet.
+// name means the same in every process, so waits for it and holds of it are joined
+// across the fleet. Say how the lock ends, for that decides what a deadlock through
+// it is worth:
 //
+//   - With [WithTTL] the hold ends by itself. A deadlock through it is transient
+//     until then, and over afterwards.
+//   - With [UntilReleased] only its holder ends it, and whoever wants the lock waits
+//     for that. Only such locks make a deadlock certain.
+//   - Without either nobody knows, and a deadlock through it is at most suspected.
+//
+// A lock in Redis, whose key expires:
+//
+//	const ttl = 10 * time.Second
 //	lock := inspect.NewExternal("nightly report")
-//	if err := lock.Acquire(ctx, redisLock.Lock); err != nil {
+//	if err := lock.Acquire(ctx, mutex.LockContext, inspect.WithTTL(ttl)); err != nil {
 //		return err
 //	}
-//	defer lock.Release(ctx, redisLock.Unlock)
-type External struct{ resource *externalLock }
+//	defer lock.Release(ctx, unlock)
+//
+// Call Extend whenever the key's expiry is extended, and Lost when the lock turns
+// out to be gone.
+type External struct {
+	*thing
+	use externalUse // the default of each Acquire
+}
 
-// externalLock is held by whoever says so, in any process.
-type externalLock struct{ thing }
+// AcquireOption says how an external lock ends, or how a wait for it does.
+type AcquireOption interface{ applyAcquire(*externalUse) }
 
-func (*externalLock) holders(_ *waitView, s *holderSet) { s.complete = true }
+// WaitOption says how a wait ends. Each is an AcquireOption, too.
+type WaitOption interface {
+	AcquireOption
+	applyWait(*externalUse)
+}
+
+// externalUse is what has been declared of one use of an external lock.
+type externalUse struct {
+	ttl           time.Duration // of the hold; 0: not declared
+	timeout       time.Duration // of the wait; 0: not declared
+	untilReleased bool
+}
+
+type withTTL time.Duration
+
+func (o withTTL) applyAcquire(u *externalUse) { u.ttl, u.untilReleased = time.Duration(o), false }
+
+// WithTTL declares that the lock ends by itself when it has been held for d, unless
+// [External.Extend] moves its end. The time counts from the return of the function
+// that takes the lock, which is at the earliest when the lock was taken, so the
+// declared end is never before the real one. If d is not positive the option has no
+// effect.
+func WithTTL(d time.Duration) AcquireOption { return withTTL(max(d, 0)) }
+
+type withTimeout time.Duration
+
+func (o withTimeout) applyAcquire(u *externalUse) { u.timeout = time.Duration(o) }
+func (o withTimeout) applyWait(u *externalUse)    { u.timeout = time.Duration(o) }
+
+// WithTimeout declares that the wait ends by itself after d at the latest, with or
+// without the lock: because retries are limited, or by a setting of the other side,
+// such as lock_timeout of PostgreSQL. A timeout of the context need not be declared.
+// WithTimeout ends nothing itself. If d is not positive the option has no effect.
+func WithTimeout(d time.Duration) WaitOption { return withTimeout(max(d, 0)) }
+
+type untilReleased struct{}
+
+func (untilReleased) applyAcquire(u *externalUse) { u.untilReleased, u.ttl = true, 0 }
+func (untilReleased) applyWait(u *externalUse)    { u.untilReleased = true }
+
+// UntilReleased declares that the lock has no TTL, lease or session that could end
+// it before its holder releases it, and that whoever wants it waits for the release,
+// unless its context is done.
+func UntilReleased() WaitOption { return untilReleased{} }
 
 // NewExternal returns a handle on the lock with that name. Several handles with
-// one name are the same lock.
-func NewExternal(name string) *External {
-	return &External{resource: &externalLock{thing{id: taskspan.ResourceExternal + name, called: name}}}
+// one name are the same lock. The options are the defaults of every Acquire.
+func NewExternal(name string, opts ...AcquireOption) *External {
+	e := &External{thing: externalThing(name)}
+	for _, o := range opts {
+		o.applyAcquire(&e.use)
+	}
+	return e
+}
+
+// externalThing is what has that name outside, with or without the prefix.
+func externalThing(name string) *thing {
+	name = strings.TrimPrefix(name, taskspan.ResourceExternal)
+	return &thing{id: taskspan.ResourceExternal + name, called: name}
+}
+
+// externalLock is an external lock as one wait sees it.
+type externalLock struct {
+	*thing
+	declared bool // only a release, or what else ends the wait by a known time, ends it
+}
+
+// holders are the goroutines of this process that hold the lock. What other
+// processes hold they report themselves.
+func (e *externalLock) holders(_ *waitView, s *holderSet) {
+	s.complete = true // whoever holds it, and nobody else
+	s.inferred = !e.declared
+	externals.addHolders(e.id, s)
+}
+
+// externalWait enters the running goroutine as waiting for something outside.
+func externalWait(ctx context.Context, kind taskspan.Kind, t *thing, u externalUse) *wait {
+	w := beginWait(ctx, kind, &externalLock{thing: t, declared: u.untilReleased || u.timeout > 0})
+	if u.timeout > 0 {
+		w.willEndBy(now() + nanos(u.timeout))
+	}
+	return w
 }
 
 // Acquire calls acquire, which takes the lock, and shows the running goroutine as
 // waiting for it meanwhile. If acquire returns nil the goroutine holds the lock.
-func (e *External) Acquire(ctx context.Context, acquire func(context.Context) error) error {
-	w := beginWait(ctx, taskspan.WaitExternal, e.resource)
-	err := acquire(ctx)
-	if err == nil {
-		held.add(holderOf(ctx), e.resource.id)
+//
+//go:noinline
+func (e *External) Acquire(ctx context.Context, acquire func(context.Context) error, opts ...AcquireOption) error {
+	_, place := goid.GetWithPC()
+	use := e.use
+	for _, o := range opts {
+		o.applyAcquire(&use)
 	}
-	endWait(w)
-	return err
+	w := externalWait(ctx, taskspan.WaitExternal, e.thing, use)
+	defer endWait(w)
+	if err := acquire(ctx); err != nil {
+		return err
+	}
+	externals.add(&externalHold{
+		goroutine: holderOf(ctx), id: e.id, name: e.called, ends: use.ends(), ttl: use.ttl, task: taskOf(ctx), place: place,
+	})
+	return nil
 }
 
 // Release calls release, which lets the lock go. The goroutine is no longer known
 // as the holder, whatever release returns: an error means that nobody knows.
 func (e *External) Release(ctx context.Context, release func(context.Context) error) error {
-	held.remove(holderOf(ctx), e.resource.id)
+	externals.release(holderOf(ctx), e.id)
 	return release(ctx)
+}
+
+// Extend says that the lock now ends by itself after d, counted from this call, as
+// after an extension of its TTL. It is about the running goroutine's hold, or, on a
+// goroutine that holds no lock of that name, the newest in the process: a lease is
+// often kept by a goroutine of its own. Without a hold, or if d is not positive, it
+// does nothing.
+func (e *External) Extend(d time.Duration) {
+	if d > 0 {
+		externals.extend(goid.Get(), e.id, d)
+	}
+}
+
+// Lost says that the lock is gone without a release, as when its extension has
+// failed. The goroutine that Extend is about is no longer known as the holder, and
+// its task gets an event that says so. Release may still be called.
+func (e *External) Lost() { externals.lost(goid.Get(), e.id) }
+
+// ends is when a hold that begins now ends.
+func (u *externalUse) ends() nanos {
+	switch {
+	case u.ttl > 0:
+		return now() + nanos(u.ttl)
+	case u.untilReleased:
+		return endsByRelease
+	}
+	return endsUnknown
+}
+
+// taskOf returns the task of ctx, or else the innermost one of the goroutine.
+func taskOf(ctx context.Context) *Task {
+	if t := TaskFromContext(ctx); t != nil {
+		return t
+	}
+	return currentTask()
 }
 
 // holderOf names the running goroutine, or the one of ctx's task where goroutines
@@ -57,67 +193,4 @@ func holderOf(ctx context.Context) uint64 {
 		return g
 	}
 	return TaskFromContext(ctx).goroutineID()
-}
-
-// maxExternalHolds bounds the external locks of one process that are known as
-// held; one more is not reported as held, which can hide a deadlock and no more.
-const maxExternalHolds = 10_000
-
-// held knows which external locks goroutines hold.
-var held = externalHolds{of: make(map[uint64][]string)}
-
-type externalHolds struct {
-	mu    sync.Mutex
-	of    map[uint64][]string
-	total int
-}
-
-func (h *externalHolds) add(goroutine uint64, id string) {
-	if handedOver.has(id) {
-		return // who took it need not be who lets it go
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.total < maxExternalHolds {
-		h.of[goroutine] = append(h.of[goroutine], id)
-		h.total++
-	}
-}
-
-// remove forgets one hold: the goroutine's, or, if the lock is released by another
-// goroutine than the one that acquired it, somebody's.
-func (h *externalHolds) remove(goroutine uint64, id string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.removeFrom(goroutine, id) {
-		return
-	}
-	handedOver.add(id)
-	for g := range h.of {
-		if h.removeFrom(g, id) {
-			return
-		}
-	}
-}
-
-func (h *externalHolds) removeFrom(goroutine uint64, id string) bool {
-	ids := h.of[goroutine]
-	i := slices.Index(ids, id)
-	if i < 0 {
-		return false
-	}
-	h.total--
-	if len(ids) == 1 {
-		delete(h.of, goroutine)
-	} else {
-		h.of[goroutine] = slices.Delete(slices.Clone(ids), i, i+1)
-	}
-	return true
-}
-
-// holdsOf returns the external locks that a goroutine holds.
-func holdsOf(goroutine uint64) []string {
-	held.mu.Lock()
-	defer held.mu.Unlock()
-	return slices.Clone(held.of[goroutine])
 }

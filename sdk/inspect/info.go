@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +56,10 @@ type WaitInfo struct {
 	Resource   string        `json:"resource"`
 	Since      time.Time     `json:"since"`
 	Deadline   *time.Time    `json:"deadline,omitempty"`
-	Place      Place         `json:"place"`
+	// Cancellable says that the wait has no deadline, and a context that can be
+	// cancelled: it ends if a caller gives up.
+	Cancellable bool  `json:"cancellable,omitempty"`
+	Place       Place `json:"place"`
 	// Holders are those who must let go. Complete says that nobody else can, as far
 	// as is known; Inferred, that something of it is a guess: that the goroutine waits
 	// (an open client span), or that a holder is who will release (no hold of its kind
@@ -104,6 +108,9 @@ type Deadlock struct {
 	// themselves or through others, for one of them.
 	Size    int
 	Victims int
+	// Cancellable says that a wait in it ends if its context is cancelled. A deadlock
+	// without such a wait stands until the process ends.
+	Cancellable bool
 }
 
 // String tells the deadlock in words, a line for each task.
@@ -115,6 +122,9 @@ func (d Deadlock) String() string {
 	fmt.Fprintf(&b, "deadlock of %d", d.Size)
 	if d.Victims > 0 {
 		fmt.Fprintf(&b, ", with %d more blocked behind it", d.Victims)
+	}
+	if d.Cancellable {
+		b.WriteString("; it ends only if a caller gives up")
 	}
 	for i, t := range d.Cycle {
 		next := d.Cycle[(i+1)%len(d.Cycle)]
@@ -129,6 +139,9 @@ func (d Deadlock) String() string {
 	}
 	if d.Confidence == taskspan.Suspected {
 		b.WriteString("\n  It is a deadlock if only the goroutine that took a lock or permit releases it. That has not been seen yet of all of these.")
+		if slices.ContainsFunc(d.Cycle, func(t TaskInfo) bool { return strings.HasPrefix(t.Wait.ResourceID, taskspan.ResourceExternal) }) {
+			b.WriteString("\n  An external lock in it may end by itself: declare what ends it, with WithTTL or UntilReleased.")
+		}
 	}
 	return b.String()
 }

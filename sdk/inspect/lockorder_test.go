@@ -5,9 +5,11 @@ package inspect
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,19 +49,26 @@ func orderOf(s *tracepb.Span) string {
 		reported(s, taskspan.LockOrderMode).GetStringValue(), guards)
 }
 
-// lockNames makes names that no other test has.
+// runs counts the tests that have made names, so that none has those of another, or of
+// the same one before.
+var runs atomic.Int64
+
+// lockNames makes names that no other test has: "a", "b" and so on after one part.
 func lockNames(t *testing.T, n int) []string {
 	names := make([]string, n)
+	run := runs.Add(1)
 	for i := range names {
-		names[i] = fmt.Sprint(t.Name(), " ", string(rune('a'+i)))
+		names[i] = fmt.Sprint(t.Name(), " ", run, "/", string(rune('a'+i)))
 	}
 	return names
 }
 
+var beforeLockName = regexp.MustCompile(`Test\w+ \d+/`)
+
 func wantOrders(t *testing.T, got []string, want ...string) {
 	t.Helper()
 	for i := range got {
-		got[i] = strings.ReplaceAll(got[i], t.Name()+" ", "")
+		got[i] = beforeLockName.ReplaceAllString(got[i], "")
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %q, want %q", got, want)

@@ -130,6 +130,18 @@ func (r *reporter) task(w *waitView) wire.Task {
 	return t
 }
 
+// holdsOf returns the external locks that a goroutine holds now.
+func holdsOf(goroutine uint64) (holds []wire.Hold) {
+	for _, h := range externals.heldBy(goroutine, now()) {
+		ends := int64(h.ends)
+		if h.ends > 0 {
+			ends = h.ends.unix()
+		}
+		holds = append(holds, wire.Hold{Resource: h.id, Ends: ends})
+	}
+	return holds
+}
+
 // goroutineName names a goroutine that has no task after the function that waits.
 func goroutineName(w *waitView) string {
 	if p := placeOf(w.site.place); p.function != "" {

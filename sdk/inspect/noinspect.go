@@ -178,6 +178,10 @@ func WithRemoteParent(trace.SpanContext) TaskOption { return noTaskOption{} }
 func RemoteWait(_ context.Context, _ trace.SpanContext, _ string, fn func() error) error { return fn() }
 
 // wait is never made.
+func currentTask() *Task { return nil }
+
+func droppedHold() {}
+
 type wait struct{}
 
 func beginWait(context.Context, taskspan.Kind, waitable) *wait { return nil }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
 )
 
 func quietInspector(t *testing.T) *Inspector {
@@ -451,7 +453,8 @@ func TestFlight(t *testing.T) {
 
 func TestExternal(t *testing.T) {
 	ctx := context.Background()
-	lock := NewExternal("report")
+	name := fmt.Sprint("report ", runs.Add(1)) // its name is handed over in the end
+	lock := NewExternal(name)
 	no := errors.New("taken")
 	if err := lock.Acquire(ctx, func(context.Context) error { return no }); err != no {
 		t.Errorf("Acquire returned %v", err)
@@ -461,13 +464,13 @@ func TestExternal(t *testing.T) {
 	}
 	well := func(context.Context) error { return nil }
 	_ = lock.Acquire(ctx, well)
-	if h := holdsOf(goidOfTest()); !slices.Equal(h, []string{"ext:report"}) {
+	if h := holdsOf(goidOfTest()); !slices.Equal(h, []wire.Hold{{Resource: "ext:" + name}}) {
 		t.Errorf("it holds %v", h)
 	}
 	done := make(chan struct{})
-	go func() { _ = NewExternal("report").Release(ctx, well); close(done) }() // somebody else lets it go
+	go func() { _ = NewExternal(name).Release(ctx, well); close(done) }() // somebody else lets it go
 	<-done
-	if h := holdsOf(goidOfTest()); len(h) != 0 || held.total != 0 {
+	if h := holdsOf(goidOfTest()); len(h) != 0 || externals.total != 0 {
 		t.Errorf("it still holds %v", h)
 	}
 }

@@ -148,6 +148,7 @@ func (r *reporter) flush(ctx context.Context) error {
 // round is one look at everything.
 func (r *reporter) round(at nanos) {
 	stop := threadCPU()
+	externals.expire(at)
 	r.scan(at)
 	r.tellOrders(at)
 	if at >= r.beatAt {

@@ -36,6 +36,7 @@ type toldWait struct {
 	last     wire.Wait // as it was told last
 	task     *Task     // whose own goroutine waits, or nil
 	tellAt   nanos     // when to repeat it
+	sentAt   nanos
 	repeated int
 	// What is different now, if it is, and since when.
 	changed      []wire.Holder
@@ -163,7 +164,9 @@ func (r *reporter) tell(one *reading, at, observed nanos) {
 	case same(told.last.Holders, one.links) && told.last.Complete == one.whole && told.last.Need == one.need &&
 		told.last.Inferred == one.guessed:
 		told.differs, told.changed = false, nil
-		if at >= told.tellAt && r.room > 0 {
+		again := at >= told.tellAt || told.holdsOthers(one.view.goroutine, at)
+		if again && r.room > 0 {
+			told.last.Holds = holdsOf(one.view.goroutine)
 			r.send(told, at, observed)
 		}
 	case !told.differs || !same(told.changed, one.links):
@@ -173,6 +176,17 @@ func (r *reporter) tell(one *reading, at, observed nanos) {
 		told.differs, told.changed, told.repeated = false, nil, 0
 		r.send(told, at, observed)
 	}
+}
+
+// holdsOthers reports whether the goroutine's external locks are not those that were
+// told. A lock that is gone is told at once, an end that keeps moving once a second.
+func (t *toldWait) holdsOthers(goroutine uint64, at nanos) bool {
+	is := holdsOf(goroutine)
+	if slices.Equal(is, t.last.Holds) {
+		return false
+	}
+	sameLocks := slices.EqualFunc(is, t.last.Holds, func(a, b wire.Hold) bool { return a.Resource == b.Resource })
+	return !sameLocks || at-t.sentAt >= nanos(time.Second)
 }
 
 // revision is what a heartbeat lists: one that the collector does not know while the
@@ -203,7 +217,7 @@ func byNode(a, b wire.Holder) int {
 func (r *reporter) send(told *toldWait, at, observed nanos) {
 	told.last.Observed = observed.unix()
 	told.last.SpanID = newSpanID()
-	told.tellAt = at + nanos(backOff(told.repeated))
+	told.sentAt, told.tellAt = at, at+nanos(backOff(told.repeated))
 	told.repeated++
 	r.room--
 	r.sender.Send(sender.Key{Kind: taskspan.ReportWait, ID: told.last.ID}, told.last.Encode())
@@ -236,7 +250,7 @@ func (r *reporter) report(one *reading, revision int64) wire.Wait {
 	w := wire.Wait{
 		Task: r.task(v), ID: v.id, Revision: revision, Open: true, Kind: v.kind,
 		ResourceID: id, ResourceName: name, Since: v.start.unix(),
-		Need: one.need, Complete: one.whole, Inferred: one.guessed, Holders: one.links,
+		Need: one.need, Complete: one.whole, Inferred: one.guessed, Cancellable: v.cancellable(), Holders: one.links,
 	}
 	if d := v.deadline(); d != 0 {
 		w.Deadline = d.unix()

@@ -92,7 +92,7 @@ func (w *waitView) info() *WaitInfo {
 	w.on.holders(w, &s)
 	i := &WaitInfo{
 		Kind: w.kind, ResourceID: id, Resource: name, Since: w.start.time(),
-		Place: placeInfo(w.site.place), Need: s.need, Complete: s.complete, Inferred: s.inferred,
+		Cancellable: w.cancellable(), Place: placeInfo(w.site.place), Need: s.need, Complete: s.complete, Inferred: s.inferred,
 	}
 	if at := w.deadline(); at != 0 {
 		d := at.time()

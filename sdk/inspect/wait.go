@@ -36,8 +36,10 @@ type openWait struct {
 	start     nanos
 	endsBy    nanos // 0, or when it ends without its context
 	nested    bool  // began while the task waited already
-	site      *site
-	frame     weak.Pointer[wait] // made once for each wait, which is used again
+	// cancellable is whether the context that the wait has given up can be cancelled.
+	cancellable bool
+	site        *site
+	frame       weak.Pointer[wait] // made once for each wait, which is used again
 }
 
 func (o *openWait) at() *links[openWait] { return &o.links }
@@ -55,7 +57,7 @@ type wait struct {
 func (o *openWait) view() waitView {
 	v := waitView{
 		id: o.id, goroutine: o.goroutine, task: o.task, kind: o.kind,
-		start: o.start, endsBy: o.endsBy, site: o.site,
+		start: o.start, endsBy: o.endsBy, site: o.site, callerCancels: o.cancellable,
 	}
 	if w := o.frame.Value(); w != nil {
 		v.on, v.ctx = w.on, w.ctx
@@ -101,7 +103,7 @@ func beginWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
 	on.identify(kind, site.place)
 	o := w.openWait
 	o.goroutine, o.task, o.kind, o.name, o.site = g, t, kind, on.name(), site
-	o.start, o.endsBy, o.nested = now(), 0, false
+	o.start, o.endsBy, o.nested, o.cancellable = now(), 0, false, false
 
 	s := shardOf(g)
 	s.mu.Lock()
@@ -145,6 +147,7 @@ func (w *wait) detach() {
 	s := shardOf(w.goroutine)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	w.cancellable = !limited && w.ctx.Done() != nil
 	w.ctx = context.Background()
 }
 

@@ -55,6 +55,7 @@ type holder struct {
 	since      int64   // unix nanoseconds, 0 if not known
 	weight     int64   // 0 means 1
 	place      uintptr // where it was taken, 0 if not known
+	ends       nanos   // when the hold ends by itself, 0 if it does not or that is not known
 }
 
 // lockName is the name under which a lock appears. Locks get one when they are
@@ -113,6 +114,8 @@ type waitView struct {
 	endsBy    nanos
 	site      *site
 	lost      bool // on is out of reach, and who holds it is not known
+	// callerCancels says that a context which the wait has given up can be cancelled.
+	callerCancels bool
 }
 
 // deadline is when the wait ends by itself, 0 if it does not. Contexts are asked only
@@ -124,4 +127,10 @@ func (v *waitView) deadline() nanos {
 		}
 	}
 	return v.endsBy
+}
+
+// cancellable reports whether whoever made the wait's context can end the wait, which
+// does not end by itself.
+func (v *waitView) cancellable() bool {
+	return (v.callerCancels || v.ctx.Done() != nil) && v.deadline() == 0
 }

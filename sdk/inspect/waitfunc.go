@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"strings"
 
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -13,12 +14,21 @@ import (
 //		return download(ctx)
 //	})
 //
-// A resource whose name begins with "ext:" is the same thing in every process, and
-// is held by the tasks that have acquired an [External] of that name. Who holds
-// any other resource is not known, so such a wait is never proof of a deadlock.
-// The wait begins at once, so Wait costs about as much as a contended lock.
-func Wait(ctx context.Context, kind taskspan.Kind, resource string, fn func(context.Context) error) error {
-	w := beginWait(ctx, kind, &thing{id: resource, called: resource})
+// A resource whose name begins with "ext:" is the same thing in every process: the
+// [External] with the rest of that name. It is held by the tasks that have acquired
+// it. Who holds any other resource is not known, so such a wait is never proof of a
+// deadlock. The wait begins at once, so Wait costs about as much as a contended lock.
+func Wait(ctx context.Context, kind taskspan.Kind, resource string, fn func(context.Context) error, opts ...WaitOption) error {
+	var use externalUse
+	for _, o := range opts {
+		o.applyWait(&use)
+	}
+	var w *wait
+	if strings.HasPrefix(resource, taskspan.ResourceExternal) {
+		w = externalWait(ctx, kind, externalThing(resource), use)
+	} else if w = beginWait(ctx, kind, &thing{id: resource, called: resource}); use.timeout > 0 {
+		w.willEndBy(now() + nanos(use.timeout))
+	}
 	defer endWait(w)
 	return fn(ctx)
 }

@@ -69,8 +69,26 @@ const (
 	WaitHoldersComplete = "async_inspect.wait.holders.complete"
 	WaitDeadline        = "async_inspect.wait.deadline_unix_nano"
 	WaitInferred        = "async_inspect.wait.inferred"
-	Holds               = "async_inspect.holds" // string[]
+	WaitCancellable     = "async_inspect.wait.cancellable"
+	Holds               = "async_inspect.holds"                // string[]
+	HoldsEnds           = "async_inspect.holds.ends_unix_nano" // int[], as long as Holds
 )
+
+// Values of [HoldsEnds] that are no times.
+const (
+	EndsUnknown   = 0  // it is not declared what ends the hold
+	EndsByRelease = -1 // only its release ends the hold
+)
+
+// Events of tasks, with the attributes [WaitResourceID], [WaitResourceName] and, if
+// the hold had one, [HoldEnds].
+const (
+	EventHoldExpired = "async_inspect.hold.expired" // an external lock ended while its holder went on
+	EventHoldLost    = "async_inspect.hold.lost"    // the holder says that an external lock is gone
+)
+
+// HoldEnds is when a hold ends, or has ended, by itself.
+const HoldEnds = "async_inspect.hold.ends_unix_nano" // int
 
 // Attributes of the links of a wait report: one link per holder.
 const (
@@ -158,6 +176,10 @@ const (
 	DeadlockCycle      = "async_inspect.deadlock.cycle"
 	DeadlockSuggestion = "async_inspect.deadlock.suggestion"
 	DeadlockResolution = "async_inspect.deadlock.resolution" // how it ended
+	// DeadlockCancellable says that it ends if whoever waits for one of its tasks gives up.
+	DeadlockCancellable = "async_inspect.deadlock.cancellable"
+	// DeadlockEnds is when the first deadline or TTL in it ends it.
+	DeadlockEnds = "async_inspect.deadlock.ends_unix_nano"
 )
 
 // Values of error.type that async-inspect sets.

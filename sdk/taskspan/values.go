@@ -29,9 +29,9 @@ const (
 	// that is known to be released by who took it.
 	Certain Confidence = "certain"
 	// Suspected: something in it is inferred. An open client span was taken for a wait,
-	// or a holder for who will release.
+	// or a holder for who will release; or an external lock may end by other means.
 	Suspected Confidence = "suspected"
-	// Transient: a wait in it has a deadline, which will end it.
+	// Transient: a wait in it has a deadline, or a hold in it ends by itself.
 	Transient Confidence = "transient"
 )
 

@@ -90,15 +90,29 @@ func (a *attributes) task(t *Task) {
 	if t.Remote != (Node{}) {
 		a.str(taskspan.TaskRemoteParent, hex.EncodeToString(t.Remote.Trace[:])+"/"+hex.EncodeToString(t.Remote.Span[:]))
 	}
-	if len(t.Holds) > 0 {
-		a.ids(taskspan.Holds, t.Holds)
-	}
+	a.holds(t.Holds)
 	if t.Goroutine != 0 {
 		a.int(taskspan.ThreadID, int64(t.Goroutine))
 	}
 	a.place(t.Place)
 	if t.Stack != "" {
 		a.add(taskspan.CodeStacktrace, strValue(Cut(t.Stack, taskspan.MaxStackBytes)))
+	}
+}
+
+func (a *attributes) holds(holds []Hold) {
+	if len(holds) == 0 {
+		return
+	}
+	resources, ends := make([]string, len(holds)), make([]int64, len(holds))
+	declared := false
+	for i, h := range holds {
+		resources[i], ends[i] = h.Resource, h.Ends
+		declared = declared || h.Ends != taskspan.EndsUnknown
+	}
+	a.ids(taskspan.Holds, resources)
+	if declared {
+		a.ints(taskspan.HoldsEnds, ends)
 	}
 }
 

@@ -28,11 +28,17 @@ type Task struct {
 	Parent    [8]byte // zero: none
 	Remote    Node    // the client span that it answers; zero: none
 	Goroutine uint64
-	Holds     []string
+	Holds     []Hold
 	Place     Place  // where it waits, or was started
 	Stack     string // "": not recorded
 	Observed  int64  // the instant at which all of this was so
 	SpanID    [8]byte
+}
+
+// Hold is an external lock that a task holds.
+type Hold struct {
+	Resource string
+	Ends     int64 // when it ends by itself, or taskspan.EndsUnknown or EndsByRelease
 }
 
 // Wait is an open wait, or the end of one.
@@ -48,6 +54,7 @@ type Wait struct {
 	Need         int64 // 0: all holders
 	Complete     bool
 	Inferred     bool
+	Cancellable  bool
 	Deadline     int64 // 0: none
 	Holders      []Holder
 }
@@ -85,6 +92,9 @@ func (w *Wait) Encode() *tracepb.Span {
 	}
 	if w.Inferred {
 		a.bool(taskspan.WaitInferred, true)
+	}
+	if w.Cancellable {
+		a.bool(taskspan.WaitCancellable, true)
 	}
 	if w.Deadline != 0 {
 		a.int(taskspan.WaitDeadline, w.Deadline)

@@ -77,7 +77,7 @@ func TestNoReportCanBeRefusedForItsTexts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			place := Place{bad, bad, 3}
-			task := Task{Name: bad, State: taskspan.Blocked, Holds: []string{"ext:" + bad, "ext:b"}, Place: place, Stack: bad + bad + bad}
+			task := Task{Name: bad, State: taskspan.Blocked, Holds: []Hold{{Resource: "ext:" + bad}, {Resource: "ext:b"}}, Place: place, Stack: bad + bad + bad}
 			counts := taskspan.NameCounts{
 				Name: bad, Started: math.MaxInt64, Completed: math.MaxInt64, Failed: math.MaxInt64, Cancelled: math.MaxInt64,
 				Running: math.MaxInt64, Blocked: math.MaxInt64,

@@ -33,11 +33,11 @@ func exampleWait() *Wait {
 	return &Wait{
 		Task: Task{
 			Node: Node{[16]byte{1}, [8]byte{2}}, Name: "reserve", State: taskspan.Blocked, Start: 1000,
-			Parent: [8]byte{3}, Remote: Node{[16]byte{4}, [8]byte{5}}, Goroutine: 7, Holds: []string{"ext:report"},
+			Parent: [8]byte{3}, Remote: Node{[16]byte{4}, [8]byte{5}}, Goroutine: 7, Holds: []Hold{{Resource: "ext:report", Ends: 8500}, {Resource: "ext:stock", Ends: taskspan.EndsByRelease}},
 			Place: Place{"main.reserve", "/src/main.go", 42}, Stack: "main.reserve\n", Observed: 5000, SpanID: [8]byte{6},
 		},
 		ID: 9, Revision: 2, Open: true, Kind: taskspan.WaitSemaphore, ResourceID: "r1", ResourceName: "slots",
-		Since: 2000, Need: 2, Complete: true, Inferred: true, Deadline: 9000,
+		Since: 2000, Need: 2, Complete: true, Inferred: true, Cancellable: true, Deadline: 9000,
 		Holders: []Holder{{Node: Node{[16]byte{1}, [8]byte{8}}, Generation: 3, Since: 1500, Weight: 2, Place: Place{"main.hold", "/src/main.go", 40}}},
 	}
 }
@@ -50,12 +50,12 @@ func TestWaitSaysEverything(t *testing.T) {
 		taskspan.TaskName: "reserve", taskspan.TaskState: "blocked", taskspan.TaskStart: "1000",
 		taskspan.TaskParentSpanID: "0300000000000000",
 		taskspan.TaskRemoteParent: "04000000000000000000000000000000/0500000000000000",
-		taskspan.Holds:            "1 values", taskspan.ThreadID: "7",
+		taskspan.Holds:            "2 values", taskspan.HoldsEnds: "2 values", taskspan.ThreadID: "7",
 		taskspan.CodeFunctionName: "main.reserve", taskspan.CodeFilePath: "/src/main.go", taskspan.CodeLineNumber: "42",
 		taskspan.CodeStacktrace: "main.reserve\n",
 		taskspan.WaitID:         "9", taskspan.WaitRevision: "2", taskspan.WaitOpen: "true", taskspan.WaitKind: "semaphore",
 		taskspan.WaitResourceID: "r1", taskspan.WaitResourceName: "slots", taskspan.WaitNeed: "2",
-		taskspan.WaitHoldersComplete: "true", taskspan.WaitInferred: "true", taskspan.WaitDeadline: "9000",
+		taskspan.WaitHoldersComplete: "true", taskspan.WaitInferred: "true", taskspan.WaitCancellable: "true", taskspan.WaitDeadline: "9000",
 	}
 	got := attributesOf(s.Attributes)
 	for k, v := range want {

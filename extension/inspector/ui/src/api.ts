@@ -18,21 +18,21 @@ export interface Task {
 export interface TaskList { as_of: string; tasks: Task[]; total: number; next_cursor: string | null }
 export interface Holder { task: TaskRef; since: string | null; weight: number; place: Place | null }
 export interface Wait {
-  id: number; kind: string; resource_name: string; since: string; waited_seconds: number; deadline: string | null
+  id: number; kind: string; resource_name: string; since: string; waited_seconds: number; deadline: string | null; cancellable: boolean
   need: number; complete: boolean; inferred: boolean; place: Place | null; holders: Holder[]
 }
 export interface Waiter { task: TaskRef; kind: string; resource_name: string; since: string; waited_seconds: number; place: Place | null }
 export interface ChainLink { task: TaskRef; waiting_for: WaitSummary | null; place: Place | null }
 export interface TaskEvent { at: string; name: string; detail: string }
 export interface TaskDetail {
-  as_of: string; task: Task; parent: TaskRef | null; remote_parent: TaskRef | null; children: TaskRef[]; holds: string[]
+  as_of: string; task: Task; parent: TaskRef | null; remote_parent: TaskRef | null; children: TaskRef[]; holds: string[]; holds_end_at: (string | null)[]
   waits: Wait[]; waiters: Waiter[]; waiters_total: number; chain: ChainLink[]
   chain_end: 'running' | 'unknown' | 'cycle' | 'cut' | 'none'; events: TaskEvent[]; events_cut: number
 }
 export interface Member { task: TaskRef; in_cycle: boolean; instance: string; thread_id: number; waits: Wait[]; trace_url: string }
 export interface Deadlock {
   id: string; standing: boolean; confidence: 'certain' | 'suspected' | 'transient'; kind: 'self' | 'local' | 'distributed'
-  headline: string; story: string; cycle_text: string; suggestion: string; services: string[]
+  headline: string; story: string; cycle_text: string; suggestion: string; ends_at: string | null; cancellable: boolean; services: string[]
   since: string; found_at: string; ended_at: string | null; how: string; lasted_seconds: number
   size: number; cycle: number; members: Member[]; victims: number; victim_tasks: TaskRef[]; trace_url: string
 }

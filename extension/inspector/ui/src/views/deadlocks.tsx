@@ -8,7 +8,7 @@ import { WaitText } from './task'
 const confidence = {
   certain: 'certain: every wait in it was declared, and all stood at one instant',
   suspected: 'suspected: a wait in it is guessed from an open client span',
-  transient: 'transient: a wait in it has a deadline, which will end it',
+  transient: 'transient: a deadline, or the TTL of an external lock, will end it',
 }
 
 export function Deadlocks({ id }: { id?: string }) {
@@ -53,7 +53,7 @@ export function Deadlocks({ id }: { id?: string }) {
 }
 
 const ended = (how: string) =>
-  ({ released: 'somebody let go', cancelled: 'a wait was cancelled', deadline: 'a deadline ended it', process_lost: 'a process went away' })[how] ?? how.replaceAll('_', ' ')
+  ({ released: 'somebody let go', cancelled: 'a wait was cancelled', deadline: 'a deadline or a TTL ended it', process_lost: 'a process went away' })[how] ?? how.replaceAll('_', ' ')
 
 function Story({ deadlock: d }: { deadlock: Deadlock }) {
   const [copied, setCopied] = useState(false)
@@ -66,7 +66,7 @@ function Story({ deadlock: d }: { deadlock: Deadlock }) {
       <h2>{d.headline}</h2>
       <p>
         <StateBadge state={d.standing ? 'deadlocked' : 'completed'} /> since {clock(d.since)}, {d.standing ? 'for' : 'lasted'} {duration(d.lasted_seconds)}
-        <span className="muted"> · {confidence[d.confidence]}</span>
+        <span className="muted"> · {confidence[d.confidence]}{d.cancellable && d.confidence !== 'transient' && '; it ends only if a caller gives up'}</span>
       </p>
       <ol className="members">
         {d.members.map((m) => (

@@ -33,7 +33,7 @@ export function TaskView({ trace, span }: { trace: string; span: string }) {
           {t.place && <div><dt>at</dt><dd><PlaceText place={t.place} /><Stack place={t.place} /></dd></div>}
           {d.parent && <div><dt>part of</dt><dd><TaskLink task={d.parent} /></dd></div>}
           {d.remote_parent && <div><dt>called by</dt><dd><TaskLink task={d.remote_parent} /></dd></div>}
-          {d.holds.length > 0 && <div><dt>holds</dt><dd>{d.holds.join(', ')}</dd></div>}
+          {d.holds.length > 0 && <div><dt>holds</dt><dd>{d.holds.map((h, i) => h + (d.holds_end_at[i] ? ` (until ${clock(d.holds_end_at[i])})` : '')).join(', ')}</dd></div>}
           {t.reason && <div><dt>ended by</dt><dd>{t.reason.replaceAll('_', ' ')}</dd></div>}
           <div><dt>trace</dt><dd><code>{t.trace_id}</code> <TraceLink to={t.trace_url} /></dd></div>
           {t.deadlock_id && <div><dt>deadlock</dt><dd><a href={href(`deadlocks/${t.deadlock_id}`)}>it is part of one: the whole story →</a></dd></div>}
@@ -105,6 +105,7 @@ export function WaitText({ wait: w }: { wait: Wait }) {
       <p>
         {w.kind} <strong>{w.resource_name && `“${w.resource_name}”`}</strong> for {duration(w.waited_seconds)}
         {w.deadline && `, until ${clock(w.deadline)} at the latest`}
+        {w.cancellable && ', or until a caller gives up'}
         {w.inferred && <span className="muted"> (guessed from an open client span)</span>}
       </p>
       <p>at <PlaceText place={w.place} /></p>

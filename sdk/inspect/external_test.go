@@ -1,0 +1,588 @@
+//go:build !noinspect
+
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// fewExternals is a table without holds, and without names that are handed over.
+func fewExternals(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() {
+		externals.mu.Lock()
+		defer externals.mu.Unlock()
+		clear(externals.of)
+		clear(externals.by)
+		externals.total = 0
+		externals.next.Store(0)
+	})
+}
+
+// expireHolds lets the end of all holds of a lock come.
+func expireHolds(lock *External) {
+	externals.mu.Lock()
+	for _, h := range externals.by[lock.id] {
+		h.ends = now() - 1
+		externals.endsAt(h.ends)
+	}
+	externals.mu.Unlock()
+	externals.expire(now())
+}
+
+// holdNames are the locks that the test's goroutine holds, with their ends.
+func holdNames(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	for _, h := range holdsOf(goidOfTest()) {
+		fmt.Fprint(&b, h.Resource, " ")
+		switch h.Ends {
+		case taskspan.EndsUnknown:
+			b.WriteString("unknown ")
+		case taskspan.EndsByRelease:
+			b.WriteString("released ")
+		default:
+			// The seconds from now, rounded up: some time has passed since.
+			fmt.Fprintf(&b, "%ds ", (time.Until(time.Unix(0, h.Ends))+time.Second-1)/time.Second)
+		}
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func TestWhatEndsAHoldIsDeclared(t *testing.T) {
+	fewExternals(t)
+	ctx := context.Background()
+	for i, c := range []struct {
+		handle []AcquireOption
+		opts   []AcquireOption
+		want   string
+	}{
+		{nil, nil, "unknown"},
+		{nil, []AcquireOption{WithTTL(20 * time.Second)}, "20s"},
+		{[]AcquireOption{WithTTL(30 * time.Second)}, nil, "30s"},
+		{[]AcquireOption{WithTTL(30 * time.Second)}, []AcquireOption{WithTTL(40 * time.Second)}, "40s"},
+		{nil, []AcquireOption{UntilReleased()}, "released"},
+		{[]AcquireOption{UntilReleased()}, []AcquireOption{WithTTL(50 * time.Second)}, "50s"},
+		{[]AcquireOption{WithTTL(50 * time.Second)}, []AcquireOption{UntilReleased()}, "released"},
+		{nil, []AcquireOption{WithTimeout(time.Second)}, "unknown"}, // is about the wait
+		{nil, []AcquireOption{WithTTL(-time.Second)}, "unknown"},
+		{nil, []AcquireOption{WithTTL(0)}, "unknown"},
+	} {
+		lock := NewExternal(fmt.Sprint("declared ", i), c.handle...)
+		if err := lock.Acquire(ctx, nothing, c.opts...); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := holdNames(t), lock.id+" "+c.want; got != want {
+			t.Errorf("%d: it holds %q, want %q", i, got, want)
+		}
+		if err := lock.Release(ctx, nothing); err != nil {
+			t.Fatal(err)
+		}
+		if got := holdNames(t); got != "" {
+			t.Errorf("%d: it still holds %q", i, got)
+		}
+	}
+}
+
+func TestAnExpiredLockIsHeldByNobodyAndItsTaskIsTold(t *testing.T) {
+	fewExternals(t)
+	ins := quietInspector(t)
+	ctx, task := ins.Begin(context.Background(), "report")
+	defer task.End(nil)
+	lock, other := NewExternal("expires"), NewExternal("expires not")
+	_ = lock.Acquire(ctx, nothing, WithTTL(time.Hour))
+	_ = other.Acquire(ctx, nothing, UntilReleased())
+	externals.expire(now())
+	if points := task.points.Load().list(); len(points) != 0 {
+		t.Fatalf("it was told %v before the end", points)
+	}
+	for range 3 {
+		expireHolds(lock)
+	}
+	if got := holdNames(t); got != "ext:expires not released" {
+		t.Errorf("it holds %q", got)
+	}
+	points := task.points.Load().list()
+	if len(points) != 1 || points[0].name != taskspan.EventHoldExpired {
+		t.Fatalf("it was told %v", points)
+	}
+	for _, a := range points[0].attributes {
+		switch string(a.Key) {
+		case taskspan.WaitResourceID:
+			if a.Value.AsString() != "ext:expires" {
+				t.Errorf("it is about %s", a.Value.AsString())
+			}
+		case taskspan.WaitResourceName:
+			if a.Value.AsString() != "expires" {
+				t.Errorf("it is about %s", a.Value.AsString())
+			}
+		case taskspan.HoldEnds:
+			if ended := time.Unix(0, a.Value.AsInt64()); time.Since(ended) > time.Minute || time.Since(ended) < 0 {
+				t.Errorf("it ended at %v", ended)
+			}
+		default:
+			t.Errorf("unknown attribute %s", a.Key)
+		}
+	}
+	if len(points[0].attributes) != 3 {
+		t.Errorf("%d attributes", len(points[0].attributes))
+	}
+	// Afterwards all is as before: the release is its own, and the lock can be held again.
+	_, _ = lock.Release(ctx, nothing), other.Release(ctx, nothing)
+	if externals.total != 0 || len(externals.by) != 0 || len(externals.of) != 0 {
+		t.Errorf("%d holds are left", externals.total)
+	}
+	_ = lock.Acquire(ctx, nothing, UntilReleased())
+	if got := holdNames(t); got != "ext:expires released" {
+		t.Errorf("it holds %q", got)
+	}
+	_ = lock.Release(ctx, nothing)
+}
+
+// While nothing looks at the table a late release tells the same.
+func TestALateReleaseTellsThatTheLockHadExpired(t *testing.T) {
+	fewExternals(t)
+	ins := quietInspector(t)
+	ctx, task := ins.Begin(context.Background(), "report")
+	defer task.End(nil)
+	lock := NewExternal("released late")
+	_ = lock.Acquire(ctx, nothing, WithTTL(time.Nanosecond))
+	time.Sleep(time.Millisecond) // the clock is the machine's
+	_ = lock.Release(ctx, nothing)
+	if points := task.points.Load().list(); len(points) != 1 || points[0].name != taskspan.EventHoldExpired {
+		t.Errorf("it was told %v", points)
+	}
+}
+
+func TestExtendMovesTheEndAlsoFromAnotherGoroutine(t *testing.T) {
+	fewExternals(t)
+	ctx := context.Background()
+	lock := NewExternal("extended")
+	lock.Extend(time.Minute) // nobody holds it
+	_ = lock.Acquire(ctx, nothing, WithTTL(20*time.Second))
+	lock.Extend(30 * time.Second)
+	if got := holdNames(t); got != "ext:extended 30s" {
+		t.Errorf("it holds %q", got)
+	}
+	watchdog := make(chan struct{})
+	go func() {
+		defer close(watchdog)
+		NewExternal("ext:extended").Extend(40 * time.Second)
+	}()
+	<-watchdog
+	lock.Extend(0)
+	lock.Extend(-time.Second)
+	if got := holdNames(t); got != "ext:extended 40s" {
+		t.Errorf("it holds %q", got)
+	}
+	expireHolds(lock)
+	lock.Extend(50 * time.Second) // it was not too late
+	if got := holdNames(t); got != "ext:extended 50s" {
+		t.Errorf("it holds %q", got)
+	}
+	_ = lock.Release(ctx, nothing)
+	if handedOver.has(lock.id) {
+		t.Error("an extension is no hand-over")
+	}
+}
+
+func TestALostLockIsHeldByNobody(t *testing.T) {
+	fewExternals(t)
+	ins := quietInspector(t)
+	ctx, task := ins.Begin(context.Background(), "report")
+	defer task.End(nil)
+	lock := NewExternal("lost")
+	lock.Lost()
+	_ = lock.Acquire(ctx, nothing, WithTTL(time.Hour))
+	watchdog := make(chan struct{})
+	go func() {
+		defer close(watchdog)
+		lock.Lost()
+		lock.Lost()
+	}()
+	<-watchdog
+	if got := holdNames(t); got != "" {
+		t.Errorf("it holds %q", got)
+	}
+	if points := task.points.Load().list(); len(points) != 1 || points[0].name != taskspan.EventHoldLost {
+		t.Errorf("it was told %v", points)
+	}
+	_ = lock.Release(ctx, nothing)
+	if handedOver.has(lock.id) || externals.total != 0 {
+		t.Error("the release is its own")
+	}
+}
+
+func TestHoldsAreBounded(t *testing.T) {
+	fewExternals(t)
+	rig := newReporterRig(t)
+	defaultInspector.Store(rig.ins)
+	t.Cleanup(func() { defaultInspector.Store(nil) })
+	ctx := context.Background()
+	for i := range maxExternalHolds {
+		ends := now() + nanos(time.Hour)
+		if i == 7 {
+			ends = now() - 1
+		}
+		externals.add(&externalHold{goroutine: 1 << 30 * uint64(i+1), id: fmt.Sprint("ext:many ", i), ends: ends})
+	}
+	one, more := NewExternal("one"), NewExternal("one more")
+	_ = one.Acquire(ctx, nothing) // in the place of the one that has expired
+	_ = more.Acquire(ctx, nothing)
+	if n := rig.ins.drops[dropExternalHolds].Load(); n != 1 {
+		t.Errorf("%d were dropped, want 1", n)
+	}
+	if externals.total != maxExternalHolds || len(externals.by[one.id]) != 1 || len(externals.by[more.id]) != 0 {
+		t.Errorf("%d are held, %d of one, %d more", externals.total, len(externals.by[one.id]), len(externals.by[more.id]))
+	}
+	_ = more.Release(ctx, nothing)
+	_ = one.Release(ctx, nothing)
+	_ = more.Acquire(ctx, nothing)
+	if len(externals.by[more.id]) != 1 {
+		t.Error("there is room again")
+	}
+}
+
+func TestNamesOutsideAreTheSameThingWhoeverWaits(t *testing.T) {
+	fewExternals(t)
+	watched(t)
+	ctx := context.Background()
+	lock := NewExternal("same thing")
+	_ = lock.Acquire(ctx, nothing, UntilReleased())
+	defer lock.Release(ctx, nothing)
+	for name, wait := range map[string]func(context.Context, func(context.Context) error) error{
+		"Wait": func(ctx context.Context, fn func(context.Context) error) error {
+			return Wait(ctx, taskspan.WaitIO, "ext:same thing", fn, UntilReleased())
+		},
+		"an External": func(ctx context.Context, fn func(context.Context) error) error {
+			return NewExternal("same thing", UntilReleased()).Acquire(ctx, fn)
+		},
+		"an External with the prefix": func(ctx context.Context, fn func(context.Context) error) error {
+			return NewExternal("ext:same thing", UntilReleased()).Acquire(ctx, fn)
+		},
+	} {
+		done := make(chan error)
+		go func() {
+			done <- wait(ctx, func(context.Context) error {
+				w, ok := waitOf(goidOfTest())
+				if !ok {
+					t.Errorf("%s: it does not wait", name)
+					return errors.ErrUnsupported
+				}
+				var s holderSet
+				w.on.holders(&w, &s)
+				id, text := w.on.name().identity()
+				if id != "ext:same thing" || text != "same thing" || !s.complete || s.inferred || s.need != 1 || len(s.list) != 1 {
+					t.Errorf("%s: it waits for %s %q, %+v", name, id, text, s)
+				}
+				return errors.ErrUnsupported // so it does not hold it
+			})
+		}()
+		<-done
+	}
+}
+
+func TestWhatEndsAWaitIsDeclared(t *testing.T) {
+	fewExternals(t)
+	watched(t)
+	cancelled, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	timed, stop := context.WithTimeout(context.Background(), time.Hour)
+	defer stop()
+	for i, c := range []struct {
+		ctx         context.Context
+		opts        []WaitOption
+		inferred    bool
+		deadline    time.Duration // 0: none
+		cancellable bool
+	}{
+		{context.Background(), nil, true, 0, false},
+		{context.Background(), []WaitOption{UntilReleased()}, false, 0, false},
+		{context.Background(), []WaitOption{WithTimeout(time.Minute)}, false, time.Minute, false},
+		{context.Background(), []WaitOption{WithTimeout(0)}, true, 0, false},
+		{context.Background(), []WaitOption{UntilReleased(), WithTimeout(2 * time.Minute)}, false, 2 * time.Minute, false},
+		{cancelled, nil, true, 0, true},
+		{cancelled, []WaitOption{UntilReleased()}, false, 0, true},
+		{cancelled, []WaitOption{WithTimeout(3 * time.Minute)}, false, 3 * time.Minute, false},
+		{timed, nil, true, time.Hour, false},
+		{timed, []WaitOption{WithTimeout(4 * time.Minute)}, false, 4 * time.Minute, false},
+		{timed, []WaitOption{WithTimeout(2 * time.Hour)}, false, time.Hour, false},
+	} {
+		look := func(ctx context.Context) error {
+			w, _ := waitOf(goidOfTest())
+			var s holderSet
+			w.on.holders(&w, &s)
+			left := time.Duration(0)
+			if w.deadline() != 0 {
+				left = w.deadline().sub(now()).Round(time.Minute)
+			}
+			if !s.complete || s.inferred != c.inferred || left != c.deadline || w.cancellable() != c.cancellable {
+				t.Errorf("%d: %+v, %v left, cancellable: %v", i, s, left, w.cancellable())
+			}
+			return errors.ErrUnsupported
+		}
+		_ = Wait(c.ctx, taskspan.WaitExternal, "ext:declared wait", look, c.opts...)
+		var opts []AcquireOption
+		for _, o := range c.opts {
+			opts = append(opts, o)
+		}
+		_ = NewExternal("declared wait").Acquire(c.ctx, look, opts...)
+	}
+	// A limit of any other wait.
+	_ = Wait(context.Background(), taskspan.WaitIO, "disk", func(context.Context) error {
+		if w, _ := waitOf(goidOfTest()); w.deadline() == 0 {
+			t.Error("it has no deadline")
+		}
+		return nil
+	}, WithTimeout(time.Hour))
+}
+
+func TestAnExternalWaitThatPanicsHasEnded(t *testing.T) {
+	fewExternals(t)
+	watched(t)
+	lock := NewExternal("panics")
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		_ = lock.Acquire(context.Background(), func(context.Context) error { panic("no Redis") })
+	}()
+	if _, waits := waitOf(goidOfTest()); waits || holdNames(t) != "" {
+		t.Error("it still waits, or holds")
+	}
+}
+
+// What Deadlocks says of two goroutines that take two external locks in opposite orders.
+func TestDeadlocksThroughExternalLocks(t *testing.T) {
+	for name, c := range map[string]struct {
+		opts  [2][]AcquireOption
+		found taskspan.Confidence // empty: there is none
+	}{
+		"until their release":       {[2][]AcquireOption{{UntilReleased()}, {UntilReleased()}}, taskspan.Certain},
+		"the first has a TTL":       {[2][]AcquireOption{{WithTTL(time.Hour)}, {UntilReleased()}}, ""},
+		"the second has a TTL":      {[2][]AcquireOption{{UntilReleased()}, {WithTTL(time.Hour)}}, ""},
+		"a wait has a limit":        {[2][]AcquireOption{{UntilReleased(), WithTimeout(time.Hour)}, {UntilReleased()}}, ""},
+		"nothing is declared":       {[2][]AcquireOption{nil, nil}, taskspan.Suspected},
+		"one of them is declared":   {[2][]AcquireOption{nil, {UntilReleased()}}, taskspan.Suspected},
+		"the other one is declared": {[2][]AcquireOption{{UntilReleased()}, nil}, taskspan.Suspected},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fewExternals(t)
+			c1 := newCast(t, 2)
+			a, b := NewExternal(t.Name()+" a"), NewExternal(t.Name()+" b")
+			take := func(e *External, opts []AcquireOption) func(context.Context) error {
+				return func(ctx context.Context) error { return e.Acquire(ctx, nothing, opts...) }
+			}
+			want := func(e *External, opts []AcquireOption) func(context.Context) error {
+				return func(ctx context.Context) error {
+					return e.Acquire(ctx, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, opts...)
+				}
+			}
+			c1.plays(take(a, c.opts[0]), want(b, c.opts[0]))
+			c1.plays(take(b, c.opts[1]), want(a, c.opts[1]))
+			if c.found == "" {
+				c1.none(2)
+				return
+			}
+			if d := c1.found(); d.Size != 2 || d.Confidence != c.found || !d.Cancellable || !strings.Contains(d.String(), "it ends only if a caller gives up") {
+				t.Errorf("found %v", d)
+			}
+		})
+	}
+}
+
+// holdsReported is what a report says of holds, as "resource ends".
+func holdsReported(s *tracepb.Span) (holds []wire.Hold) {
+	ends := reported(s, taskspan.HoldsEnds).GetArrayValue().GetValues()
+	for i, v := range reported(s, taskspan.Holds).GetArrayValue().GetValues() {
+		h := wire.Hold{Resource: v.GetStringValue()}
+		if ends != nil {
+			h.Ends = ends[i].GetIntValue()
+		}
+		holds = append(holds, h)
+	}
+	return holds
+}
+
+func TestHoldsTravelWithTheirEnds(t *testing.T) {
+	fewExternals(t)
+	rig := newReporterRig(t)
+	a, b, c := NewExternal("travels a"), NewExternal("travels b"), NewExternal("travels c")
+	ctx, cancel := context.WithCancel(context.Background())
+	waiting, done := make(chan uint64), make(chan struct{})
+	go func() {
+		defer close(done)
+		ctx, task := rig.ins.Begin(ctx, "report")
+		defer task.End(nil)
+		_ = a.Acquire(ctx, nothing, WithTTL(time.Hour))
+		_ = b.Acquire(ctx, nothing, UntilReleased())
+		_ = c.Acquire(ctx, func(ctx context.Context) error {
+			waiting <- goidOfTest()
+			<-ctx.Done()
+			return ctx.Err()
+		})
+	}()
+	g := <-waiting
+	s := rig.oneAfter(1500 * time.Millisecond)
+	if !reported(s, taskspan.WaitInferred).GetBoolValue() || !reported(s, taskspan.WaitCancellable).GetBoolValue() {
+		t.Error("nobody has said what ends the wait, and its context can be cancelled")
+	}
+	first := holdsReported(s)
+	if !slices.Equal(first, holdsOf(g)) || len(first) != 2 || first[0].Ends < time.Now().Add(59*time.Minute).UnixNano() || first[1].Ends != taskspan.EndsByRelease {
+		t.Errorf("it holds %v", first)
+	}
+	rig.nothingAfter(250*time.Millisecond, "nothing has changed")
+	a.Extend(2 * time.Hour)
+	rig.nothingAfter(250*time.Millisecond, "an end that moves is told once a second")
+	s = rig.oneAfter(time.Second)
+	if moved := holdsReported(s); len(moved) != 2 || moved[0].Ends < first[0].Ends+int64(59*time.Minute) || reported(s, taskspan.WaitRevision).GetIntValue() != 1 {
+		t.Errorf("it holds %v", moved)
+	}
+	b.Lost()
+	s = rig.oneAfter(250 * time.Millisecond)
+	if left := holdsReported(s); len(left) != 1 || left[0].Resource != "ext:travels a" {
+		t.Errorf("it holds %v", left)
+	}
+	expireHolds(a)
+	s = rig.oneAfter(250 * time.Millisecond)
+	if left := holdsReported(s); len(left) != 0 {
+		t.Errorf("it holds %v", left)
+	}
+	rig.nothingAfter(250*time.Millisecond, "that was all")
+	cancel()
+	<-done
+}
+
+// Every wait says whether whoever made its context can end it.
+func TestWaitsSayWhetherACallerCanGiveUp(t *testing.T) {
+	cancelled, cancel := context.WithCancel(context.Background())
+	timed, stop := context.WithTimeout(context.Background(), time.Hour)
+	defer stop()
+	waits := map[string]func(context.Context){
+		"mutex":      func(ctx context.Context) { m := NewMutex(""); m.Lock(); _ = m.LockContext(ctx) },
+		"read lock":  func(ctx context.Context) { m := new(RWMutex); m.Lock(); _ = m.RLockContext(ctx) },
+		"write lock": func(ctx context.Context) { m := new(RWMutex); m.Lock(); _ = m.LockContext(ctx) },
+		"semaphore":  func(ctx context.Context) { s := NewSemaphore("", 1); _ = s.Acquire(ctx, 1); _ = s.Acquire(ctx, 1) },
+		"receive":    func(ctx context.Context) { _, _ = NewChan[int]("", 0).Receive(ctx) },
+		"send":       func(ctx context.Context) { _ = NewChan[int]("", 0).Send(ctx, 1) },
+		"select":     func(ctx context.Context) { _, _ = Select(ctx, ReceiveCase(NewChan[int]("", 0), new(int))) },
+		"join": func(ctx context.Context) {
+			_ = Go(cancelled, "child", func(c context.Context) error { <-c.Done(); return nil }).Wait(ctx)
+		},
+		"Wait": func(ctx context.Context) {
+			_ = Wait(ctx, taskspan.WaitIO, "disk", func(context.Context) error { <-cancelled.Done(); return nil })
+		},
+		"remote call": func(ctx context.Context) {
+			_ = RemoteWait(ctx, remoteSpan(), "shop", func() error { <-cancelled.Done(); return nil })
+		},
+		"singleflight": func(ctx context.Context) { busyFlight(cancelled, ctx) },
+	}
+	watched(t)
+	var (
+		leaves []context.CancelFunc
+		done   []chan struct{}
+	)
+	for name, wait := range waits {
+		for _, c := range []struct {
+			ctx  context.Context
+			want bool
+		}{{cancelled, true}, {timed, false}} {
+			id, end := make(chan uint64), make(chan struct{})
+			ctx, leave := context.WithCancel(c.ctx)
+			leaves, done = append(leaves, leave), append(done, end)
+			go func() {
+				defer close(end)
+				id <- goidOfTest()
+				wait(ctx)
+			}()
+			g := <-id
+			w := waitWithin(t, g, name)
+			if w.cancellable() != c.want || w.info().Cancellable != c.want {
+				t.Errorf("%s with deadline %v: cancellable is %v", name, w.deadline() != 0, w.cancellable())
+			}
+		}
+	}
+	cancel()
+	for _, leave := range leaves {
+		leave()
+	}
+	for _, end := range done {
+		<-end
+	}
+	m := NewMutex("")
+	m.Lock()
+	id := make(chan uint64)
+	unlocked := make(chan struct{})
+	go func() { id <- goidOfTest(); m.Lock(); close(unlocked) }()
+	if w := waitWithin(t, <-id, "Lock"); w.cancellable() {
+		t.Error("nothing can end a Lock")
+	}
+	m.Unlock()
+	<-unlocked
+}
+
+// waitWithin returns the wait of a goroutine that is about to wait.
+func waitWithin(t *testing.T, goroutine uint64, name string) waitView {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); runtime.Gosched() {
+		if w, ok := waitOf(goroutine); ok {
+			return w
+		}
+	}
+	t.Fatalf("%s: goroutine %d does not wait", name, goroutine)
+	return waitView{}
+}
+
+func remoteSpan() trace.SpanContext {
+	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}})
+}
+
+// busyFlight waits for a leader that works until free is done.
+func busyFlight(free, ctx context.Context) {
+	var f Flight[int]
+	leads := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _, _ = f.Do(context.Background(), "k", func(context.Context) (int, error) { close(leads); <-free.Done(); return 0, nil })
+	}()
+	<-leads
+	_, _, _ = f.Do(ctx, "k", func(context.Context) (int, error) { return 0, nil })
+	<-ended
+}
+
+// An open client span keeps no context of its caller, and still knows whether that can
+// give up.
+func TestClientSpansSayWhetherTheirCallerCanGiveUp(t *testing.T) {
+	ins, _ := newSeen(t)
+	cancelled, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	timed, stop := context.WithTimeout(cancelled, time.Hour)
+	defer stop()
+	for i, c := range []struct {
+		ctx  context.Context
+		want bool
+	}{{context.Background(), false}, {cancelled, true}, {timed, false}, {context.WithoutCancel(cancelled), false}} {
+		_, span := ins.own.Tracer("client").Start(c.ctx, "GET", trace.WithSpanKind(trace.SpanKindClient))
+		waits := remoteWaits(t)
+		if len(waits) != 1 || waits[0].cancellable() != c.want {
+			t.Errorf("%d: %d waits, cancellable: %v", i, len(waits), len(waits) > 0 && waits[0].cancellable())
+		}
+		span.End()
+	}
+}
