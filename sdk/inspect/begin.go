@@ -242,7 +242,9 @@ func (c *taskConfig) spanOptions(parent trace.SpanContext) []trace.SpanStartOpti
 	if c == &noTaskOptions {
 		return nil
 	}
-	opts := []trace.SpanStartOption{trace.WithAttributes(c.attributes...), trace.WithSpanKind(c.kind)}
+	attrs := c.attributes
+	validAttributes(&attrs)
+	opts := []trace.SpanStartOption{trace.WithAttributes(attrs...), trace.WithSpanKind(c.kind)}
 	if c.newRoot {
 		opts = append(opts, trace.WithNewRoot())
 		if parent.IsValid() {

@@ -8,6 +8,8 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
 )
 
 // pointsPerTask bounds the inspection points that one live task keeps: its newest.
@@ -32,7 +34,8 @@ func (t *Task) Point(name string, attrs ...attribute.KeyValue) {
 		t.keptPoints().add(t, point{at: now(), name: name, attributes: attrs})
 	}
 	if t.recording() {
-		t.span.AddEvent(name, trace.WithAttributes(attrs...))
+		validAttributes(&attrs)
+		t.span.AddEvent(wire.Valid(name), trace.WithAttributes(attrs...))
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/asyncinspect/asyncinspect/sdk/internal/sender"
 	"github.com/asyncinspect/asyncinspect/sdk/internal/turn"
+	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
 )
 
 const (
@@ -185,12 +186,13 @@ func protoResource(res *resource.Resource) *resourcepb.Resource {
 	p := new(resourcepb.Resource)
 	for it := res.Iter(); it.Next(); {
 		kv := it.Attribute()
-		p.Attributes = append(p.Attributes, &commonpb.KeyValue{Key: string(kv.Key), Value: protoValue(kv.Value)})
+		p.Attributes = append(p.Attributes, &commonpb.KeyValue{Key: wire.Valid(string(kv.Key)), Value: protoValue(kv.Value)})
 	}
 	return p
 }
 
 func protoValue(v attribute.Value) *commonpb.AnyValue {
+	validValue(&v)
 	switch v.Type() {
 	case attribute.BOOL:
 		return &commonpb.AnyValue{Value: &commonpb.AnyValue_BoolValue{BoolValue: v.AsBool()}}
@@ -205,6 +207,6 @@ func protoValue(v attribute.Value) *commonpb.AnyValue {
 		}
 		return &commonpb.AnyValue{Value: &commonpb.AnyValue_ArrayValue{ArrayValue: list}}
 	default:
-		return &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: v.String()}}
+		return &commonpb.AnyValue{Value: &commonpb.AnyValue_StringValue{StringValue: wire.Valid(v.String())}}
 	}
 }

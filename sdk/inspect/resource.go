@@ -13,6 +13,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
@@ -60,7 +61,26 @@ func (c *config) newResource(ctx context.Context) (*resource.Resource, error) {
 	if err != nil && !errors.Is(err, resource.ErrPartialResource) && !errors.Is(err, resource.ErrSchemaURLConflict) {
 		return nil, fmt.Errorf("describe this process: %w", err)
 	}
-	return r, nil
+	validResource(&r)
+	return withinLimits(r), nil
+}
+
+// withinLimits shortens names of the process that a collector would refuse.
+func withinLimits(r *resource.Resource) *resource.Resource {
+	attrs := r.Attributes()
+	shortened := false
+	for i, a := range attrs {
+		if a.Key != semconv.ServiceNameKey && a.Key != semconv.ServiceInstanceIDKey || a.Value.Type() != attribute.STRING {
+			continue
+		}
+		if id := wire.ID(a.Value.AsString()); id != a.Value.AsString() {
+			attrs[i].Value, shortened = attribute.StringValue(id), true
+		}
+	}
+	if !shortened {
+		return r
+	}
+	return resource.NewWithAttributes(r.SchemaURL(), attrs...)
 }
 
 // durationsInHeartbeats marks resource and scope of a process that sends heartbeats:

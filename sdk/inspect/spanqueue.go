@@ -25,7 +25,7 @@ type spanQueue struct {
 func newSpanQueue(ins *Inspector, exporter sdktrace.SpanExporter) *spanQueue {
 	b := ins.config.batch
 	q := &spanQueue{ins: ins, room: int64(b.queue + b.size)}
-	q.SpanProcessor = sdktrace.NewBatchSpanProcessor(measuredExporter{exporter, q},
+	q.SpanProcessor = sdktrace.NewBatchSpanProcessor(measuredExporter{NewSpanExporter(exporter), q},
 		sdktrace.WithBatchTimeout(b.delay), sdktrace.WithExportTimeout(b.timeout),
 		sdktrace.WithMaxQueueSize(b.queue), sdktrace.WithMaxExportBatchSize(b.size))
 	return q

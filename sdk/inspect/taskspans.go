@@ -4,15 +4,19 @@ package inspect
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
+	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
@@ -27,8 +31,7 @@ import (
 func (t *Task) endSpan(state taskspan.State, err error) {
 	span := t.span
 	if state == taskspan.Failed {
-		span.SetStatus(codes.Error, err.Error())
-		span.RecordError(err)
+		recordError(span, err)
 		t.rarely().errorType = errorType(err)
 	}
 	if t.rare != nil && t.rare.tracks {
@@ -43,6 +46,29 @@ func (t *Task) endSpan(state taskspan.State, err error) {
 	}
 	span.End()
 	ending.Store(nil)
+}
+
+// recordError says on a span that it failed. The text is valid whoever exports it.
+func recordError(span trace.Span, err error) {
+	text := err.Error()
+	if utf8.ValidString(text) {
+		span.SetStatus(codes.Error, text)
+		span.RecordError(err)
+		return
+	}
+	text = wire.Valid(text)
+	span.SetStatus(codes.Error, text)
+	span.AddEvent(semconv.ExceptionEventName, trace.WithAttributes(
+		semconv.ExceptionType(exceptionType(err)), semconv.ExceptionMessage(text)))
+}
+
+// exceptionType is what RecordError of OpenTelemetry's SDK calls the type.
+func exceptionType(err error) string {
+	t := reflect.TypeOf(err)
+	if t.PkgPath() == "" && t.Name() == "" {
+		return t.String()
+	}
+	return t.PkgPath() + "." + t.Name()
 }
 
 // taskFacts is what the SDK has to say of an ended task. It is a copy, so that spans
@@ -77,7 +103,7 @@ func (f *taskFacts) attributes() []attribute.KeyValue {
 	if f.longest != nil {
 		attrs = append(attrs,
 			attribute.Int64(taskspan.TaskLongestWaitNS, int64(f.longest.duration)),
-			attribute.String(taskspan.TaskLongestWaitResource, f.longest.resource))
+			attribute.String(taskspan.TaskLongestWaitResource, wire.Name(f.longest.resource)))
 	}
 	if f.rare == nil {
 		return attrs
@@ -107,12 +133,20 @@ func (p taskSpans) OnEnd(s sdktrace.ReadOnlySpan) {
 // taskView is the span of an ended task with what the SDK has to say of it.
 type taskView struct {
 	sdktrace.ReadOnlySpan
-	facts taskFacts
+	facts      taskFacts
+	attributes []attribute.KeyValue // once somebody has asked; only the exporter does
 }
 
 // Attributes are the span's and the task's. What the application has set under the
 // same key goes.
 func (v *taskView) Attributes() []attribute.KeyValue {
+	if v.attributes == nil {
+		v.attributes = v.allAttributes()
+	}
+	return v.attributes
+}
+
+func (v *taskView) allAttributes() []attribute.KeyValue {
 	all := v.facts.attributes()
 	for _, a := range v.ReadOnlySpan.Attributes() {
 		if !slices.ContainsFunc(all, func(b attribute.KeyValue) bool { return a.Key == b.Key }) {
@@ -125,6 +159,7 @@ func (v *taskView) Attributes() []attribute.KeyValue {
 // waitSpan shows a wait that lasted in the trace.
 func (t *Task) waitSpan(w *wait, d time.Duration) {
 	id, name := w.name.identity()
+	id, name = wire.ID(id), wire.Name(name)
 	attrs := make([]attribute.KeyValue, 0, 8)
 	attrs = append(attrs,
 		attribute.String(taskspan.WaitKind, string(w.kind)),
