@@ -84,7 +84,7 @@ func main() {
 func options() (found []*doc.Func) {
 	files := token.NewFileSet()
 	packages, err := parser.ParseDir(files, "../sdk/inspect", func(f fs.FileInfo) bool {
-		return !strings.HasSuffix(f.Name(), "_test.go") && f.Name() != "noinspect.go"
+		return !strings.HasSuffix(f.Name(), "_test.go")
 	}, parser.ParseComments)
 	if err != nil {
 		log.Fatal(err)

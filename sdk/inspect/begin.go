@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import (
@@ -104,6 +102,9 @@ func WithRemoteParent(client trace.SpanContext) TaskOption {
 //
 //go:noinline
 func Begin(ctx context.Context, name string, opts ...TaskOption) (context.Context, *Task) {
+	if !compiledIn {
+		return ctx, nil
+	}
 	outer := TaskFromContext(ctx)
 	ins := outer.inspector()
 	if !ins.running() {
@@ -119,7 +120,7 @@ func Begin(ctx context.Context, name string, opts ...TaskOption) (context.Contex
 //
 //go:noinline
 func (ins *Inspector) Begin(ctx context.Context, name string, opts ...TaskOption) (context.Context, *Task) {
-	if !ins.running() {
+	if !compiledIn || !ins.running() {
 		return ctx, nil
 	}
 	goroutine, place := goid.GetWithPC()
@@ -134,7 +135,7 @@ func Enabled(ctx context.Context) bool { return inspectorOf(ctx).running() }
 
 // prepare makes a task that a goroutine of its own will run; see [Task.bind].
 func (ins *Inspector) prepare(ctx context.Context, outer *Task, name string, place uintptr, opts []TaskOption) (context.Context, *Task) {
-	if !ins.running() {
+	if !compiledIn || !ins.running() {
 		return ctx, nil
 	}
 	c := ins.newTask(ctx, outer, name, goid.Get(), place, opts)

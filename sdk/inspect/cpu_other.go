@@ -1,4 +1,4 @@
-//go:build !noinspect && !unix && !windows
+//go:build !unix && !windows
 
 package inspect
 

@@ -1,4 +1,4 @@
-//go:build !noinspect && unix
+//go:build unix
 
 package inspect
 

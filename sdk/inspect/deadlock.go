@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import (
@@ -19,6 +17,9 @@ import (
 // A deadlock is certain only if every hold in it is of a kind that has been released
 // before by who took it, and never by another goroutine; see [Deadlock.Confidence].
 func Deadlocks() []Deadlock {
+	if !compiledIn {
+		return nil
+	}
 	views := openWaits(now(), nil)
 	innermost := make(map[uint64]int, len(views)) // by goroutine, an index into views
 	for i, v := range views {
@@ -38,13 +39,13 @@ func Deadlocks() []Deadlock {
 		sure.AddTask()
 		of = append(of, i)
 		var s holderSet
-		views[i].on.holders(&views[i], &s)
+		views[i].holders(&s)
 		before[goroutine] = s
 	}
 	for goroutine, i := range innermost {
 		v := &views[i]
 		var s holderSet
-		v.on.holders(v, &s)
+		v.holders(&s)
 		if !s.complete || v.deadline() != 0 || !equalSets(s, before[goroutine]) || !stillOpen(v.id, goroutine) {
 			continue // can proceed, as far as is known
 		}

@@ -37,7 +37,10 @@
 //
 // So what the code leaves open, the operator decides, and a mode is never more than a
 // set of defaults. Off is an exception: if either of its variables says so, the SDK is
-// off, whatever the code says. Start then returns an Inspector that does nothing.
+// off, whatever the code says. Start then returns an Inspector that inspects nothing, as
+// it does with the build tag noinspect. A value of another setting that cannot be used
+// is then logged, and no error. What is not about inspection stays the same: see [Start]
+// and [NewResource].
 //
 //	ASYNC_INSPECT_ENABLED        false turns the SDK off
 //	ASYNC_INSPECT_MODE           development (the default), analysis or production

@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import (
@@ -12,15 +10,14 @@ import (
 )
 
 // newConfig is the configuration: the defaults of the mode, then the environment,
-// then the options. While the SDK is off nothing else is looked at, so that off is
-// always a way out.
+// then the options. The error names everything that is wrong with it. Off is always a
+// way out: while the SDK is off, what is wrong with the rest is kept in unused and is no
+// error.
 func newConfig(opts []Option) (*config, error) {
 	var e environment
 	c := defaultConfig()
 	e.off(c)
-	if len(e.errs) == 0 && !c.enabled {
-		return c, nil
-	}
+	off := !c.enabled && len(e.errs) == 0
 	mode := Development
 	e.read("ASYNC_INSPECT_MODE", func(v string) (err error) { mode, err = parseMode(v); return err })
 	for _, o := range opts {
@@ -29,7 +26,7 @@ func newConfig(opts []Option) (*config, error) {
 		}
 	}
 	if mode < Development || mode > Production {
-		return nil, fmt.Errorf("WithMode: %v is not a mode; there are Development, Analysis and Production", mode)
+		c.bad("WithMode: %v is not a mode; there are Development, Analysis and Production", mode)
 	}
 	mode.apply(c)
 	e.standard(c)
@@ -41,10 +38,12 @@ func newConfig(opts []Option) (*config, error) {
 	}
 	c.errs = append(e.errs, c.errs...)
 	c.validate()
-	if err := errors.Join(c.errs...); err != nil {
-		return nil, err
+	err := errors.Join(append(c.errs, c.resourceErrs...)...)
+	if off {
+		c.unused, err = err, nil
 	}
-	return c, nil
+	c.reports = c.reports && c.enabled
+	return c, err
 }
 
 // environment reads variables and collects what is wrong with them.

@@ -135,7 +135,7 @@ func (e *External) Acquire(ctx context.Context, acquire func(context.Context) er
 	}
 	w := externalWait(ctx, taskspan.WaitExternal, e.thing, use)
 	defer endWait(w)
-	if err := acquire(ctx); err != nil {
+	if err := acquire(ctx); err != nil || !compiledIn {
 		return err
 	}
 	externals.add(&externalHold{
@@ -147,7 +147,9 @@ func (e *External) Acquire(ctx context.Context, acquire func(context.Context) er
 // Release calls release, which lets the lock go. The goroutine is no longer known
 // as the holder, whatever release returns: an error means that nobody knows.
 func (e *External) Release(ctx context.Context, release func(context.Context) error) error {
-	externals.release(holderOf(ctx), e.id)
+	if compiledIn {
+		externals.release(holderOf(ctx), e.id)
+	}
 	return release(ctx)
 }
 
@@ -157,7 +159,7 @@ func (e *External) Release(ctx context.Context, release func(context.Context) er
 // often kept by a goroutine of its own. Without a hold, or if d is not positive, it
 // does nothing.
 func (e *External) Extend(d time.Duration) {
-	if d > 0 {
+	if compiledIn && d > 0 {
 		externals.extend(goid.Get(), e.id, d)
 	}
 }
@@ -165,7 +167,11 @@ func (e *External) Extend(d time.Duration) {
 // Lost says that the lock is gone without a release, as when its extension has
 // failed. The goroutine that Extend is about is no longer known as the holder, and
 // its task gets an event that says so. Release may still be called.
-func (e *External) Lost() { externals.lost(goid.Get(), e.id) }
+func (e *External) Lost() {
+	if compiledIn {
+		externals.lost(goid.Get(), e.id)
+	}
+}
 
 // ends is when a hold that begins now ends.
 func (u *externalUse) ends() nanos {

@@ -283,7 +283,7 @@ func TestNamesOutsideAreTheSameThingWhoeverWaits(t *testing.T) {
 					return errors.ErrUnsupported
 				}
 				var s holderSet
-				w.on.holders(&w, &s)
+				w.holders(&s)
 				id, text := w.on.name().identity()
 				if id != "ext:same thing" || text != "same thing" || !s.complete || s.inferred || s.need != 1 || len(s.list) != 1 {
 					t.Errorf("%s: it waits for %s %q, %+v", name, id, text, s)
@@ -324,7 +324,7 @@ func TestWhatEndsAWaitIsDeclared(t *testing.T) {
 		look := func(ctx context.Context) error {
 			w, _ := waitOf(goidOfTest())
 			var s holderSet
-			w.on.holders(&w, &s)
+			w.holders(&s)
 			left := time.Duration(0)
 			if w.deadline() != 0 {
 				left = w.deadline().sub(now()).Round(time.Minute)

@@ -59,7 +59,7 @@ func (ins *Inspector) spawn(ctx context.Context, outer *Task, name string, place
 
 func (h *Handle) run(ctx context.Context, fn func(context.Context) error) {
 	defer h.ended()
-	if h.task != nil {
+	if compiledIn && h.task != nil {
 		h.task.bind(goid.Get(), ctx)
 	}
 	defer h.end()
@@ -71,7 +71,7 @@ func (h *Handle) run(ctx context.Context, fn func(context.Context) error) {
 
 // end is deferred by run: it ends the task with the error or the panic of its function.
 func (h *Handle) end() {
-	if h.task == nil {
+	if !compiledIn || h.task == nil {
 		return
 	}
 	if r := recover(); r != nil {

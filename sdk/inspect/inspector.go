@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import (
@@ -41,6 +39,9 @@ type Inspector struct {
 	endErr  error         // of Shutdown, written before ended is closed
 	checked sync.Once     // of somebody else's provider, see checkIdentity
 
+	unused       sdktrace.SpanExporter // of an Inspector that is off
+	unusedClosed sync.Once
+
 	_      [64]byte // what is written often stands apart from what is read often
 	live   atomic.Int64
 	events atomic.Int64
@@ -56,7 +57,12 @@ type Inspector struct {
 var defaultInspector atomic.Pointer[Inspector]
 
 // Default returns the Inspector that the package's functions use, or nil.
-func Default() *Inspector { return defaultInspector.Load() }
+func Default() *Inspector {
+	if !compiledIn {
+		return nil
+	}
+	return defaultInspector.Load()
+}
 
 // running reports whether the Inspector makes tasks.
-func (ins *Inspector) running() bool { return ins != nil && !ins.stopped.Load() }
+func (ins *Inspector) running() bool { return compiledIn && ins != nil && !ins.stopped.Load() }

@@ -26,7 +26,7 @@ func lockHolders(t *testing.T, goroutine uint64) holderSet {
 	for {
 		if w, ok := waitOf(goroutine); ok {
 			var s holderSet
-			w.on.holders(&w, &s)
+			w.holders(&s)
 			if len(s.list) > 0 {
 				return s
 			}

@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import "unsafe"
@@ -9,7 +7,7 @@ const reportBytes = 1024
 
 // MemoryStats returns how full the SDK's tables are.
 func (ins *Inspector) MemoryStats() MemoryStats {
-	if ins == nil {
+	if !compiledIn || ins == nil {
 		return MemoryStats{}
 	}
 	m := MemoryStats{

@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import (
@@ -120,7 +118,7 @@ type spanProcessor struct{}
 // OnStart enters a client span as a wait of the running goroutine, and remembers
 // which spans answer a remote parent.
 func (spanProcessor) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
-	if inspectors.Load() == 0 {
+	if !inspecting() {
 		return
 	}
 	if s.SpanKind() == trace.SpanKindClient {
@@ -168,6 +166,9 @@ func dropOpenSpan(ctx context.Context) {
 
 // OnEnd ends what OnStart began. The span may end on another goroutine.
 func (spanProcessor) OnEnd(s sdktrace.ReadOnlySpan) {
+	if !compiledIn {
+		return
+	}
 	if span, ok := followed.take(s.SpanContext().SpanID()); ok {
 		endWait(span.wait)
 	}
@@ -200,6 +201,9 @@ func (r *remoteCall) holders(_ *waitView, s *holderSet) {
 // It is for instrumentation; package inspecthttp uses it. name says what is called,
 // in few words that do not differ from call to call.
 func RemoteWait(ctx context.Context, client trace.SpanContext, name string, fn func() error) error {
+	if !inspecting() {
+		return fn()
+	}
 	if span, ok := followed.get(client.SpanID()); ok && span.call != nil {
 		span.call.guessed.Store(false) // it waits already, and now it is certain
 		return fn()

@@ -32,7 +32,7 @@ func remoteWaits(t *testing.T) (found []waitView) {
 }
 
 func holdersOf(w waitView) (s holderSet) {
-	w.on.holders(&w, &s)
+	w.holders(&s)
 	return s
 }
 

@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import (
@@ -28,7 +26,9 @@ func (f optionFunc) apply(c *config) { f(c) }
 // config is what an Inspector is made from: the mode's defaults, then the
 // environment, then the options.
 type config struct {
-	errs []error // what is wrong with it, by the name of the option or variable
+	errs         []error // what is wrong with it, by the name of the option or variable
+	resourceErrs []error // the same of what the resource is made from
+	unused       error   // what is wrong with it while it is off
 
 	enabled     bool
 	mode        Mode
@@ -80,7 +80,7 @@ type batchConfig struct {
 
 func defaultConfig() *config {
 	return &config{
-		enabled: true, export: true, protocol: protocolGRPC,
+		enabled: compiledIn, export: true, protocol: protocolGRPC,
 		maxTasks: 10_000, maxEvents: 100_000,
 		labels: true, remoteWaits: true, reports: true, logger: slog.Default(),
 		stuckAfter: time.Second, longTask: 30 * time.Second,
@@ -94,6 +94,10 @@ func defaultConfig() *config {
 
 func (c *config) bad(format string, args ...any) {
 	c.errs = append(c.errs, fmt.Errorf(format, args...))
+}
+
+func (c *config) badResource(format string, args ...any) {
+	c.resourceErrs = append(c.resourceErrs, fmt.Errorf(format, args...))
 }
 
 // validate names every option whose value cannot be used. The environment has been
@@ -165,7 +169,7 @@ func (m modeOption) apply(*config) {}
 func WithServiceName(name string) Option {
 	return optionFunc(func(c *config) {
 		if c.serviceName = name; name == "" {
-			c.bad("WithServiceName: the name is empty")
+			c.badResource("WithServiceName: the name is empty")
 		}
 	})
 }
@@ -181,7 +185,7 @@ func WithResourceAttributes(attrs ...attribute.KeyValue) Option {
 func WithResource(r *resource.Resource) Option {
 	return optionFunc(func(c *config) {
 		if c.resource = r; r == nil {
-			c.bad("WithResource: the resource is nil")
+			c.badResource("WithResource: the resource is nil")
 		}
 	})
 }

@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import (
@@ -26,7 +24,7 @@ func Point(ctx context.Context, name string, attrs ...attribute.KeyValue) {
 
 // Point is the function Point for this task.
 func (t *Task) Point(name string, attrs ...attribute.KeyValue) {
-	if t == nil || t.ended() || !t.ins.running() {
+	if !compiledIn || t == nil || t.ended() || !t.ins.running() {
 		return
 	}
 	t.ins.events.Add(1)

@@ -315,7 +315,7 @@ func TestDeclaredEndsOfAChan(t *testing.T) {
 		var w waitView
 		for ok := false; !ok; w, ok = waitOf(g) {
 		}
-		w.on.holders(&w, &set)
+		w.holders(&set)
 		c.c <- 1 // past everything, to set it free
 		<-done
 		return set

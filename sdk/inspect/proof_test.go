@@ -80,7 +80,7 @@ func (a *actor) blocked() holderSet {
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
 		if w, ok := waitOf(a.id); ok {
 			var s holderSet
-			w.on.holders(&w, &s)
+			w.holders(&s)
 			if len(s.list) > 0 {
 				return s
 			}

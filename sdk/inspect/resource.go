@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import (
@@ -27,9 +25,13 @@ import (
 // Spans and reports of one process then say that they are of one process. Without
 // that the collector counts the tasks of a service twice: from the heartbeats, and
 // from the spans of a process that sends none.
+//
+// The process is described in the same way whether the SDK is on, off or compiled out.
+// An error names what is wrong with the resource; what is wrong with other options is an
+// error of Start.
 func NewResource(ctx context.Context, opts ...Option) (*resource.Resource, error) {
-	c, err := newConfig(opts)
-	if err != nil {
+	c, _ := newConfig(opts)
+	if err := errors.Join(c.resourceErrs...); err != nil {
 		return nil, fmt.Errorf("async-inspect: %w", err)
 	}
 	r, err := c.newResource(ctx)

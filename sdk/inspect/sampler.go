@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import (
@@ -157,7 +155,8 @@ func recorded(r sdktrace.SamplingResult, k trace.SpanKind) sdktrace.SamplingResu
 // WrapSampler makes a sampler record, and not export, the client, server and
 // consumer spans that base drops, so that [NewSpanProcessor] sees remote calls at
 // every sampling rate. It is for a provider of your own; see [WithTracerProvider].
-// A recorded span costs what any span costs but its export.
+// A recorded span costs what any span costs but its export. While no Inspector runs,
+// the sampler decides as base does.
 func WrapSampler(base sdktrace.Sampler) sdktrace.Sampler { return recordingSampler{base} }
 
 type recordingSampler struct{ base sdktrace.Sampler }
@@ -166,8 +165,8 @@ func (s recordingSampler) Description() string { return "async-inspect{" + s.bas
 
 func (s recordingSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
 	r := s.base.ShouldSample(p)
-	if startingTask(p.ParentContext) != nil {
-		return r // the SDK sees its own tasks anyway
+	if !inspecting() || startingTask(p.ParentContext) != nil {
+		return r // nobody looks, or the SDK sees its own tasks anyway
 	}
 	return recorded(r, p.Kind)
 }

@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import (
@@ -65,13 +63,13 @@ func (r *reporter) scan(at nanos) {
 	for i, v := range r.views {
 		r.read[i].view = v
 		r.read[i].first.reset()
-		v.on.holders(&v, &r.read[i].first)
+		v.holders(&r.read[i].first)
 	}
 	observed := now()
 	for i := range r.read {
 		one := &r.read[i]
 		one.second.reset()
-		one.view.on.holders(&one.view, &one.second)
+		one.view.holders(&one.second)
 		one.still = stillOpen(one.view.id, one.view.goroutine)
 		r.agree(one)
 	}

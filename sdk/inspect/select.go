@@ -18,7 +18,7 @@ type selectable interface {
 	reflect() reflect.SelectCase
 	// complete takes what a receive has got.
 	complete(v reflect.Value, open bool) error
-	waitable
+	identified // a waitable
 }
 
 // ReceiveCase receives from c into v, which may be nil.
@@ -101,7 +101,7 @@ func (c choice) holders(w *waitView, s *holderSet) {
 	complete := len(c) > 0
 	for _, one := range c {
 		s.complete = false
-		one.op.holders(w, s)
+		one.op.(heldBy).holders(w, s)
 		complete = complete && s.complete
 	}
 	s.need, s.complete = 1, complete

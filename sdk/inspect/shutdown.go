@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import (
@@ -63,8 +61,11 @@ var endingDefault atomic.Pointer[Inspector]
 // it is called, because a program often ends with the context that a signal has
 // cancelled. Later and concurrent calls wait for the first one and return its error.
 func (ins *Inspector) Shutdown(ctx context.Context) error {
-	if ins == nil || ins.ended == nil {
+	if ins == nil {
 		return nil
+	}
+	if !compiledIn || ins.ended == nil {
+		return ins.shutdownUnused(ctx)
 	}
 	ctx, cancel := withGrace(ctx)
 	defer cancel()
@@ -98,6 +99,21 @@ func (ins *Inspector) Shutdown(ctx context.Context) error {
 	return ins.endErr
 }
 
+// shutdownUnused shuts down the exporter that an Inspector was given while it was off.
+func (ins *Inspector) shutdownUnused(ctx context.Context) error {
+	if ins.unused == nil {
+		return nil
+	}
+	ins.unusedClosed.Do(func() {
+		ctx, cancel := withGrace(ctx)
+		defer cancel()
+		if err := ins.unused.Shutdown(ctx); err != nil {
+			ins.endErr = fmt.Errorf("async-inspect: shut down: %w", err)
+		}
+	})
+	return ins.endErr
+}
+
 // awaitEnd waits for the end of a Shutdown and returns its error.
 func (ins *Inspector) awaitEnd(ctx context.Context) error {
 	select {
@@ -126,8 +142,11 @@ func Shutdown(ctx context.Context) error {
 // of Shutdown: five seconds if ctx has no deadline, and two seconds in any case. What
 // could not be sent stays queued. Concurrent calls share the work.
 func (ins *Inspector) ForceFlush(ctx context.Context) error {
-	if ins == nil || ins.ended == nil {
+	if ins == nil {
 		return nil
+	}
+	if !compiledIn || ins.ended == nil {
+		return ins.flushGiven(ctx)
 	}
 	ctx, cancel := withGrace(ctx)
 	defer cancel()
@@ -159,9 +178,24 @@ func (ins *Inspector) flush(ctx context.Context) error {
 		both           sync.WaitGroup
 	)
 	both.Go(func() { reports = ins.reporter.flush(ctx) })
-	if p, ok := ins.provider.(interface{ ForceFlush(context.Context) error }); ok {
-		both.Go(func() { spans = p.ForceFlush(ctx) })
-	}
+	both.Go(func() { spans = ins.flushProvider(ctx) })
 	both.Wait()
 	return errors.Join(spans, reports)
+}
+
+func (ins *Inspector) flushProvider(ctx context.Context) error {
+	if p, ok := ins.provider.(interface{ ForceFlush(context.Context) error }); ok {
+		return p.ForceFlush(ctx)
+	}
+	return nil
+}
+
+// flushGiven flushes the provider that an Inspector was given while it was off.
+func (ins *Inspector) flushGiven(ctx context.Context) error {
+	ctx, cancel := withGrace(ctx)
+	defer cancel()
+	if err := ins.flushProvider(ctx); err != nil {
+		return fmt.Errorf("async-inspect: flush: %w", err)
+	}
+	return nil
 }

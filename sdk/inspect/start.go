@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import (
@@ -18,8 +16,11 @@ import (
 // if the configuration cannot be used, or if a default Inspector is running
 // already; it does not wait for a collector, which may come later or never.
 //
-// If the environment turns async-inspect off, Start returns an Inspector that does
-// nothing.
+// If the environment turns async-inspect off, or the build tag noinspect compiles it
+// out, Start returns an Inspector that inspects nothing. What options ask for besides is
+// done all the same: the provider of [WithTracerProvider] is that of
+// [Inspector.TracerProvider], [WithGlobalTracerProvider] makes it the global one, and
+// Shutdown shuts the exporter of [WithSpanExporter] down.
 func Start(ctx context.Context, opts ...Option) (*Inspector, error) {
 	if Default() != nil {
 		return nil, errStarted
@@ -49,8 +50,8 @@ func New(ctx context.Context, opts ...Option) (*Inspector, error) {
 		maxTasks: int64(c.maxTasks), maxEvents: int64(c.maxEvents), minWait: c.minWait, backtraces: c.backtraces, labels: c.labels,
 		allocations: c.allocations,
 	}
-	if !c.enabled {
-		ins.stopped.Store(true)
+	if !compiledIn || !c.enabled {
+		ins.beOff()
 		return ins, nil
 	}
 	ins.ended = make(chan struct{})
@@ -58,6 +59,25 @@ func New(ctx context.Context, opts ...Option) (*Inspector, error) {
 		return nil, fmt.Errorf("async-inspect: %w", err)
 	}
 	return ins, nil
+}
+
+// beOff does what is not about inspection.
+func (ins *Inspector) beOff() {
+	c := ins.config
+	ins.stopped.Store(true)
+	ins.provider, ins.unused = c.provider, c.spanExporter
+	ins.setGlobals()
+	if c.unused != nil {
+		c.logger.Warn("async-inspect: off; its configuration has errors, which are ignored", "error", c.unused)
+	}
+}
+
+// setGlobals changes what OpenTelemetry has for the whole process, as far as it is
+// asked to.
+func (ins *Inspector) setGlobals() {
+	if ins.config.globalProvider && ins.provider != nil {
+		otel.SetTracerProvider(ins.provider)
+	}
 }
 
 func (ins *Inspector) start(ctx context.Context) error {
@@ -92,9 +112,7 @@ func (ins *Inspector) start(ctx context.Context) error {
 	if c.adaptive != nil {
 		ins.steering = startSteering(ins)
 	}
-	if c.globalProvider {
-		otel.SetTracerProvider(ins.provider)
-	}
+	ins.setGlobals()
 	if c.lockOrder && c.reports {
 		ins.stopOrders = useHeldLocks()
 	}

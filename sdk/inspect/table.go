@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import (

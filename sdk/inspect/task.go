@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import (
@@ -112,6 +110,9 @@ func (c *taskContext) carry(span trace.Span) {
 var spanKey = findSpanKey()
 
 func findSpanKey() any {
+	if !compiledIn {
+		return nil
+	}
 	asked := keyProbe{Context: context.Background()}
 	trace.SpanFromContext(&asked)
 	if asked.key == nil {
@@ -136,6 +137,9 @@ func (p *keyProbe) Value(key any) any {
 
 // TaskFromContext returns the task that ctx was made for, or nil.
 func TaskFromContext(ctx context.Context) *Task {
+	if !compiledIn {
+		return nil
+	}
 	if c, ok := ctx.(*taskContext); ok {
 		return c.task
 	}
@@ -189,7 +193,7 @@ func (t *Task) recording() bool { return t.sampled && t.span.IsRecording() }
 // most half a second, and not for panics that are known to be recovered, as in a
 // handler of net/http, or that come again and again.
 func (t *Task) End(err error) {
-	if t == nil {
+	if !compiledIn || t == nil {
 		return
 	}
 	if r := recover(); r != nil {
@@ -203,7 +207,7 @@ func (t *Task) End(err error) {
 //
 //	defer task.EndWith(&err)
 func (t *Task) EndWith(err *error) {
-	if t == nil {
+	if !compiledIn || t == nil {
 		return
 	}
 	if r := recover(); r != nil {
@@ -220,7 +224,7 @@ func (t *Task) EndWith(err *error) {
 // EndPanic ends the task as failed by a panic with this value. It is for code that
 // has recovered the panic, and passes it on; it waits as End does.
 func (t *Task) EndPanic(value any) {
-	if t != nil {
+	if compiledIn && t != nil {
 		t.panicked(value, false)
 	}
 }

@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import (
@@ -24,7 +22,7 @@ func Tasks() []TaskInfo { return Default().Tasks() }
 // order of their start. It is for people and tests: it takes as long as there are
 // tasks, and holds nobody up for longer than the copy of a shard.
 func (ins *Inspector) Tasks() []TaskInfo {
-	if ins == nil {
+	if !compiledIn || ins == nil {
 		return nil
 	}
 	var (
@@ -89,7 +87,7 @@ func (t *Task) info(waits map[uint64]waitView) TaskInfo {
 func (w *waitView) info() *WaitInfo {
 	id, name := w.on.name().identity()
 	var s holderSet
-	w.on.holders(w, &s)
+	w.holders(&s)
 	i := &WaitInfo{
 		Kind: w.kind, ResourceID: id, Resource: name, Since: w.start.time(),
 		Cancellable: w.cancellable(), Place: placeInfo(w.site.place), Need: s.need, Complete: s.complete, Inferred: s.inferred,

@@ -1,4 +1,4 @@
-//go:build !noinspect && !linux
+//go:build !linux
 
 package inspect
 

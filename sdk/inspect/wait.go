@@ -1,5 +1,3 @@
-//go:build !noinspect
-
 package inspect
 
 import (
@@ -15,6 +13,9 @@ import (
 // inspectors counts the running Inspectors. At 0 nobody looks at waits, so none
 // are entered into the table.
 var inspectors atomic.Int32
+
+// inspecting reports whether an Inspector runs.
+func inspecting() bool { return compiledIn && inspectors.Load() > 0 }
 
 // openWait is the entry of a blocked goroutine in the table. It is in its shard's list
 // from just before the goroutine blocks until just after, and belongs to the shard in
@@ -48,7 +49,7 @@ func (o *openWait) at() *links[openWait] { return &o.links }
 // only it may refer to.
 type wait struct {
 	*openWait
-	on  waitable
+	on  identified      // a waitable
 	ctx context.Context // whose deadline ends it
 }
 
@@ -84,8 +85,19 @@ func (unreachable) holders(_ *waitView, _ *holderSet) {}
 // The caller keeps the wait until it calls endWait; nobody else does.
 //
 // It returns nil, which endWait takes, if nobody looks.
-func beginWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
-	if inspectors.Load() == 0 {
+//
+// The type parameter is for the build tag noinspect: a resource that became an interface
+// at each call would keep its type, and all that can be reached from there, in the
+// program.
+func beginWait[W waitable](ctx context.Context, kind taskspan.Kind, on W) *wait {
+	if !compiledIn {
+		return nil
+	}
+	return enterWait(ctx, kind, on)
+}
+
+func enterWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
+	if !inspecting() {
 		return nil
 	}
 	t := TaskFromContext(ctx)
@@ -122,7 +134,7 @@ func beginWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
 
 // willEndBy notes that an open wait will end by itself.
 func (w *wait) willEndBy(deadline nanos) {
-	if w == nil {
+	if !compiledIn || w == nil {
 		return
 	}
 	s := shardOf(w.goroutine)
@@ -154,7 +166,7 @@ func (w *wait) detach() {
 // endWait removes the wait from the table and books it on its task, if that has a span
 // to show it on.
 func endWait(w *wait) {
-	if w == nil {
+	if !compiledIn || w == nil {
 		return
 	}
 	s := shardOf(w.goroutine)

@@ -12,12 +12,23 @@ import (
 // end a wait. Its methods are called concurrently with everything else and with
 // no lock of the SDK held; they return what stands at the moment of the call.
 type waitable interface {
+	identified
+	heldBy
+}
+
+// identified is the type under which a waitable is kept. It is not the whole of it for
+// the build tag noinspect: the linker keeps what the methods of an interface name, and
+// from a holder there is a way to everything.
+type identified interface {
 	// identify gives the resource a name, if it has none, from the kind and the
 	// place of its first wait.
 	identify(kind taskspan.Kind, place uintptr)
 	// name returns what the resource is called, without a way to the resource itself.
 	// It is not nil once identify has been called.
 	name() resourceName
+}
+
+type heldBy interface {
 	// holders adds to s who must let go before w can end.
 	holders(w *waitView, s *holderSet)
 }
@@ -108,7 +119,7 @@ type waitView struct {
 	goroutine uint64
 	task      *Task // nil: a goroutine without a task
 	kind      taskspan.Kind
-	on        waitable
+	on        identified // a waitable
 	start     nanos
 	ctx       context.Context
 	endsBy    nanos
@@ -117,6 +128,9 @@ type waitView struct {
 	// callerCancels says that a context which the wait has given up can be cancelled.
 	callerCancels bool
 }
+
+// holders adds to s who must let go before the wait can end.
+func (v *waitView) holders(s *holderSet) { v.on.(heldBy).holders(v, s) }
 
 // deadline is when the wait ends by itself, 0 if it does not. Contexts are asked only
 // here, when somebody looks at a wait: to ask costs a walk through all that they are made of.
