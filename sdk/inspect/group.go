@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
@@ -11,9 +12,12 @@ import (
 // A Group runs tasks that belong together, as errgroup does: the first error
 // cancels the context of the others, and Wait returns it. The number that run at a
 // time can be limited; a Go that waits for a place is held by those that run.
+//
+// The zero value is ready, too: its tasks get a background context, which nothing
+// cancels.
 type Group struct {
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	ctx    context.Context         // nil in the zero value
+	cancel context.CancelCauseFunc // nil in the zero value
 	tasks  WaitGroup
 	places *slots // nil: no limit
 	once   sync.Once
@@ -31,9 +35,12 @@ func NewGroup(ctx context.Context, name string) (*Group, context.Context) {
 	return g, ctx
 }
 
-// SetLimit limits the tasks that run at a time to n. It must be called before the
-// first Go; a negative n means no limit.
+// SetLimit limits the tasks that run at a time to n; a negative n means no limit. It
+// panics while tasks of the group run.
 func (g *Group) SetLimit(n int) {
+	if running := g.tasks.units(); running > 0 {
+		panic(fmt.Sprintf("inspect: SetLimit while %d tasks of the group run", running))
+	}
 	if n < 0 {
 		g.places = nil
 		return
@@ -50,7 +57,7 @@ func (g *Group) SetLimit(n int) {
 //go:noinline
 func (g *Group) Go(name string, fn func(context.Context) error) {
 	_, place := goid.GetWithPC()
-	g.places.take(g.ctx)
+	g.places.take(g.context())
 	g.start(name, place, fn)
 }
 
@@ -67,21 +74,35 @@ func (g *Group) TryGo(name string, fn func(context.Context) error) bool {
 }
 
 func (g *Group) start(name string, place uintptr, fn func(context.Context) error) {
-	outer := TaskFromContext(g.ctx)
-	outer.inspector().spawn(g.ctx, outer, name, place, fn, &Handle{of: &g.tasks, group: g}, nil)
+	ctx := g.context()
+	outer := TaskFromContext(ctx)
+	outer.inspector().spawn(ctx, outer, name, place, fn, &Handle{of: &g.tasks, group: g}, nil)
 }
 
 func (g *Group) failed(err error) {
 	g.once.Do(func() {
 		g.err = err
-		g.cancel(err)
+		g.cancelWith(err)
 	})
+}
+
+func (g *Group) context() context.Context {
+	if g.ctx == nil {
+		return context.Background()
+	}
+	return g.ctx
+}
+
+func (g *Group) cancelWith(err error) {
+	if g.cancel != nil {
+		g.cancel(err)
+	}
 }
 
 // Wait waits for all tasks of the group and returns the first error.
 func (g *Group) Wait() error {
 	g.tasks.Wait()
-	g.cancel(g.err)
+	g.cancelWith(g.err)
 	return g.err
 }
 
@@ -90,7 +111,7 @@ func (g *Group) WaitContext(ctx context.Context) error {
 	if err := g.tasks.WaitContext(ctx); err != nil {
 		return err
 	}
-	g.cancel(g.err)
+	g.cancelWith(g.err)
 	return g.err
 }
 

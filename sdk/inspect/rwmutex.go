@@ -227,6 +227,10 @@ func (m *RWMutex) readerKey() readerKey {
 // locked for reading.
 func (m *RWMutex) RUnlock() {
 	g, key := goid.Get(), readerKey(m.key.Load())
+	if key == 0 {
+		m.rw.RUnlock() // never locked for reading: a fatal error
+		return
+	}
 	m.noteRead(g)
 	left, place := bucketOf(g).leave(key, g)
 	if left == 0 {

@@ -20,6 +20,8 @@ import (
 // released by the goroutines that acquired them, and never by others. A goroutine
 // that waits for more while it has some is proof only if goroutines have had as many
 // before and released all of them: otherwise its workers may be about to.
+//
+// The zero value has the size 0.
 type Semaphore struct {
 	named
 	size int64
@@ -85,7 +87,7 @@ type semaphoreWaiter struct {
 // NewSemaphore returns a semaphore of the given size. The name may be empty; the
 // semaphore is then called after the function that first had to wait for it.
 func NewSemaphore(name string, size int64) *Semaphore {
-	s := &Semaphore{size: size, free: size, holds: make(map[uint64]semaphoreHold)}
+	s := &Semaphore{size: size, free: size}
 	if name != "" {
 		s.setName(name)
 	}
@@ -161,6 +163,12 @@ func (s *Semaphore) Release(n int64) {
 }
 
 func (s *Semaphore) take(goroutine uint64, n int64, place uintptr) {
+	if n == 0 {
+		return // holds nothing
+	}
+	if s.holds == nil {
+		s.holds = make(map[uint64]semaphoreHold)
+	}
 	s.free -= n
 	s.tickets++
 	h := s.holds[goroutine]
@@ -172,6 +180,9 @@ func (s *Semaphore) take(goroutine uint64, n int64, place uintptr) {
 func (s *Semaphore) release(goroutine uint64, n int64, learn bool) {
 	if s.free+n > s.size {
 		panic("inspect: semaphore released more than held")
+	}
+	if n == 0 {
+		return
 	}
 	s.free += n
 	switch h := s.holds[goroutine]; {

@@ -42,6 +42,13 @@ func (g *WaitGroup) add(delta int) {
 	}
 }
 
+// units returns how many units Wait would wait for.
+func (g *WaitGroup) units() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.count
+}
+
 // Done takes one unit off.
 func (g *WaitGroup) Done() { g.Add(-1) }
 
