@@ -196,9 +196,10 @@ fuzz: ## every fuzz target in turn (FUZZTIME=10s each)
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed" >&2; exit 1; fi
 
 .PHONY: soak
-soak: build ## the long versions of the random tests: a million graphs, hours of a fleet, minutes of lookalikes, adjusted counts
+soak: build ## the long versions of the random tests: a million graphs, hours of a fleet, minutes of lookalikes and of the zoo, adjusted counts
 	go test -timeout 2h ./internal/deadlock -graphs 1000000 -fleets 5000
 	go test -timeout 1h ./processor/adaptivesampler -runs 10000
+	go -C sdk test -race -timeout 1h -run TestTheWholeZooAtOnce ./inspect -zoo 10m
 	go -C bench test -timeout 1h -run TestAMillionSpansASecond . -millions 60
 	ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) go -C e2e test -count=1 -timeout 1h -run Lookalikes . -lookalikes 10m
 

@@ -2,13 +2,16 @@
 //
 // [AssertNoDeadlock] watches while a test runs: when goroutines wait for each other
 // on the primitives of package inspect and can never proceed, it ends the test and
-// says which tasks, on what, at which lines. [AssertNoLeakedTasks] fails a test that
-// leaves tasks open. Neither needs a collector, nor that the program calls
-// [inspect.Start]: if no Inspector runs they start one that sends nothing, for the
-// length of the test.
+// says which tasks, on what, at which lines. [AssertNotStuck] fails a test in which a
+// wait takes too long, deadlock or not. [AssertNoLeakedTasks] fails a test that leaves
+// tasks open. Each of them lists, shortly before the timeout of go test, what is open
+// and who waits for what, if the test has not ended by then.
 //
-// Tests that run in parallel share the process: a deadlock or a leak of one shows in
-// all that watch at the time.
+// None of them needs a collector, nor that the program calls [inspect.Start]: if no
+// Inspector runs they start one that sends nothing, for the length of the test.
+//
+// Tests that run in parallel share the process: a deadlock, a long wait or a leak of
+// one shows in all that watch at the time.
 package inspecttest
 
 import (
@@ -35,8 +38,10 @@ type optionFunc func(*config)
 
 func (f optionFunc) apply(c *config) { f(c) }
 
-// WithGrace sets how long tasks may take to end after the test, and how long a test
-// in which a deadlock was found may take to end by itself. The default is a second.
+// WithGrace sets how long something may stand before it counts: how long tasks may
+// take to end after the test, how long a certain deadlock must stand, and how long
+// after its limit a wait may still end before a test that hangs is ended. The default
+// is a second. A suspected deadlock may stand for ten times as long after the test.
 func WithGrace(d time.Duration) Option { return optionFunc(func(c *config) { c.grace = d }) }
 
 func newConfig(opts []Option) *config {
@@ -57,6 +62,7 @@ func AssertNoLeakedTasks(t testing.TB, opts ...Option) {
 	t.Helper()
 	c := newConfig(opts)
 	ins := running(t)
+	watched.watch(t)
 	before := make(map[string]bool)
 	for _, task := range ins.Tasks() {
 		before[task.SpanID] = true
@@ -90,59 +96,134 @@ func leakedTasks(ins *inspect.Inspector, before map[string]bool) (leaked []inspe
 	return leaked, len(leaked) == 0 && open <= 0
 }
 
-// AssertNoDeadlock watches for deadlocks until the test has ended. If it finds one,
-// the test fails, with a message that tells the tasks, what each waits for and since
-// when, who holds it, and the lines of both. A test that hangs in the deadlock itself
-// cannot end: then the process is ended, after the grace, by a panic with the same
-// message, long before the timeout of go test.
+// suspicion is how many times the grace a suspected deadlock may stand after the test:
+// in it, somebody may be about to release what another goroutine has taken.
+const suspicion = 10
+
+// AssertNoDeadlock watches for deadlocks until the test has ended. It fails the test
+// for one that stands longer than the grace, with a message that tells the tasks, what
+// each waits for and since when, who holds it, and the lines of both.
+//
+// A test that hangs in a deadlock that is certain cannot end: then the process is
+// ended, when the deadlock has stood for the grace, by a panic with the same message,
+// long before the timeout of go test. A suspected one (see
+// [inspect.Deadlock.Confidence]) never ends a test, because a correct test of a pool
+// looks like that: it fails a test that has ended and leaves it behind, and otherwise
+// it is listed shortly before the timeout. A lock that the test has taken and released
+// once before makes it certain.
 func AssertNoDeadlock(t testing.TB, opts ...Option) {
 	t.Helper()
 	c := newConfig(opts)
 	running(t)
+	watched.watch(t)
 	var (
-		found   string
+		seen    standing
 		watcher sync.WaitGroup
 		over    = make(chan struct{})
 	)
 	watcher.Go(func() {
-		found = watch(over)
-		if found == "" {
-			return
-		}
-		select {
-		case <-over:
-		case <-time.After(c.grace):
-			c.crash("inspecttest: " + t.Name() + " hangs in a " + found)
+		for pollUntil(over) {
+			if certain, _ := seen.look(inspect.Deadlocks(), time.Now(), c.grace); len(certain) > 0 {
+				c.crash("inspecttest: " + t.Name() + " hangs in a " + stories(certain))
+				return
+			}
 		}
 	})
 	t.Cleanup(func() {
 		t.Helper()
 		close(over)
 		watcher.Wait()
-		if found != "" {
-			t.Errorf("a %s", found)
+		if left := seen.settle(c.grace); len(left) > 0 {
+			t.Errorf("a %s", stories(left))
 		}
 	})
 }
 
-// watch returns what it finds, or nothing when the test is over.
-func watch(over <-chan struct{}) string {
-	ticker := time.NewTicker(poll)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-over:
-			return ""
-		case <-ticker.C:
-		}
-		if found := inspect.Deadlocks(); len(found) > 0 {
-			var all []string
-			for _, d := range found {
-				all = append(all, d.String())
+// pollUntil waits for a moment, and returns false when the test is over.
+func pollUntil(over <-chan struct{}) bool {
+	select {
+	case <-over:
+		return false
+	case <-time.After(poll):
+		return true
+	}
+}
+
+func stories(found []inspect.Deadlock) string {
+	all := make([]string, 0, len(found))
+	for _, d := range found {
+		all = append(all, d.String())
+	}
+	return strings.Join(all, "\nand a ")
+}
+
+// AssertNotStuck fails the test if, until it has ended, a wait on a primitive of
+// package inspect that began after the call takes longer than atMost. The message has
+// who waits, on what, since when, at which line, and who holds it. Waits that end by
+// themselves, such as a sleep or a wait with a deadline, do not count.
+//
+// If such a wait still stands after the grace and the test has not ended, the process
+// is ended by a panic with the same message. So atMost is what no correct run exceeds,
+// also on a slow machine: a goroutine that rightly waits for work for longer needs a
+// context with a deadline, or an end before that.
+func AssertNotStuck(t testing.TB, atMost time.Duration, opts ...Option) {
+	t.Helper()
+	c := newConfig(opts)
+	ins := running(t)
+	watched.watch(t)
+	var (
+		began   = time.Now()
+		found   = make(map[string]string) // by wait, what it is
+		told    []string
+		watcher sync.WaitGroup
+		over    = make(chan struct{})
+	)
+	look := func() (hangs bool) {
+		for _, task := range stuck(ins.Tasks(), began, atMost) {
+			key := waitKey(task)
+			if _, known := found[key]; !known && len(found) < maxStuck {
+				found[key] = describe([]inspect.TaskInfo{task})
+				told = append(told, found[key])
 			}
-			return strings.Join(all, "\nand a ")
+			hangs = hangs || time.Since(task.Wait.Since) > atMost+c.grace
+		}
+		return hangs
+	}
+	message := func() string {
+		return fmt.Sprintf("waits for longer than %v:%s", atMost, strings.Join(told, ""))
+	}
+	watcher.Go(func() {
+		for pollUntil(over) {
+			if look() {
+				c.crash("inspecttest: " + t.Name() + " hangs; " + message())
+				return
+			}
+		}
+	})
+	t.Cleanup(func() {
+		t.Helper()
+		close(over)
+		watcher.Wait()
+		if look(); len(told) > 0 {
+			t.Errorf("%s", message())
+		}
+	})
+}
+
+// maxStuck bounds the waits that a message lists.
+const maxStuck = 50
+
+// stuck returns those that have waited for longer than atMost, since a time, for
+// something that does not end by itself.
+func stuck(tasks []inspect.TaskInfo, since time.Time, atMost time.Duration) []inspect.TaskInfo {
+	var long []inspect.TaskInfo
+	for _, t := range tasks {
+		if w := t.Wait; w != nil && w.Deadline == nil && w.Kind != taskspan.WaitSleep &&
+			!w.Since.Before(since) && time.Since(w.Since) > atMost {
+			long = append(long, t)
 		}
 	}
+	return long
 }
 
 // running returns the default Inspector, and starts one for the test if there is none.
