@@ -81,7 +81,7 @@ func TestLookalikesAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	collector := startCollector(t)
 	for _, name := range []string{
-		"contention", "slow-holder", "cancelled", "livelock", "handed-over", "free-permit", "way-out", "killed-holder",
+		"contention", "slow-holder", "cancelled", "livelock", "handed-over", "free-permit", "way-out", "killed-holder", "grpc-stream",
 	} {
 		playStuck(t, program, name, sendTo(collector, "grpc", "1.0"))
 	}

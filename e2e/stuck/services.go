@@ -132,6 +132,52 @@ func grpcServices(ctx context.Context, role string) {
 	}
 }
 
+// grpcStream: the first opens a stream while it holds a lock, and goes on working. The
+// second answers the stream, for which it calls the first, whose handler wants the lock:
+// it looks like a circle, but the first waits for nothing, and releases the lock.
+func grpcStream(ctx context.Context, role string) {
+	otel.SetTextMapPropagator(propagation.TraceContext{})
+	otel.SetTracerProvider(inspect.Default().TracerProvider())
+	l := listen()
+	s := &grpcService{lock: inspect.NewMutex("cache")}
+	server := grpc.NewServer(grpc.StatsHandler(otelgrpc.NewServerHandler()))
+	health.RegisterHealthServer(server, s)
+	go func() { log.Fatal(server.Serve(l)) }()
+	if role == "watched" {
+		s.next = dial(os.Getenv("STUCK_FIRST"))
+		fmt.Println(l.Addr())
+		return
+	}
+	s.next = dial(child("grpc-stream", "watched", "STUCK_FIRST="+l.Addr().String()))
+	task(ctx, "refresh the cache", func(ctx context.Context) {
+		for {
+			s.lock.Lock()
+			stream, err := s.next.Watch(ctx, &health.HealthCheckRequest{})
+			if err != nil {
+				log.Fatal(err)
+			}
+			for began := time.Now(); time.Since(began) < 10*time.Second; {
+				time.Sleep(time.Millisecond) // work
+			}
+			s.lock.Unlock()
+			if _, err := stream.Recv(); err != nil {
+				log.Fatal(err)
+			}
+		}
+	})
+}
+
+// Watch sends one answer, when it has got one itself.
+func (s *grpcService) Watch(_ *health.HealthCheckRequest, stream grpc.ServerStreamingServer[health.HealthCheckResponse]) error {
+	ctx, t := inspect.Begin(stream.Context(), "watch")
+	defer t.End(nil)
+	answer, err := s.next.Check(ctx, &health.HealthCheckRequest{Service: "first"})
+	if err != nil {
+		return err
+	}
+	return stream.Send(answer)
+}
+
 type grpcService struct {
 	health.UnimplementedHealthServer
 	lock *inspect.Mutex

@@ -22,7 +22,10 @@ func Deadlocks() []Deadlock {
 		return nil
 	}
 	at := now()
-	views := openWaits(at, nil)
+	views := slices.DeleteFunc(openWaits(at, nil), func(v waitView) bool {
+		g := guessOf(v.call)
+		return g != nil && !g.waiting()
+	})
 	innermost := make(map[uint64]int, len(views)) // by goroutine, an index into views
 	for i, v := range views {
 		if old, ok := innermost[v.goroutine]; !ok || views[old].start <= v.start {

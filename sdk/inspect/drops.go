@@ -21,13 +21,14 @@ const (
 	dropLockOrders                      // more orders of locks than are known
 	dropHoldKinds                       // more kinds of holds than are known to be released by who took them, or not to be
 	dropExternalHolds                   // more external locks held than are known
+	dropLooks                           // goroutines were not looked at, since that would have cost too much
 	dropReasons
 )
 
 func (r dropReason) String() string {
 	return [...]string{
 		"max_tasks", "max_events", "report_queue_full", "stuck_waits", "long_tasks", "span_export", "open_spans", "lock_orders", "hold_kinds",
-		"external_holds",
+		"external_holds", "goroutine_looks",
 	}[r]
 }
 

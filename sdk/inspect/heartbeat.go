@@ -97,7 +97,9 @@ func (ins *Inspector) blockedByName() map[*nameEntry]int64 {
 		s.mu.Lock()
 		waiting := make(map[uint64]bool, s.waits.len)
 		for w := s.waits.front; w != nil; w = w.next {
-			waiting[w.goroutine] = true
+			if g := guessOf(w.call); g == nil || g.waiting() {
+				waiting[w.goroutine] = true
+			}
 		}
 		if len(waiting) > 0 {
 			for t := s.tasks.front; t != nil; t = t.next {

@@ -18,38 +18,49 @@ import (
 //     goroutine is a node of its own in the task's trace: the task itself may run on;
 //   - a goroutine without any task is a node in a trace of its own.
 
-// link resolves a holder.
-func (r *reporter) link(waiter *waitView, h holder) (wire.Holder, bool) {
-	l := wire.Holder{Generation: h.generation, Since: h.since, Weight: h.weight}
+// link resolves a holder. idle is its goroutine, if it is not known to wait, nor to have
+// ended.
+func (r *reporter) link(waiter *waitView, h holder) (l wire.Holder, idle uint64, ok bool) {
+	l = wire.Holder{Generation: h.generation, Since: h.since, Weight: h.weight}
 	if h.place != 0 {
 		l.Place = wirePlace(h.place)
 	}
-	g := h.goroutine
-	if h.task != nil {
-		if h.task.ended() {
-			return l, false
+	g, t := h.goroutine, h.task
+	if t != nil {
+		if t.ended() {
+			return l, 0, false
 		}
-		if g = h.task.goroutine.Load(); g == 0 {
-			l.Node = taskNode(h.task) // has not begun to run
-			return l, true
+		if g = t.goroutine.Load(); g == 0 {
+			l.Node, l.TaskName = taskNode(t), t.Name() // has not begun to run
+			return l, 0, true
 		}
 	}
 	if g == waiter.goroutine {
 		l.Node, _ = r.node(waiter)
-		return l, true
+		l.TaskName = waiter.name(r)
+		return l, 0, true
 	}
-	if w, ok := waitOf(g); ok {
+	if w, waits := waitOf(g); waits {
 		l.Node, _ = r.node(&w)
-		return l, true
+		l.TaskName = w.name(r)
+		return l, 0, true
 	}
-	if h.task != nil {
-		l.Node = taskNode(h.task)
-	} else if t := taskOn(g); t != nil {
-		l.Node = taskNode(t)
-	} else {
+	if t == nil {
+		t = taskOn(g)
+	}
+	last, ended := departed.of(g)
+	switch {
+	case t != nil:
+		l.Node, l.TaskName = taskNode(t), t.Name()
+	case last.node != wire.Node{}:
+		l.Node, l.TaskName = last.node, last.name
+	default:
 		l.Node = r.goroutineNode(g)
 	}
-	return l, true
+	if l.Ended = ended; ended {
+		g = 0
+	}
+	return l, g, true
 }
 
 // node returns the node of a goroutine that waits, and whether it is the task's own.
@@ -109,15 +120,12 @@ func (r *reporter) task(w *waitView) wire.Task {
 		Node: node, State: taskspan.Blocked, Start: w.start.unix(),
 		Goroutine: w.goroutine, Holds: holdsOf(w.goroutine), Place: wirePlace(at),
 	}
+	t.Name = w.name(r)
 	switch {
 	case own:
-		t.Name, t.Start = w.task.label, w.task.start.unix()
-		t.Parent = w.task.parent
+		t.Start, t.Parent = w.task.start.unix(), w.task.parent
 	case w.task != nil:
-		t.Name = w.task.label + " (helper goroutine)"
 		t.Parent = w.task.SpanContext().SpanID()
-	default:
-		t.Name = goroutineName(w)
 	}
 	if own && w.task.remote.valid() && w.task.remote.goroutine == w.goroutine {
 		t.Remote = wire.Node{Trace: w.task.remote.trace, Span: w.task.remote.span}
@@ -140,6 +148,18 @@ func holdsOf(goroutine uint64) (holds []wire.Hold) {
 	return holds
 }
 
+// name is that of the node of the goroutine that waits.
+func (w *waitView) name(r *reporter) string {
+	switch _, own := r.node(w); {
+	case own:
+		return w.task.Name()
+	case w.task != nil:
+		return w.task.Name() + " (helper goroutine)"
+	default:
+		return goroutineName(w)
+	}
+}
+
 // goroutineName names a goroutine that has no task after the function that waits.
 func goroutineName(w *waitView) string {
 	if p := placeOf(w.site.place); p.function != "" {
@@ -151,7 +171,7 @@ func goroutineName(w *waitView) string {
 // longTask says what a report says of a task that runs.
 func (r *reporter) longTask(t *Task) wire.Task {
 	return wire.Task{
-		Node: taskNode(t), Name: t.label, State: taskspan.Running, Start: t.start.unix(), Parent: t.parent,
+		Node: taskNode(t), Name: t.Name(), State: taskspan.Running, Start: t.start.unix(), Parent: t.parent,
 		Goroutine: t.goroutine.Load(), Place: wirePlace(t.begun),
 	}
 }

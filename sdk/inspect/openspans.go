@@ -182,6 +182,7 @@ func (spanProcessor) ForceFlush(context.Context) error { return nil }
 type remoteCall struct {
 	thing
 	guessed atomic.Bool // from an open span, not declared by who waits
+	guess   guess       // whether it is one, as long as it is guessed
 }
 
 func newRemoteCall(client trace.SpanContext, name string) *remoteCall {
@@ -189,6 +190,12 @@ func newRemoteCall(client trace.SpanContext, name string) *remoteCall {
 		id:     taskspan.ResourceSpan + client.TraceID().String() + "/" + client.SpanID().String(),
 		called: name,
 	}}
+}
+
+// returned ends what was certain. The span may stay open, for the body of the answer.
+func (r *remoteCall) returned() {
+	r.guess.giveUp()
+	r.guessed.Store(true)
 }
 
 func (r *remoteCall) holders(_ *waitView, s *holderSet) {
@@ -206,6 +213,7 @@ func RemoteWait(ctx context.Context, client trace.SpanContext, name string, fn f
 	}
 	if span, ok := followed.get(client.SpanID()); ok && span.call != nil {
 		span.call.guessed.Store(false) // it waits already, and now it is certain
+		defer span.call.returned()
 		return fn()
 	}
 	w := beginWait(ctx, taskspan.WaitRemote, newRemoteCall(client, name))

@@ -75,21 +75,25 @@ func TestClientSpanIsARemoteWait(t *testing.T) {
 	}
 }
 
-// A lock that is waited for inside of a client span is what blocks.
+// A lock that is waited for inside of a remote call is what blocks.
 func TestInnermostWaitWins(t *testing.T) {
 	ins, _ := newSeen(t)
 	ctx, task := ins.Begin(t.Context(), "work")
 	defer task.End(nil)
-	_, span := ins.own.Tracer("client").Start(ctx, "GET", trace.WithSpanKind(trace.SpanKindClient))
-	defer span.End()
 	remoteWaits(t)
-	w := beginWait(ctx, taskspan.WaitMutex, NewMutex("inner"))
-	if got, ok := waitOf(goid.Get()); !ok || got.kind != taskspan.WaitMutex {
-		t.Errorf("blocked on %v", got.kind)
-	}
-	endWait(w)
-	if got, ok := waitOf(goid.Get()); !ok || got.kind != taskspan.WaitRemote {
-		t.Errorf("then blocked on %v", got.kind)
+	err := RemoteWait(ctx, newIdentity(task.SpanContext()), "GET", func() error {
+		w := beginWait(ctx, taskspan.WaitMutex, NewMutex("inner"))
+		if got, ok := waitOf(goid.Get()); !ok || got.kind != taskspan.WaitMutex {
+			t.Errorf("blocked on %v", got.kind)
+		}
+		endWait(w)
+		if got, ok := waitOf(goid.Get()); !ok || got.kind != taskspan.WaitRemote {
+			t.Errorf("then blocked on %v", got.kind)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

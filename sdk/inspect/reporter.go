@@ -58,6 +58,7 @@ type reporter struct {
 	room    int // for reports of this scan
 	beatAt  nanos
 	lastFor nanos // the instant of the last scan
+	lookAt  nanos // when goroutines may be looked at again
 
 	ordersSent  int   // of lockOrders
 	ordersAgain nanos // when to send them again

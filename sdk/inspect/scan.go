@@ -18,8 +18,20 @@ type reading struct {
 	links   []wire.Holder // the holders that both have, resolved
 	moving  bool          // some are not in both
 	need    int64
-	whole   bool // complete
-	guessed bool // inferred
+	whole   bool     // complete
+	guessed bool     // inferred
+	idle    []uint64 // goroutines of links of which it was not seen that they wait
+	// looked says that the wait is a guess, and waited when it was last seen to be one.
+	looked bool
+	waited nanos
+}
+
+// observed is the instant at which what was read stood: that of the scan, or an earlier one.
+func (one *reading) observed(scan nanos) nanos {
+	if one.looked {
+		return min(one.waited, scan)
+	}
+	return scan
 }
 
 // forget lets go of what was read, and keeps the memory for the next scan.
@@ -41,6 +53,21 @@ type toldWait struct {
 	changedSince nanos
 	differs      bool
 	seen         bool // in this scan
+	looked       bool // it is a guess
+	// holders are the goroutines that were not seen to wait, as of the last scan, fateAt
+	// is when to look whether they live, and fates how often that was done.
+	holders []uint64
+	fateAt  nanos
+	fates   int
+}
+
+// follow keeps what the next scan wants to know.
+func (t *toldWait) follow(one *reading) {
+	t.looked = one.looked
+	t.holders = append(t.holders[:0], one.idle...)
+	if t.fateAt == 0 {
+		t.fateAt = one.view.start + nanos(fateAfter)
+	}
 }
 
 // scan looks for stuck waits and long tasks and reports them.
@@ -52,6 +79,15 @@ type toldWait struct {
 func (r *reporter) scan(at nanos) {
 	r.views = openWaits(at-nanos(r.config.stuckAfter), r.views[:0])
 	r.views = slices.DeleteFunc(r.views, func(v waitView) bool { return !r.mine(v.task) })
+	r.lookAround(at)
+	r.views = slices.DeleteFunc(r.views, func(v waitView) bool {
+		g := guessOf(v.call)
+		if g == nil {
+			return false
+		}
+		_, believed := g.believed(at)
+		return !believed
+	})
 	r.room = r.sender.Free() - reserved
 	n := len(r.views)
 	if n == 0 && len(r.waits) == 0 {
@@ -62,6 +98,11 @@ func (r *reporter) scan(at nanos) {
 	r.read = slices.Grow(r.read[:0], n)[:n]
 	for i, v := range r.views {
 		r.read[i].view = v
+		r.read[i].looked = false
+		if g := guessOf(v.call); g != nil {
+			r.read[i].looked = true
+			r.read[i].waited, _ = g.believed(at)
+		}
 		r.read[i].first.reset()
 		v.holders(&r.read[i].first)
 	}
@@ -107,6 +148,7 @@ func (r *reporter) mine(t *Task) bool {
 // Of a resource that is out of reach nothing can be read, and nothing about it can have
 // changed either, since nobody can use it: what was told stands.
 func (r *reporter) agree(one *reading) {
+	one.idle = one.idle[:0]
 	if told := r.waits[one.view.id]; one.view.lost && told != nil {
 		one.links, one.moving = slices.Clone(told.last.Holders), false
 		one.need, one.whole, one.guessed = told.last.Need, told.last.Complete, told.last.Inferred
@@ -124,8 +166,11 @@ func (r *reporter) agree(one *reading) {
 			one.moving = true
 			continue
 		}
-		if link, ok := r.link(&one.view, h); ok {
+		if link, idle, ok := r.link(&one.view, h); ok {
 			one.links = append(one.links, link)
+			if idle != 0 {
+				one.idle = append(one.idle, idle)
+			}
 		} else {
 			one.moving = true
 		}
@@ -154,11 +199,20 @@ func (r *reporter) tell(one *reading, at, observed nanos) {
 		}
 		r.waits[one.view.id] = told
 		told.last = r.report(one, 1)
-		r.send(told, at, observed)
+		told.follow(one)
+		r.send(told, at, one.observed(observed))
 		return
 	}
 	told.seen = true
+	told.follow(one)
+	observed = one.observed(observed)
 	switch {
+	case one.looked:
+		again := observed.unix() > told.last.Observed || told.holdsOthers(one.view.goroutine, at)
+		if again && r.room > 0 { // else nobody has looked since
+			told.last.Holds = holdsOf(one.view.goroutine)
+			r.send(told, at, observed)
+		}
 	case same(told.last.Holders, one.links) && told.last.Complete == one.whole && told.last.Need == one.need &&
 		told.last.Inferred == one.guessed:
 		told.differs, told.changed = false, nil
@@ -189,8 +243,10 @@ func (t *toldWait) holdsOthers(goroutine uint64, at nanos) bool {
 
 // revision is what a heartbeat lists: one that the collector does not know while the
 // holders are others than it was told, so that what it was told is not prolonged.
+//
+// It knows none of a guess either: what was seen of that counts until then and no longer.
 func (t *toldWait) revision() int64 {
-	if t.differs {
+	if t.differs || t.looked {
 		return t.last.Revision + 1
 	}
 	return t.last.Revision
@@ -199,7 +255,7 @@ func (t *toldWait) revision() int64 {
 // same compares what makes a holder: who it is, and which acquisition.
 func same(a, b []wire.Holder) bool {
 	return slices.EqualFunc(a, b, func(x, y wire.Holder) bool {
-		return x.Node == y.Node && x.Generation == y.Generation && x.Weight == y.Weight
+		return x.Node == y.Node && x.Generation == y.Generation && x.Weight == y.Weight && x.Ended == y.Ended
 	})
 }
 

@@ -25,6 +25,8 @@ func (ins *Inspector) Tasks() []TaskInfo {
 	if !compiledIn || ins == nil {
 		return nil
 	}
+	lookAtGuesses()
+	at := now()
 	var (
 		infos []TaskInfo
 		waits = make(map[uint64]waitView) // the innermost of each goroutine
@@ -39,7 +41,9 @@ func (ins *Inspector) Tasks() []TaskInfo {
 			}
 		}
 		for w := s.waits.front; w != nil; w = w.next {
-			waits[w.goroutine] = w.view()
+			if g := guessOf(w.call); g == nil || g.wasWaiting(at) {
+				waits[w.goroutine] = w.view()
+			}
 		}
 		s.mu.Unlock()
 		for _, t := range tasks {
@@ -62,7 +66,7 @@ func (ins *Inspector) Tasks() []TaskInfo {
 func (t *Task) info(waits map[uint64]waitView) TaskInfo {
 	sc := t.SpanContext()
 	i := TaskInfo{
-		TraceID: sc.TraceID().String(), SpanID: sc.SpanID().String(), Name: t.label, State: taskspan.Running,
+		TraceID: sc.TraceID().String(), SpanID: sc.SpanID().String(), Name: t.Name(), State: taskspan.Running,
 		Sampled: sc.IsSampled(), Start: t.start.time(), Goroutine: t.goroutine.Load(), Begun: placeInfo(t.begun),
 	}
 	if t.parent.IsValid() {
@@ -103,7 +107,7 @@ func (w *waitView) info() *WaitInfo {
 			t = taskOn(h.goroutine)
 		}
 		if t != nil {
-			info.Task, info.SpanID, info.Goroutine = t.label, t.SpanContext().SpanID().String(), t.goroutine.Load()
+			info.Task, info.SpanID, info.Goroutine = t.Name(), t.SpanContext().SpanID().String(), t.goroutine.Load()
 		}
 		i.Holders = append(i.Holders, info)
 	}

@@ -40,6 +40,7 @@ type openWait struct {
 	// cancellable is whether the context that the wait has given up can be cancelled.
 	cancellable bool
 	site        *site
+	call        *remoteCall        // that the wait is for, if it is for one
 	frame       weak.Pointer[wait] // made once for each wait, which is used again
 }
 
@@ -58,7 +59,7 @@ type wait struct {
 func (o *openWait) view() waitView {
 	v := waitView{
 		id: o.id, goroutine: o.goroutine, task: o.task, kind: o.kind,
-		start: o.start, endsBy: o.endsBy, site: o.site, callerCancels: o.cancellable,
+		start: o.start, endsBy: o.endsBy, site: o.site, call: o.call, callerCancels: o.cancellable,
 	}
 	if w := o.frame.Value(); w != nil {
 		v.on, v.ctx = w.on, w.ctx
@@ -116,6 +117,7 @@ func enterWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
 	o := w.openWait
 	o.goroutine, o.task, o.kind, o.name, o.site = g, t, kind, on.name(), site
 	o.start, o.endsBy, o.nested, o.cancellable = now(), 0, false, false
+	o.call, _ = on.(*remoteCall)
 
 	s := shardOf(g)
 	s.mu.Lock()
@@ -177,15 +179,17 @@ func endWait(w *wait) {
 	if t := w.task; t != nil && t.sampled {
 		blocked := now().sub(w.start)
 		t.blockage.open.Add(-1)
-		if !w.nested {
-			t.blocked(w.name, blocked)
-		}
-		if t.recording() && blocked >= t.ins.minWait {
-			t.waitSpan(w, blocked)
+		if g := guessOf(w.call); g == nil || blocked < lookedAtAfter || g.waiting() {
+			if !w.nested {
+				t.blocked(w.name, blocked)
+			}
+			if t.recording() && blocked >= t.ins.minWait {
+				t.waitSpan(w, blocked)
+			}
 		}
 	}
 	w.on, w.ctx = nil, nil
-	w.task, w.name, w.site = nil, nil, nil
+	w.task, w.name, w.site, w.call = nil, nil, nil, nil
 	waitPool.Put(w)
 }
 
@@ -218,7 +222,7 @@ func waitOf(goroutine uint64) (waitView, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for w := s.waits.back; w != nil; w = w.prev {
-		if w.goroutine == goroutine {
+		if g := guessOf(w.call); w.goroutine == goroutine && (g == nil || g.waiting()) {
 			return w.view(), true
 		}
 	}

@@ -124,7 +124,8 @@ type waitView struct {
 	ctx       context.Context
 	endsBy    nanos
 	site      *site
-	lost      bool // on is out of reach, and who holds it is not known
+	call      *remoteCall // that the wait is for, if it is for one
+	lost      bool        // on is out of reach, and who holds it is not known
 	// callerCancels says that a context which the wait has given up can be cancelled.
 	callerCancels bool
 }

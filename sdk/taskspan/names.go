@@ -95,6 +95,8 @@ const (
 	HoldGeneration = "async_inspect.hold.generation"
 	HoldSince      = "async_inspect.hold.since_unix_nano" // 0: unknown
 	HoldWeight     = "async_inspect.hold.weight"          // absent: 1
+	HoldTaskName   = "async_inspect.hold.task_name"       // of the linked task
+	HoldEnded      = "async_inspect.hold.ended"           // bool; true: who took it has ended
 )
 
 // Attributes of heartbeats.

@@ -66,6 +66,8 @@ type Holder struct {
 	Since      int64
 	Weight     int64
 	Place      Place
+	TaskName   string // "": not known
+	Ended      bool   // it will not let go itself: its goroutine, or the task that took it, has ended
 }
 
 // Encode writes the report.
@@ -112,6 +114,12 @@ func (h *Holder) link() *tracepb.Span_Link {
 	a.int(taskspan.HoldSince, h.Since)
 	if h.Weight > 1 {
 		a.int(taskspan.HoldWeight, h.Weight)
+	}
+	if h.TaskName != "" {
+		a.str(taskspan.HoldTaskName, h.TaskName)
+	}
+	if h.Ended {
+		a.bool(taskspan.HoldEnded, true)
 	}
 	a.place(h.Place)
 	return &tracepb.Span_Link{TraceId: h.Trace[:], SpanId: h.Span[:], Attributes: a}

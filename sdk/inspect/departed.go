@@ -1,0 +1,57 @@
+package inspect
+
+import (
+	"sync"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
+)
+
+const (
+	// fateAfter is how long a wait has lasted when it is first looked whether the
+	// goroutines that hold what it is for still live.
+	fateAfter = 10 * time.Second
+	// fateSeldom is how often that is looked at in the end.
+	fateSeldom = 10 * time.Minute
+	// maxDeparted bounds the ended goroutines that are known.
+	maxDeparted = 4096
+)
+
+// departed are goroutines that have ended and still are named as holders: nobody is
+// left to release what they took, unless somebody else does. Ids of goroutines are not
+// used twice, so what is known stays so.
+var departed = departedGoroutines{known: make(map[uint64]lastTask)}
+
+type departedGoroutines struct {
+	mu    sync.Mutex // guards all below; a leaf
+	known map[uint64]lastTask
+	order []uint64 // oldest first
+}
+
+// lastTask is the task that a goroutine ran last; zero if that is not known.
+type lastTask struct {
+	node wire.Node
+	name string
+}
+
+func (d *departedGoroutines) add(goroutine uint64, last lastTask) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, again := d.known[goroutine]; again {
+		return
+	}
+	if len(d.order) >= maxDeparted {
+		delete(d.known, d.order[0])
+		d.order = append(d.order[:0], d.order[1:]...)
+	}
+	d.known[goroutine] = last
+	d.order = append(d.order, goroutine)
+}
+
+// of returns what a goroutine ran last, and whether it has ended.
+func (d *departedGoroutines) of(goroutine uint64) (last lastTask, ended bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	last, ended = d.known[goroutine]
+	return last, ended
+}

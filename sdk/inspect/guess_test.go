@@ -1,0 +1,452 @@
+//go:build !noinspect
+
+package inspect
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// freshLooks gives a test a lookout that has not spent anything, of the real goroutines.
+func freshLooks(t *testing.T) *lookout {
+	t.Helper()
+	if !goid.Supported() {
+		t.Skip("goroutines cannot be told apart here")
+	}
+	before := looks
+	looks = newLookout()
+	looks.budget, looks.filled = time.Hour, now()+nanos(time.Hour) // more than is ever used
+	t.Cleanup(func() { looks = before })
+	return looks
+}
+
+// A caller is a goroutine that opens a client span in some way, and goes on in some way.
+// It says when it is about to.
+type caller struct {
+	tracer trace.Tracer
+	ready  chan struct{}
+	stop   chan struct{}
+	server *httptest.Server
+	mutex  *Mutex
+	open   chan trace.Span // all that were opened
+}
+
+func newCaller(ins *Inspector) *caller {
+	return &caller{tracer: ins.own.Tracer("x"), ready: make(chan struct{}), stop: make(chan struct{}), open: make(chan trace.Span, 10)}
+}
+
+func (c *caller) span(ctx context.Context) trace.Span {
+	_, span := c.tracer.Start(ctx, "call", trace.WithSpanKind(trace.SpanKindClient))
+	c.open <- span
+	return span
+}
+
+// end ends the spans that nobody has ended.
+func (c *caller) end() {
+	for range len(c.open) {
+		(<-c.open).End()
+	}
+}
+
+// stream opens a stream as a library does that is used by another one: when it returns,
+// two functions have returned that know of the span.
+func (c *caller) stream(ctx context.Context) trace.Span { return c.opened(ctx) }
+
+func (c *caller) opened(ctx context.Context) trace.Span { return c.span(ctx) }
+
+// RoundTrip is a transport that makes spans, and leaves them open as long as the body.
+func (c *caller) RoundTrip(r *http.Request) (*http.Response, error) {
+	span := c.span(r.Context())
+	response, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		span.End()
+	}
+	return response, err
+}
+
+func (c *caller) get(ctx context.Context, path string) io.ReadCloser {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.server.URL+path, nil)
+	if err != nil {
+		panic(err)
+	}
+	response, err := (&http.Client{Transport: c}).Do(r)
+	if err != nil {
+		panic(err)
+	}
+	return response.Body
+}
+
+var callers = []struct {
+	name  string
+	run   func(context.Context, *caller)
+	waits bool // for an answer
+}{
+	{"waits for a channel, in the function that made the span", func(ctx context.Context, c *caller) {
+		defer c.span(ctx).End()
+		close(c.ready)
+		<-c.stop
+	}, true},
+	{"waits in a select, deeper", func(ctx context.Context, c *caller) {
+		defer c.span(ctx).End()
+		close(c.ready)
+		func() {
+			select {
+			case <-c.stop:
+			case <-ctx.Done():
+			}
+		}()
+	}, true},
+	{"waits for a response", func(ctx context.Context, c *caller) {
+		close(c.ready)
+		c.get(ctx, "/slow").Close()
+	}, true},
+	{"reads a body that goes on", func(ctx context.Context, c *caller) {
+		body := c.get(ctx, "/stream")
+		close(c.ready)
+		_, _ = io.ReadAll(body)
+	}, false},
+	{"has opened a stream and waits for something else", func(ctx context.Context, c *caller) {
+		defer c.stream(ctx).End()
+		close(c.ready)
+		<-c.stop
+	}, false},
+	{"has opened a stream and works", func(ctx context.Context, c *caller) {
+		defer c.stream(ctx).End()
+		close(c.ready)
+		c.work()
+	}, false},
+	{"works in the function that made the span", func(ctx context.Context, c *caller) {
+		defer c.span(ctx).End()
+		close(c.ready)
+		c.work()
+	}, false},
+	{"sleeps", func(ctx context.Context, c *caller) {
+		defer c.span(ctx).End()
+		close(c.ready)
+		for {
+			select {
+			case <-c.stop:
+				return
+			default:
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}, false},
+	{"has given the span away", func(ctx context.Context, c *caller) {
+		span := c.span(ctx)
+		go func() {
+			<-c.stop
+			span.End()
+		}()
+		close(c.ready)
+	}, false},
+	{"waits for a lock of ours", func(ctx context.Context, c *caller) {
+		defer c.span(ctx).End()
+		close(c.ready)
+		c.mutex.Lock()
+		c.mutex.Unlock() //nolint:staticcheck // the wait is the point
+	}, false},
+	{"does the next call from the same line", func(ctx context.Context, c *caller) {
+		for range 2 {
+			span := c.span(ctx)
+			defer span.End()
+			select {
+			case <-c.ready:
+				<-c.stop // in the second call
+			default:
+				close(c.ready)
+			}
+		}
+	}, true}, // the second call, and only that
+}
+
+func (c *caller) work() {
+	for {
+		select {
+		case <-c.stop:
+			return
+		default:
+			runtime.Gosched()
+		}
+	}
+}
+
+// remoteReports are the open remote waits among reports.
+func remoteReports(spans []*tracepb.Span) (open []*tracepb.Span) {
+	for _, s := range spans {
+		if k := reported(s, taskspan.WaitKind); k.GetStringValue() == string(taskspan.WaitRemote) && reported(s, taskspan.WaitOpen).GetBoolValue() {
+			open = append(open, s)
+		}
+	}
+	return open
+}
+
+// What an open client span says is believed if its goroutine waits in the call that
+// opened it, and not otherwise: not by the collector, nor by who lists tasks, nor by
+// the counts.
+func TestAnOpenClientSpanIsAWaitOnlyOfWhoWaits(t *testing.T) {
+	for _, test := range callers {
+		t.Run(test.name, func(t *testing.T) {
+			freshLooks(t)
+			r := newReporterRig(t)
+			c := newCaller(r.ins)
+			c.mutex = NewMutex(t.Name())
+			defer c.end()
+			c.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/stream" {
+					w.WriteHeader(http.StatusOK)
+					_ = http.NewResponseController(w).Flush()
+				}
+				<-c.stop
+			}))
+			defer c.server.Close()
+			c.mutex.Lock()
+			var (
+				goroutine uint64
+				done      sync.WaitGroup
+			)
+			begun := make(chan uint64)
+			done.Go(func() {
+				ctx, task := r.ins.Begin(context.Background(), "caller")
+				defer task.End(nil)
+				begun <- task.goroutine.Load()
+				test.run(ctx, c)
+				if test.name == "has given the span away" {
+					<-c.stop
+				}
+			})
+			goroutine = <-begun
+			waitFor(t, "the span of "+test.name, func() bool {
+				select {
+				case <-c.ready:
+					return openGuesses(goroutine) > 0
+				default:
+					return false
+				}
+			})
+			settled(t, goroutine, test.waits)
+
+			// Some looks, as many as a deadlock needs to be found.
+			open := remoteReports(r.after(2 * time.Second))
+			if len(open) > 0 {
+				t.Errorf("reported after one look: %v", open)
+			}
+			for range 3 {
+				open = append(open, remoteReports(r.after(time.Second))...)
+			}
+			listed := false
+			for _, task := range r.ins.Tasks() {
+				listed = listed || task.Goroutine == goroutine && task.Wait != nil && task.Wait.Kind == taskspan.WaitRemote
+			}
+			total, _ := r.ins.counts()
+			if blocked := total.Blocked == 1; (len(open) > 0) != test.waits || listed != test.waits || blocked != (test.waits || strings.Contains(test.name, "lock")) {
+				t.Errorf("%d reports, listed as waiting: %v, counted as blocked: %v; want %v", len(open), listed, blocked, test.waits)
+			}
+			ids := make(map[int64]bool)
+			for _, s := range open {
+				ids[reported(s, taskspan.WaitID).GetIntValue()] = true
+				if !reported(s, taskspan.WaitInferred).GetBoolValue() {
+					t.Errorf("not a guess: %v", s)
+				}
+			}
+			if test.waits && len(ids) != 1 {
+				t.Errorf("%d waits were reported, want one", len(ids))
+			}
+			h := r.heartbeat(false)
+			for i, id := range h.WaitIDs {
+				if ids[int64(id)] && h.Revisions[i] < 2 {
+					t.Errorf("the heartbeat prolongs a guess: revision %d", h.Revisions[i])
+				}
+			}
+			close(c.stop)
+			c.mutex.Unlock()
+			done.Wait()
+			if open := remoteReports(r.after(time.Second)); len(open) > 0 {
+				t.Errorf("still reported when it is over: %v", open)
+			}
+		})
+	}
+}
+
+// openGuesses counts the open client spans of a goroutine.
+func openGuesses(goroutine uint64) (n int) {
+	for _, w := range openWaits(now(), nil) {
+		if w.goroutine == goroutine && guessOf(w.call) != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// settled waits until a goroutine has come to where it stays.
+func settled(t *testing.T, goroutine uint64, waits bool) {
+	t.Helper()
+	waitFor(t, fmt.Sprintf("goroutine %d to be parked", goroutine), func() bool {
+		seen := looks.take(map[uint64]bool{goroutine: true})
+		state := seen.of[goroutine].State
+		return !waits && state != "" || answerStates[state]
+	})
+}
+
+// waitFor waits until something is so, and says what if that never happens.
+func waitFor(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited 20 s for %s", what)
+		}
+	}
+}
+
+// A guess that was told is not told on when the goroutine goes on working: its wait is
+// closed with the next look, though its span is open.
+func TestAGuessEndsWhenTheCallReturns(t *testing.T) {
+	freshLooks(t)
+	r := newReporterRig(t)
+	begun, answer, stop := make(chan uint64), make(chan struct{}), make(chan struct{})
+	var done sync.WaitGroup
+	done.Go(func() {
+		ctx, task := r.ins.Begin(context.Background(), "caller")
+		defer task.End(nil)
+		c := newCaller(r.ins)
+		defer c.end()
+		call := func() trace.Span {
+			span := c.span(ctx)
+			begun <- task.goroutine.Load()
+			<-answer
+			return span
+		}
+		defer call().End()
+		begun <- 0
+		<-stop
+	})
+	goroutine := <-begun
+	settled(t, goroutine, true)
+	if n := len(r.after(2 * time.Second)); n != 0 {
+		t.Fatalf("%d reports after one look", n)
+	}
+	s := r.oneAfter(time.Second)
+	if !reported(s, taskspan.WaitOpen).GetBoolValue() {
+		t.Fatalf("not open: %v", s)
+	}
+	r.nothingAfter(0, "nobody has looked since")
+	if again := r.oneAfter(3 * time.Second); again.EndTimeUnixNano <= s.EndTimeUnixNano {
+		t.Error("a further look is no further evidence")
+	}
+	close(answer)
+	<-begun
+	settled(t, goroutine, true)
+	s = nil
+	for i := 0; s == nil && i < 20; i++ {
+		for _, span := range r.after(5 * time.Second) {
+			s = span
+		}
+	}
+	if s == nil || reported(s, taskspan.WaitOpen).GetBoolValue() {
+		t.Errorf("not closed after the call has returned: %v", s)
+	}
+	close(stop)
+	done.Wait()
+}
+
+// Looks are bounded by the number of goroutines and by the time that they take, and what
+// is refused is counted.
+func TestLooksAreBounded(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		goroutines int
+		budget     time.Duration
+		taken      bool
+	}{
+		{"few goroutines", 300, lookBudget, true},
+		{"as many as may be", lookAtMost, lookBudget, true},
+		{"one more", lookAtMost + 1, lookBudget, false},
+		{"just enough left", 700, 700 * lookCost, true},
+		{"not enough left", 700, 700*lookCost - time.Millisecond, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := freshLooks(t)
+			l.count = func() int { return c.goroutines }
+			l.budget, l.filled = c.budget, now()+nanos(time.Minute)
+			dumps := 0
+			l.stack = func(buf []byte) int {
+				dumps++
+				return copy(buf, "goroutine 5 [select]:\nmain.f()\n\tf.go:3\n\ngoroutine 6 [running]:\n")
+			}
+			r := newReporterRig(t)
+			c5 := newCaller(r.ins)
+			ctx, task := r.ins.Begin(context.Background(), "caller")
+			span := c5.span(ctx)
+			r.nothingAfter(2*time.Second, "nobody waits")
+			if taken := dumps > 0; taken != c.taken {
+				t.Errorf("%d dumps were taken", dumps)
+			}
+			if n := r.ins.drops[dropLooks].Load(); (n == 1) == c.taken {
+				t.Errorf("%d looks were refused", n)
+			}
+			span.End()
+			task.End(nil)
+		})
+	}
+}
+
+func TestTheBudgetComesBack(t *testing.T) {
+	l := newLookout()
+	l.budget, l.filled = -50*time.Millisecond, 1000
+	for _, c := range []struct {
+		after, cost time.Duration
+		enough      bool
+	}{
+		{0, 0, false},
+		{29 * time.Second, 0, false},
+		{2 * time.Second, time.Millisecond, true}, // 31 s: 51.7 ms have come back
+		{0, 2 * time.Millisecond, false},
+		{time.Hour, lookBudget, true}, // and no more than that
+		{time.Hour, lookBudget + 1, false},
+	} {
+		at := l.filled + nanos(c.after)
+		if got := l.afford(c.cost, at); got != c.enough {
+			t.Errorf("%v later, %v are enough for %v: %v", c.after, l.budget, c.cost, got)
+		}
+	}
+}
+
+// Of who has ended is known only if the dump is whole and understood.
+func TestWhoHasEnded(t *testing.T) {
+	const dump = "goroutine 5 [select]:\nmain.f()\n\tf.go:3\n\ngoroutine 6 [running]:\nmain.g()\n\tg.go:4\n"
+	for _, c := range []struct {
+		name  string
+		stack func(buf []byte) int
+		gone  bool
+	}{
+		{"whole", func(buf []byte) int { return copy(buf, dump) }, true},
+		{"cut short", func(buf []byte) int { copy(buf, dump); return len(buf) }, false},
+		{"not understood", func(buf []byte) int { return copy(buf, dump+"\ngoroutine seven [select]:\n") }, false},
+	} {
+		l := freshLooks(t)
+		bytes := l.bytes
+		l.stack = c.stack
+		seen := l.take(map[uint64]bool{5: true, 7: true})
+		if seen.gone(5) || seen.gone(7) != c.gone {
+			t.Errorf("%s: 5 has ended: %v, 7: %v", c.name, seen.gone(5), seen.gone(7))
+		}
+		if grown := l.bytes > bytes; grown != (c.name == "cut short") {
+			t.Errorf("%s: a goroutine is thought to take %d bytes, before %d", c.name, l.bytes, bytes)
+		}
+	}
+}
