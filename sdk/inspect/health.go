@@ -102,7 +102,7 @@ func (ins *Inspector) LiveHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		check := healthCheck{Name: "reporter", Status: "ok"}
 		if ins.running() && ins.config.reports {
-			if late := time.Since(ins.reporter.progress()); late > stalled {
+			if late := ins.reporter.late(); late > stalled {
 				check.Status, check.Message = "failed", fmt.Sprintf("no progress for %v", late.Round(time.Second))
 			}
 		}

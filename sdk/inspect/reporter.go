@@ -59,6 +59,7 @@ type reporter struct {
 	beatAt  nanos
 	lastFor nanos // the instant of the last scan
 	lookAt  nanos // when goroutines may be looked at again
+	step    int64 // of the wall clock, that all times follow
 
 	ordersSent  int   // of lockOrders
 	ordersAgain nanos // when to send them again
@@ -74,7 +75,7 @@ func newReporter(ins *Inspector, client otlptrace.Client, res *resource.Resource
 	r := &reporter{
 		ins: ins, config: config, client: client,
 		waits: make(map[uint64]*toldWait), tasks: make(map[*Task]*toldTask),
-		stop: make(chan struct{}), done: make(chan struct{}),
+		stop: make(chan struct{}), done: make(chan struct{}), step: followWallClock(),
 	}
 	r.flushes = turn.NewBell(r.done)
 	putRandom(r.seed[:8])
@@ -148,6 +149,7 @@ func (r *reporter) flush(ctx context.Context) error {
 // round is one look at everything.
 func (r *reporter) round(at nanos) {
 	stop := threadCPU()
+	r.followClock()
 	externals.expire(at)
 	r.scan(at)
 	r.tellOrders(at)
@@ -168,6 +170,7 @@ func (r *reporter) shutdown(ctx context.Context) error {
 	if r.sender == nil {
 		return nil
 	}
+	r.followClock()
 	r.scan(now())
 	r.tellOrders(now())
 	r.sender.Heartbeat(r.heartbeat(true).Encode())
@@ -178,8 +181,9 @@ func (r *reporter) shutdown(ctx context.Context) error {
 	return err
 }
 
-// progress is when the reporter last finished a round.
-func (r *reporter) progress() time.Time { return nanos(r.lastScan.Load()).time() }
+// late is how long ago the reporter last finished a round. The time of a suspend does
+// not count: nobody makes progress then.
+func (r *reporter) late() time.Duration { return now().sub(nanos(r.lastScan.Load())) }
 
 func protoResource(res *resource.Resource) *resourcepb.Resource {
 	p := new(resourcepb.Resource)

@@ -45,6 +45,7 @@ func NewResource(ctx context.Context, opts ...Option) (*resource.Resource, error
 // environment, then the options. The instance id is random and the epoch is now,
 // unless one of them fixes it. What cannot be found out is left out.
 func (c *config) newResource(ctx context.Context) (*resource.Resource, error) {
+	followWallClock() // which may have stepped since the process began
 	fixed := append(c.resource.Attributes(), c.attributes...)
 	if c.serviceName != "" {
 		fixed = append(fixed, semconv.ServiceName(c.serviceName))

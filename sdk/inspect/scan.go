@@ -53,6 +53,7 @@ type toldWait struct {
 	changedSince nanos
 	differs      bool
 	seen         bool // in this scan
+	moved        bool // the wall clock has stepped since last was made
 	looked       bool // it is a guess
 	// holders are the goroutines that were not seen to wait, as of the last scan, fateAt
 	// is when to look whether they live, and fates how often that was done.
@@ -208,8 +209,11 @@ func (r *reporter) tell(one *reading, at, observed nanos) {
 	observed = one.observed(observed)
 	switch {
 	case one.looked:
-		again := observed.unix() > told.last.Observed || told.holdsOthers(one.view.goroutine, at)
+		again := observed.unix() > told.last.Observed || told.moved || told.holdsOthers(one.view.goroutine, at)
 		if again && r.room > 0 { // else nobody has looked since
+			if told.moved {
+				told.last = r.report(one, told.last.Revision)
+			}
 			told.last.Holds = holdsOf(one.view.goroutine)
 			r.send(told, at, observed)
 		}
@@ -218,6 +222,9 @@ func (r *reporter) tell(one *reading, at, observed nanos) {
 		told.differs, told.changed = false, nil
 		again := at >= told.tellAt || told.holdsOthers(one.view.goroutine, at)
 		if again && r.room > 0 {
+			if told.moved {
+				told.last = r.report(one, told.last.Revision)
+			}
 			told.last.Holds = holdsOf(one.view.goroutine)
 			r.send(told, at, observed)
 		}
@@ -273,6 +280,7 @@ func (r *reporter) send(told *toldWait, at, observed nanos) {
 	told.last.SpanID = newSpanID()
 	told.sentAt, told.tellAt = at, at+nanos(backOff(told.repeated))
 	told.repeated++
+	told.moved = false
 	r.room--
 	r.sender.Send(sender.Key{Kind: taskspan.ReportWait, ID: told.last.ID}, told.last.Encode())
 }
