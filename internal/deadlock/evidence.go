@@ -161,7 +161,7 @@ func (d *Detector) stood(t *fleet.Task, w *fleet.Wait) (from, to time.Time) {
 	if !w.Deadline.IsZero() && w.Deadline.Before(to) {
 		to = w.Deadline // it ends by itself
 	}
-	ahead := d.table.Ahead(t.Process) // one shift for all tasks of a process
+	ahead := d.table.ProvedAhead(t.Process) // one shift for all tasks of a process
 	return from.Add(-ahead), to.Add(-ahead)
 }
 

@@ -46,10 +46,11 @@ type partial struct {
 }
 
 // assemble adds a part to the pending heartbeats of p and returns the whole one
-// when it was the last missing.
+// when it was the last missing. Which heartbeat is newer their sequence numbers say: a
+// sender has one heartbeat at a time, and its clock may be set back.
 func (t *Table) assemble(p *process, r *report.Report) *beat {
 	h := r.Heartbeat
-	if p.beat != nil && (r.Sequence <= p.beat.base || r.Observed.Before(p.beat.observed)) {
+	if p.beat != nil && r.Sequence <= p.beat.base {
 		return nil
 	}
 	part := t.pending(p, r, h.Parts)
@@ -74,9 +75,9 @@ func (t *Table) assemble(p *process, r *report.Report) *beat {
 	kept := p.pending[:0]
 	for _, other := range p.pending {
 		switch {
-		case other.observed.After(b.observed):
+		case other.base > b.base:
 			kept = append(kept, other)
-		case other.observed.Before(b.observed):
+		case other.base < b.base:
 			t.counters.PartsGivenUp++
 			t.listed -= len(other.lists)
 		}
@@ -94,13 +95,13 @@ func (t *Table) pending(p *process, r *report.Report, parts int) *partial {
 		if p.pending[i].observed.Equal(r.Observed) && p.pending[i].parts == parts {
 			return &p.pending[i]
 		}
-		if p.pending[i].observed.Before(p.pending[oldest].observed) {
+		if p.pending[i].base < p.pending[oldest].base {
 			oldest = i
 		}
 	}
 	if len(p.pending) >= maxPending {
 		t.counters.PartsGivenUp++
-		if p.pending[oldest].observed.After(r.Observed) {
+		if p.pending[oldest].base > r.Sequence {
 			return nil
 		}
 		t.listed -= len(p.pending[oldest].lists)

@@ -17,7 +17,7 @@ type process struct {
 	firstHeard time.Time
 	lastHeard  time.Time
 	interval   time.Duration
-	ahead      time.Duration
+	clock      clock
 	sequences  sequences
 	// marks are the highest sequence numbers at the last heartbeats: what is
 	// missing from before the oldest of them is lost.
@@ -52,7 +52,7 @@ func (p *process) lease() time.Duration {
 func (p *process) copy() Process {
 	return Process{
 		Process: p.id, Status: p.status, FirstHeard: p.firstHeard, LastHeard: p.lastHeard,
-		Interval: p.interval, Ahead: p.ahead, Running: p.running, Blocked: p.blocked,
+		Interval: p.interval, Ahead: p.clock.shift(), Running: p.running, Blocked: p.blocked,
 		OpenWaits: len(p.waits), LiveTasks: len(p.tasks), Counts: p.counts, Events: p.events,
 		Dropped: p.dropped, Overhead: p.overhead, Rate: p.rate, Memory: p.memory,
 		LostSpans: p.sequences.lost, Duplicates: p.sequences.again,
@@ -67,7 +67,7 @@ func (t *Table) process(id report.Process, now time.Time) *process {
 	p := &process{
 		id: id, firstHeard: now, lastHeard: now, interval: defaultInterval,
 		waits: make(map[int64]*Wait), closed: newTombstones[int64](maxClosed),
-		tasks: make(map[report.TaskID]struct{}), names: make(map[string]Delta), gaugesFrom: -1,
+		tasks: make(map[report.TaskID]struct{}), names: make(map[string]Delta), gaugesFrom: -1, clock: t.met(id),
 	}
 	newest, seen := t.newest[instanceOf(id)]
 	if seen && newest > id.Epoch {
@@ -165,9 +165,10 @@ func (t *Table) retire(p *process, status Status) {
 }
 
 // heartbeat merges a part of a heartbeat.
-func (t *Table) heartbeat(p *process, r *report.Report) {
+func (t *Table) heartbeat(p *process, r *report.Report, now time.Time) {
 	h := r.Heartbeat
 	if h.Part == 1 {
+		p.clock.heartbeat(r.Observed, now, h.Interval)
 		t.count(p, r)
 	}
 	if p.status != Reporting {
@@ -188,10 +189,14 @@ func (t *Table) heartbeat(p *process, r *report.Report) {
 	if b == nil {
 		return
 	}
-	if p.beat != nil {
-		t.listed -= len(p.beat.lists)
+	before := p.beat
+	if before != nil {
+		t.listed -= len(before.lists)
 	}
 	p.beat = b
+	if before != nil && b.observed.Before(before.observed) {
+		t.setBack(p, b, now)
+	}
 	for _, w := range p.waits {
 		rev, listed := b.revision(w.ID)
 		if !listed && b.newer(w.Sequence, w.Last) {

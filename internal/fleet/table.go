@@ -20,6 +20,9 @@ type Table struct {
 	reporting int
 	gone      []*process // records of ended processes, in the order of their end
 
+	// strangers are processes of which everything has been refused for its time.
+	strangers map[report.Process]*clock
+
 	tasks map[report.TaskID]*Task
 	slots []*Task // live tasks by their slots; nil: free
 	free  []int   // slots of tasks that have ended
@@ -62,13 +65,13 @@ func (t *Table) Apply(r *report.Report, now time.Time) report.Drop {
 		t.counters.Duplicates++
 		return report.Used
 	}
-	p.ahead = max(p.ahead, r.Observed.Sub(now))
+	p.clock.report(now.Sub(r.Observed))
 	if newest {
 		t.heard(p, now)
 	}
 	switch {
 	case r.Heartbeat != nil:
-		t.heartbeat(p, r)
+		t.heartbeat(p, r, now)
 	case p.status != Reporting:
 		// It is over: what comes late may be counted, but opens nothing.
 	case r.Wait != nil:
@@ -172,7 +175,7 @@ func (t *Table) mergeTask(p *process, r *report.Report, now time.Time) *Task {
 		task := &Task{
 			Task: *r.Task, Process: p.id, Slot: t.slot(), Sequence: r.Sequence,
 			FirstSeen: r.Observed, LastSeen: r.Observed, HeardAt: now, StateSince: r.Task.Start,
-			Long: r.Wait == nil, Ahead: p.ahead,
+			Long: r.Wait == nil, Ahead: p.clock.shift(),
 		}
 		t.put(p, task)
 		t.emit(Event{Kind: TaskFound, Process: p.id, Task: task, At: r.Observed})
@@ -189,7 +192,7 @@ func (t *Table) mergeTask(p *process, r *report.Report, now time.Time) *Task {
 			task.Place = old.Place
 		}
 	}
-	task.HeardAt, task.Ahead = now, p.ahead
+	task.HeardAt, task.Ahead = now, p.clock.shift()
 	task.Long = task.Long || r.Wait == nil
 	task.FirstSeen = earlier(task.FirstSeen, r.Observed)
 	task.LastSeen = later(task.LastSeen, r.Observed)
@@ -271,14 +274,6 @@ func (t *Table) Processes(dst []Process) []Process {
 		dst = append(dst, p.copy())
 	}
 	return dst
-}
-
-// Ahead is how far the clock of a process is ahead of ours at least.
-func (t *Table) Ahead(id report.Process) time.Duration {
-	if p := t.processes[id]; p != nil {
-		return p.ahead
-	}
-	return 0
 }
 
 // Edges returns how many holders all open waits have together.

@@ -45,7 +45,7 @@ type Task struct {
 	Long       bool      // it has sent a task report: it runs for long
 	Waits      []*Wait   // open ones, by id
 	StateSince time.Time // since when it is in its state, in the process's clock
-	// Ahead is how far that clock is ahead of ours at least.
+	// Ahead is how far that clock is ahead of ours, as Table.Ahead says.
 	Ahead time.Duration
 	// Condemned says that a detector on the way has found it in a deadlock.
 	Condemned bool
@@ -109,8 +109,7 @@ type Process struct {
 	FirstHeard time.Time // our clock
 	LastHeard  time.Time
 	Interval   time.Duration
-	// Ahead is how far its clock is ahead of ours at least: what it says has
-	// happened cannot have happened after we heard of it.
+	// Ahead is how far its clock is ahead of ours; below 0: how far it is behind.
 	Ahead      time.Duration
 	Running    int64
 	Blocked    int64
@@ -204,4 +203,5 @@ type Counters struct {
 	NamesMerged     int64 // task names of one process counted as other
 	PartsGivenUp    int64 // heartbeats that never became whole
 	TombstonesEarly int64 // tombstones dropped before their time
+	ClocksForgotten int64 // processes with a wrong clock that were forgotten before it was known
 }

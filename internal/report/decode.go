@@ -33,14 +33,15 @@ func DecodeProcess(resource pcommon.Map) (Process, Drop) {
 	return p, Used
 }
 
-// Decode reads one span of the report scope. now is our time: an observation
-// more than MaxClockError from it is refused.
+// Decode reads one span of the report scope. now is what the clock of the process
+// shows, as far as that is known: an observation more than MaxClockError from it is
+// refused, with DropTime and what the report says.
 func Decode(process Process, span ptrace.Span, now time.Time) (Report, Drop) {
 	if span.TraceID().IsEmpty() || span.SpanID().IsEmpty() {
 		return Report{}, DropSpanID
 	}
-	start, end, ok := times(span, now)
-	if !ok || process.Epoch > now.Add(MaxClockError).UnixNano() {
+	start, end, ok := times(span)
+	if !ok {
 		return Report{}, DropTime
 	}
 	var f fields
@@ -71,22 +72,40 @@ func Decode(process Process, span ptrace.Span, now time.Time) (Report, Drop) {
 		return Report{}, f.drop
 	}
 	r.Shortened = f.shortened
+	if off := end.Sub(now); off > MaxClockError || off < -MaxClockError || process.Epoch > now.Add(MaxClockError).UnixNano() {
+		return r, DropTime
+	}
 	return r, Used
 }
 
-// times checks the span's own times. The start may be long ago, for a deadlock
-// stands for days; the observation may not.
-func times(span ptrace.Span, now time.Time) (start, end time.Time, ok bool) {
+// Clocks know what the clocks of processes show.
+type Clocks interface {
+	// Present is what the clock of a process shows now.
+	Present(p Process, now time.Time) time.Time
+	// Refused notes a report that is too far from that, and says whether Present is
+	// another from now on.
+	Refused(r *Report, now time.Time) bool
+}
+
+// DecodeBy is Decode by the clock of the process, which is learned from what is
+// refused.
+func DecodeBy(clocks Clocks, process Process, span ptrace.Span, now time.Time) (Report, Drop) {
+	r, drop := Decode(process, span, clocks.Present(process, now))
+	if far := drop == DropTime && !r.Observed.IsZero(); far && clocks.Refused(&r, now) {
+		return Decode(process, span, clocks.Present(process, now))
+	}
+	return r, drop
+}
+
+// times reads the span's own times. The start may be long ago, for a deadlock stands
+// for days.
+func times(span ptrace.Span) (start, end time.Time, ok bool) {
 	start, ok = unixNano(uint64(span.StartTimestamp()))
 	if !ok {
 		return start, end, false
 	}
 	end, ok = unixNano(uint64(span.EndTimestamp()))
-	if !ok || end.Before(start) {
-		return start, end, false
-	}
-	off := end.Sub(now)
-	return start, end, off <= MaxClockError && off >= -MaxClockError
+	return start, end, ok && !end.Before(start)
 }
 
 func unixNano(n uint64) (time.Time, bool) {

@@ -249,6 +249,14 @@ func TestWhatIsRefused(t *testing.T) {
 			c.edit(s, s.Attributes())
 			got, drop := Decode(process, s, now)
 			require.Equal(t, c.want, drop, "dropped as %s", drop)
+			if far := !got.Observed.IsZero(); far {
+				// It is whole, so that the clock of its process can be learned from it.
+				require.Equal(t, DropTime, drop)
+				require.Greater(t, got.Observed.Sub(now).Abs(), MaxClockError)
+				_, drop = Decode(process, s, got.Observed)
+				require.Equal(t, Used, drop, "by the clock of its process")
+				return
+			}
 			require.Zero(t, got)
 		})
 	}
@@ -379,7 +387,7 @@ func FuzzDecode(f *testing.F) {
 			for _, scope := range rs.ScopeSpans().All() {
 				for _, span := range scope.Spans().All() {
 					r, drop := Decode(process, span, vectorNow)
-					if drop != Used {
+					if drop != Used && (drop != DropTime || r.Observed.IsZero()) {
 						require.Zero(t, r)
 						continue
 					}

@@ -12,7 +12,7 @@ const (
 	DropMissing         // a required attribute is absent
 	DropType            // an attribute has the wrong type
 	DropValue           // an attribute has an impossible value
-	DropTime            // a time is impossible, or more than MaxClockError off
+	DropTime            // a time is impossible, or more than MaxClockError from the process's clock
 	DropSpanID          // a trace id, span id or parent span id is empty
 	DropTooLong         // an array is longer than the protocol allows
 	DropNewProcess      // a report of a process that found no room

@@ -10,7 +10,8 @@ import (
 
 // Limits of the decoder, beside those in taskspan that both sides know.
 const (
-	// MaxClockError is how far the time of an observation may be from ours.
+	// MaxClockError is how far the time of an observation may be from what the clock of
+	// its process shows.
 	MaxClockError = 24 * time.Hour
 	// MaxParts bounds the parts of one heartbeat: 65,536 waits.
 	MaxParts = 16

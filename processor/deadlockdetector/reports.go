@@ -58,7 +58,7 @@ func (p *detector) takeScope(rs ptrace.ResourceSpans, scope ptrace.ScopeSpans, n
 		return
 	}
 	scope.Spans().RemoveIf(func(span ptrace.Span) bool {
-		r, drop := report.Decode(process, span, now)
+		r, drop := report.DecodeBy(p.graph.Table(), process, span, now)
 		if drop == report.Used {
 			drop = p.graph.Apply(&r, now)
 		}

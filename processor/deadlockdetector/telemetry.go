@@ -100,6 +100,7 @@ func (p *detector) evictions() []eviction {
 		{"edges", "refused", c.EdgesRefused},
 		{"claims", "refused", own.ClaimsRefused},
 		{"processes", "record_forgotten", c.ProcessesGone},
+		{"processes", "clock_forgotten", c.ClocksForgotten},
 		{"tombstones", "dropped_early", c.TombstonesEarly},
 		{"heartbeats", "incomplete", c.PartsGivenUp},
 		{"deadlocks", "refused", own.DeadlocksRefused},

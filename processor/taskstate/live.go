@@ -71,6 +71,20 @@ func newLiveTasks(cfg *Config, stats *statistics, ended *endedTasks) *liveTasks 
 	return l
 }
 
+// Present and Refused are those of the table: l knows the clocks of processes.
+func (l *liveTasks) Present(process report.Process, now time.Time) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.table.Present(process, now)
+}
+
+// Refused notes a report whose time cannot be right.
+func (l *liveTasks) Refused(r *report.Report, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.table.Refused(r, now)
+}
+
 // apply merges a report. news says that it changed what is known of a wait or a
 // task, and did not only repeat it.
 func (l *liveTasks) apply(r *report.Report, now time.Time) (news bool, drop report.Drop) {

@@ -40,7 +40,7 @@ func (p *taskState) takeScope(rs ptrace.ResourceSpans, scope ptrace.ScopeSpans, 
 		return
 	}
 	scope.Spans().RemoveIf(func(span ptrace.Span) bool {
-		r, drop := report.Decode(process, span, now)
+		r, drop := report.DecodeBy(p.live, process, span, now)
 		news := false
 		if drop == report.Used {
 			news, drop = p.live.apply(&r, now)

@@ -87,6 +87,7 @@ func (p *taskState) evictions() []eviction {
 		{"events", "evicted", events.evicted},
 		{"events", "no_room", events.refused},
 		{"processes", "record_forgotten", c.ProcessesGone},
+		{"processes", "clock_forgotten", c.ClocksForgotten},
 		{"processes", "names_merged", c.NamesMerged},
 		{"waits", "refused", c.WaitsRefused},
 		{"waits", "evicted", c.WaitsEvicted},
