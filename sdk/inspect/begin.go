@@ -179,6 +179,9 @@ func (ins *Inspector) newTask(ctx context.Context, outer *Task, name string, gor
 		t.parent = parent.SpanID()
 	}
 	ins.startSpan(c, parent, config)
+	if t.sampled && ins.backtraces {
+		t.rarely().begun = siteOf(deepStack)
+	}
 	t.measure = t.sc.SpanID()[0]%measuredTasks == 0
 	t.name.counts.of(goroutine).started.Add(1)
 	t.tracked = ins.live.Add(1) <= ins.maxTasks

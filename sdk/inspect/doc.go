@@ -42,13 +42,14 @@
 // is then logged, and no error. What is not about inspection stays the same: see [Start]
 // and [NewResource].
 //
-//	ASYNC_INSPECT_ENABLED        false turns the SDK off
-//	ASYNC_INSPECT_MODE           development (the default), analysis or production
-//	ASYNC_INSPECT_SAMPLING       share of traces to record, 0 to 1
-//	ASYNC_INSPECT_MAX_TASKS      live tasks that are listed, 10000
-//	ASYNC_INSPECT_MAX_EVENTS     inspection points that are kept, 100000
-//	ASYNC_INSPECT_LOCK_ORDER     true or false: whether orders of locks are reported
-//	ASYNC_INSPECT_OTLP_ENDPOINT  host:port or URL; before OTEL_EXPORTER_OTLP_ENDPOINT
+//	ASYNC_INSPECT_ENABLED          false turns the SDK off
+//	ASYNC_INSPECT_MODE             development (the default), analysis or production
+//	ASYNC_INSPECT_SAMPLING         share of traces to record, 0 to 1
+//	ASYNC_INSPECT_MAX_TASKS        live tasks that are listed, 10000
+//	ASYNC_INSPECT_MAX_EVENTS       inspection points that are kept, 100000
+//	ASYNC_INSPECT_MAX_TASK_EVENTS  those of one task, 128
+//	ASYNC_INSPECT_LOCK_ORDER       true or false: whether orders of locks are reported
+//	ASYNC_INSPECT_OTLP_ENDPOINT    host:port or URL; before OTEL_EXPORTER_OTLP_ENDPOINT
 //
 //	OTEL_SDK_DISABLED                          true turns the SDK off
 //	OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES

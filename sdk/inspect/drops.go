@@ -11,24 +11,27 @@ import (
 type dropReason int
 
 const (
-	dropMaxTasks      dropReason = iota // more live tasks than max_tasks: counted, but not listed
-	dropMaxEvents                       // more inspection points than max_events: counted, but not kept
-	dropReportQueue                     // the report queue was full
-	dropStuckWaits                      // more stuck waits than are reported
-	dropLongTasks                       // more long tasks than are reported
-	dropSpanExport                      // the span exporter failed or its queue was full
-	dropSpanTable                       // more open spans than are followed
-	dropLockOrders                      // more orders of locks than are known
-	dropHoldKinds                       // more kinds of holds than are known to be released by who took them, or not to be
-	dropExternalHolds                   // more external locks held than are known
-	dropLooks                           // goroutines were not looked at, since that would have cost too much
+	dropMaxTasks       dropReason = iota // more live tasks than max_tasks: counted, but not listed
+	dropMaxEvents                        // more inspection points than max_events: counted, but not kept
+	dropTaskEvents                       // more inspection points of one task than max_task_events: the oldest is not kept
+	dropUnlistedEvents                   // an inspection point of a task above max_tasks: counted, but not kept
+	dropSpanEvents                       // more events of a task's span than OTEL_SPAN_EVENT_COUNT_LIMIT: the span says how many
+	dropReportQueue                      // the report queue was full
+	dropStuckWaits                       // more stuck waits than are reported
+	dropLongTasks                        // more long tasks than are reported
+	dropSpanExport                       // the span exporter failed or its queue was full
+	dropSpanTable                        // more open spans than are followed
+	dropLockOrders                       // more orders of locks than are known
+	dropHoldKinds                        // more kinds of holds than are known to be released by who took them, or not to be
+	dropExternalHolds                    // more external locks held than are known
+	dropLooks                            // goroutines were not looked at, since that would have cost too much
 	dropReasons
 )
 
 func (r dropReason) String() string {
 	return [...]string{
-		"max_tasks", "max_events", "report_queue_full", "stuck_waits", "long_tasks", "span_export", "open_spans", "lock_orders", "hold_kinds",
-		"external_holds", "goroutine_looks",
+		"max_tasks", "max_events", "max_task_events", "unlisted_events", "span_events", "report_queue_full", "stuck_waits", "long_tasks",
+		"span_export", "open_spans", "lock_orders", "hold_kinds", "external_holds", "goroutine_looks",
 	}[r]
 }
 

@@ -158,6 +158,7 @@ func (e *environment) own(c *config) {
 	})
 	e.read("ASYNC_INSPECT_MAX_TASKS", func(v string) (err error) { c.maxTasks, err = parseLimit(v); return err })
 	e.read("ASYNC_INSPECT_MAX_EVENTS", func(v string) (err error) { c.maxEvents, err = parseLimit(v); return err })
+	e.read("ASYNC_INSPECT_MAX_TASK_EVENTS", func(v string) (err error) { c.maxTaskEvents, err = parseLimit(v); return err })
 	e.read("ASYNC_INSPECT_LOCK_ORDER", func(v string) (err error) { c.lockOrder, err = parseBool(v); return err })
 	e.read("ASYNC_INSPECT_OTLP_ENDPOINT", func(v string) error {
 		c.endpoint = v

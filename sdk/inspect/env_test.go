@@ -56,7 +56,7 @@ func TestModesSetTheirDefaults(t *testing.T) {
 func TestPrecedence(t *testing.T) {
 	rate := func(c *config) string { return fmt.Sprint(c.rate, " every span:", c.everySpan) }
 	endpoint := func(c *config) string { return c.target() }
-	limits := func(c *config) string { return fmt.Sprint(c.maxTasks, " ", c.maxEvents) }
+	limits := func(c *config) string { return fmt.Sprint(c.maxTasks, " ", c.maxEvents, " ", c.maxTaskEvents) }
 	mode := func(c *config) string { return c.mode.String() }
 	for _, test := range []struct {
 		name string
@@ -98,9 +98,13 @@ func TestPrecedence(t *testing.T) {
 		{"nor with the variable", "ASYNC_INSPECT_OTLP_ENDPOINT=collector:4317 OTEL_EXPORTER_OTLP_INSECURE=true", nil, endpoint, "http://collector:4317"},
 		{"nor with the option", "", []Option{WithInsecure(), WithEndpoint("collector:4317")}, endpoint, "http://collector:4317"},
 
-		{"limits", "ASYNC_INSPECT_MAX_TASKS=5 ASYNC_INSPECT_MAX_EVENTS=6", nil, limits, "5 6"},
-		{"limits by option", "ASYNC_INSPECT_MAX_TASKS=5 ASYNC_INSPECT_MAX_EVENTS=6", []Option{WithMaxTasks(7), WithMaxEvents(8)}, limits, "7 8"},
-		{"empty is not set", "ASYNC_INSPECT_MAX_TASKS=", nil, limits, "10000 100000"},
+		{"limits", "ASYNC_INSPECT_MAX_TASKS=5 ASYNC_INSPECT_MAX_EVENTS=6 ASYNC_INSPECT_MAX_TASK_EVENTS=3", nil, limits, "5 6 3"},
+		{
+			"limits by option", "ASYNC_INSPECT_MAX_TASKS=5 ASYNC_INSPECT_MAX_EVENTS=6 ASYNC_INSPECT_MAX_TASK_EVENTS=3",
+			[]Option{WithMaxTasks(7), WithMaxEvents(8), WithMaxTaskEvents(9)},
+			limits, "7 8 9",
+		},
+		{"empty is not set", "ASYNC_INSPECT_MAX_TASKS=", nil, limits, "10000 100000 128"},
 		{
 			"batches", "OTEL_BSP_SCHEDULE_DELAY=1 OTEL_BSP_EXPORT_TIMEOUT=2 OTEL_BSP_MAX_QUEUE_SIZE=3 OTEL_BSP_MAX_EXPORT_BATCH_SIZE=4", nil,
 			func(c *config) string { return fmt.Sprint(c.batch.delay, c.batch.timeout, c.batch.queue, c.batch.size) }, "1ms 2ms 3 3",
@@ -147,6 +151,7 @@ func TestBadValuesAreNamed(t *testing.T) {
 		{env: "ASYNC_INSPECT_SAMPLING=NaN", want: []string{"ASYNC_INSPECT_SAMPLING", `"NaN"`}},
 		{env: "ASYNC_INSPECT_MAX_TASKS=0", want: []string{"ASYNC_INSPECT_MAX_TASKS", `"0"`, "between 1 and"}},
 		{env: "ASYNC_INSPECT_MAX_EVENTS=1e5", want: []string{"ASYNC_INSPECT_MAX_EVENTS", `"1e5"`}},
+		{env: "ASYNC_INSPECT_MAX_TASK_EVENTS=0", want: []string{"ASYNC_INSPECT_MAX_TASK_EVENTS", `"0"`}},
 		{env: "ASYNC_INSPECT_MAX_EVENTS=99999999999", want: []string{"ASYNC_INSPECT_MAX_EVENTS", `"99999999999"`}},
 		{env: "ASYNC_INSPECT_OTLP_ENDPOINT=ftp://x", want: []string{"ASYNC_INSPECT_OTLP_ENDPOINT", `"ftp://x"`, "host:port"}},
 		{env: "ASYNC_INSPECT_OTLP_ENDPOINT=http://user:secret@x", want: []string{"ASYNC_INSPECT_OTLP_ENDPOINT"}},
@@ -172,6 +177,7 @@ func TestBadValuesAreNamed(t *testing.T) {
 		{opts: []Option{WithTracerProvider(nil)}, want: []string{"WithTracerProvider"}},
 		{opts: []Option{WithSpanExporter(nil)}, want: []string{"WithSpanExporter"}},
 		{opts: []Option{WithReportClient(nil)}, want: []string{"WithReportClient"}},
+		{opts: []Option{WithMaxTaskEvents(-1)}, want: []string{"WithMaxTaskEvents", "-1", "between 1 and"}},
 		{opts: []Option{WithMaxTasks(0)}, want: []string{"WithMaxTasks", "0", "between 1 and"}},
 		{opts: []Option{WithMaxEvents(-1)}, want: []string{"WithMaxEvents", "-1"}},
 		{opts: []Option{WithStuckAfter(time.Millisecond)}, want: []string{"WithStuckAfter", "1ms", "10ms"}},

@@ -170,10 +170,14 @@ func goroutineName(w *waitView) string {
 
 // longTask says what a report says of a task that runs.
 func (r *reporter) longTask(t *Task) wire.Task {
-	return wire.Task{
+	told := wire.Task{
 		Node: taskNode(t), Name: t.Name(), State: taskspan.Running, Start: t.start.unix(), Parent: t.parent,
 		Goroutine: t.goroutine.Load(), Place: wirePlace(t.begun),
 	}
+	if t.sampled && t.ins.backtraces {
+		told.Stack = t.rare.begun.stacktrace()
+	}
+	return told
 }
 
 func wirePlace(pc uintptr) wire.Place {

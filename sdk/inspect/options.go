@@ -56,15 +56,16 @@ type config struct {
 	spanExporter   sdktrace.SpanExporter
 	reportClient   otlptrace.Client
 
-	maxTasks    int
-	maxEvents   int
-	backtraces  bool
-	lockOrder   bool
-	allocations bool
-	labels      bool
-	remoteWaits bool
-	reports     bool
-	logger      *slog.Logger
+	maxTasks      int
+	maxEvents     int
+	maxTaskEvents int
+	backtraces    bool
+	lockOrder     bool
+	allocations   bool
+	labels        bool
+	remoteWaits   bool
+	reports       bool
+	logger        *slog.Logger
 
 	stuckAfter        time.Duration
 	longTask          time.Duration
@@ -81,7 +82,7 @@ type batchConfig struct {
 func defaultConfig() *config {
 	return &config{
 		enabled: compiledIn, export: true, protocol: protocolGRPC,
-		maxTasks: 10_000, maxEvents: 100_000,
+		maxTasks: 10_000, maxEvents: 100_000, maxTaskEvents: 128,
 		labels: true, remoteWaits: true, reports: true, logger: slog.Default(),
 		stuckAfter: time.Second, longTask: 30 * time.Second,
 		minWait: 10 * time.Millisecond, heartbeatInterval: 5 * time.Second,
@@ -117,7 +118,7 @@ func (c *config) validate() {
 	for _, n := range []struct {
 		name  string
 		value int
-	}{{"WithMaxTasks", c.maxTasks}, {"WithMaxEvents", c.maxEvents}} {
+	}{{"WithMaxTasks", c.maxTasks}, {"WithMaxEvents", c.maxEvents}, {"WithMaxTaskEvents", c.maxTaskEvents}} {
 		if n.value <= 0 || n.value > math.MaxInt32 {
 			c.bad("%s: must be between 1 and %d, is %d", n.name, math.MaxInt32, n.value)
 		}
@@ -294,9 +295,15 @@ func WithGlobalTracerProvider() Option {
 // counted exactly and not listed. The default is 10,000.
 func WithMaxTasks(n int) Option { return optionFunc(func(c *config) { c.maxTasks = n }) }
 
-// WithMaxEvents bounds the inspection points that are kept for live tasks. More are
-// counted exactly and not kept. The default is 100,000.
+// WithMaxEvents bounds the inspection points that are kept for all live tasks together.
+// More are counted exactly and not kept, or replace older ones of their task. The default
+// is 100,000.
 func WithMaxEvents(n int) Option { return optionFunc(func(c *config) { c.maxEvents = n }) }
+
+// WithMaxTaskEvents bounds the inspection points that are kept for one live task: its
+// newest. The default is 128, which is also OpenTelemetry's limit for the events of a
+// span. A task takes memory only for the points that it has.
+func WithMaxTaskEvents(n int) Option { return optionFunc(func(c *config) { c.maxTaskEvents = n }) }
 
 // WithStuckAfter sets how long a wait lasts before it is reported. The default is a
 // second.
@@ -315,8 +322,8 @@ func WithHeartbeatInterval(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.heartbeatInterval = d })
 }
 
-// WithBacktraces sets whether waits carry the stack of their goroutine. Places
-// (function, file, line) are always there.
+// WithBacktraces sets whether waits carry the stack of their goroutine, and sampled tasks
+// the stack of the call that started them. Places (function, file, line) are always there.
 func WithBacktraces(on bool) Option { return optionFunc(func(c *config) { c.backtraces = on }) }
 
 // WithLockOrder sets whether the orders in which named locks are taken are reported,

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -10,12 +11,10 @@ import (
 	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
 )
 
-// pointsPerTask bounds the inspection points that one live task keeps: its newest.
-const pointsPerTask = 32
-
-// Point marks a place that a task has passed. Points are counted exactly; the newest
-// ones of a live task are kept and shown with it, and on a sampled task they are
-// events of its span.
+// Point marks a place that a task has passed. Points are counted exactly. The newest
+// ones of a live task are kept and shown with it; see [WithMaxTaskEvents] and
+// [WithMaxEvents]. On a sampled task they are events of its span, within
+// OTEL_SPAN_EVENT_COUNT_LIMIT.
 func Point(ctx context.Context, name string, attrs ...attribute.KeyValue) {
 	if t := TaskFromContext(ctx); t != nil {
 		t.Point(name, attrs...)
@@ -30,6 +29,8 @@ func (t *Task) Point(name string, attrs ...attribute.KeyValue) {
 	t.ins.events.Add(1)
 	if t.tracked {
 		t.keptPoints().add(t, point{at: now(), name: name, attributes: attrs})
+	} else {
+		t.ins.drops.add(dropUnlistedEvents, 1)
 	}
 	if t.recording() {
 		validAttributes(&attrs)
@@ -56,9 +57,11 @@ type point struct {
 type points struct {
 	mu    sync.Mutex
 	ring  []point
-	first int
+	first int // the oldest
 }
 
+// add keeps a point. At a limit the oldest of the task makes room, which is counted as
+// a drop, as is a point that finds nothing to replace.
 func (p *points) add(t *Task, one point) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -66,16 +69,22 @@ func (p *points) add(t *Task, one point) {
 		return // and has released its points, or is about to
 	}
 	ins := t.ins
-	if len(p.ring) < pointsPerTask {
+	reason := dropTaskEvents
+	if len(p.ring) < ins.maxTaskEvents {
 		if ins.keptPoints.Add(1) <= ins.maxEvents {
+			if p.first > 0 { // room again, after some have been replaced
+				p.ring = slices.Concat(p.ring[p.first:], p.ring[:p.first])
+				p.first = 0
+			}
 			p.ring = append(p.ring, one)
 			return
 		}
 		ins.keptPoints.Add(-1)
-		if len(p.ring) == 0 {
-			ins.drops.add(dropMaxEvents, 1)
-			return
-		}
+		reason = dropMaxEvents
+	}
+	ins.drops.add(reason, 1)
+	if len(p.ring) == 0 {
+		return
 	}
 	p.ring[p.first] = one
 	p.first = (p.first + 1) % len(p.ring)
@@ -89,7 +98,7 @@ func (p *points) release(ins *Inspector) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ins.keptPoints.Add(-int64(len(p.ring)))
-	p.ring = nil
+	p.ring, p.first = nil, 0
 }
 
 // list returns the points, oldest first.

@@ -50,14 +50,16 @@ func (c *config) newResource(ctx context.Context) (*resource.Resource, error) {
 	if c.serviceName != "" {
 		fixed = append(fixed, semconv.ServiceName(c.serviceName))
 	}
-	if c.reports {
-		fixed = append(fixed, durationsInHeartbeats)
+	ours := []attribute.KeyValue{semconv.ServiceInstanceID(newInstanceID())}
+	if c.enabled { // without heartbeats the collector counts the spans
+		ours = append(ours, attribute.Int64(taskspan.ProcessEpoch, now().unix()))
+		if c.reports {
+			fixed = append(fixed, durationsInHeartbeats)
+		}
 	}
 	r, err := resource.New(ctx,
 		resource.WithService(), // the default service name
-		resource.WithAttributes(
-			semconv.ServiceInstanceID(newInstanceID()),
-			attribute.Int64(taskspan.ProcessEpoch, now().unix())),
+		resource.WithAttributes(ours...),
 		resource.WithTelemetrySDK(), resource.WithHost(), resource.WithProcessPID(),
 		resource.WithProcessExecutableName(), resource.WithProcessRuntimeName(), resource.WithProcessRuntimeVersion(),
 		resource.WithContainer(), resource.WithFromEnv(), resource.WithAttributes(fixed...))

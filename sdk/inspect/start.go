@@ -47,7 +47,7 @@ func New(ctx context.Context, opts ...Option) (*Inspector, error) {
 	}
 	ins := &Inspector{
 		config: c, names: newNames(),
-		maxTasks: int64(c.maxTasks), maxEvents: int64(c.maxEvents), minWait: c.minWait, backtraces: c.backtraces, labels: c.labels,
+		maxTasks: int64(c.maxTasks), maxEvents: int64(c.maxEvents), maxTaskEvents: c.maxTaskEvents, minWait: c.minWait, backtraces: c.backtraces, labels: c.labels,
 		allocations: c.allocations,
 	}
 	if !compiledIn || !c.enabled {

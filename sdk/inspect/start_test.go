@@ -56,6 +56,12 @@ func (c *keepingClient) spans() (all []*tracepb.Span) {
 func newSeen(t *testing.T, opts ...Option) (*Inspector, *tracetest.InMemoryExporter) {
 	t.Helper()
 	clearEnv(t)
+	return newSeenAs(t, opts...)
+}
+
+// newSeenAs is newSeen in the environment as it is.
+func newSeenAs(t *testing.T, opts ...Option) (*Inspector, *tracetest.InMemoryExporter) {
+	t.Helper()
 	exporter := tracetest.NewInMemoryExporter()
 	ins, err := New(t.Context(), append([]Option{WithSpanExporter(exporter), WithReports(false)}, opts...)...)
 	if err != nil {

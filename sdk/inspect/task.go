@@ -54,6 +54,7 @@ type Task struct {
 // exporter look at it.
 type taskRare struct {
 	errorType string          // of a failed one that is sampled
+	begun     *site           // the way to Begin or Go, fixed before the task is in the table; nil: not sampled, or backtraces are off
 	labels    context.Context // carries the application's own pprof labels; nil: none
 	tracks    bool            // the next field is used
 	allocated allocated       // at its start and then until its end

@@ -32,6 +32,9 @@ func (t *Task) endSpan(state taskspan.State, err error) {
 		recordError(span, err)
 		t.rarely().errorType = errorType(err)
 	}
+	if s, ok := span.(sdktrace.ReadOnlySpan); ok && s.DroppedEvents() > 0 {
+		t.ins.drops.add(dropSpanEvents, int64(s.DroppedEvents()))
+	}
 	if t.rare != nil && t.rare.tracks {
 		t.rare.allocated = t.rare.allocated.untilNow()
 	}
@@ -91,7 +94,7 @@ func (t *Task) facts() taskFacts {
 }
 
 func (f *taskFacts) attributes() []attribute.KeyValue {
-	attrs := make([]attribute.KeyValue, 0, 12)
+	attrs := make([]attribute.KeyValue, 0, 13)
 	attrs = append(attrs,
 		attribute.String(taskspan.TaskState, string(f.state)),
 		attribute.Int64(taskspan.TaskBlockedNS, f.blockedNS),
@@ -105,6 +108,9 @@ func (f *taskFacts) attributes() []attribute.KeyValue {
 	}
 	if f.rare == nil {
 		return attrs
+	}
+	if f.rare.begun != nil {
+		attrs = append(attrs, attribute.String(taskspan.CodeStacktrace, f.rare.begun.stacktrace()))
 	}
 	if f.rare.errorType != "" {
 		attrs = append(attrs, attribute.String(taskspan.ErrorType, f.rare.errorType))
