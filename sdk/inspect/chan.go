@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math/rand/v2"
 
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -11,15 +12,19 @@ import (
 // ErrClosed is returned by a receive from a closed and empty channel.
 var ErrClosed = errors.New("inspect: channel closed")
 
-// A Chan is a channel of which can be seen who waits on it. Make one with
-// [NewChan].
+// A Chan is a channel that records which goroutines wait on it. Make one with
+// [NewChan]. A nil *Chan and the zero Chan behave like a nil channel: sends and
+// receives block until their context is done, and Close panics.
 //
 // A channel belongs to nobody, so by itself a wait on it is never proof of a
-// deadlock. Declared ends change that: once a goroutine has opened a [Sender], it
-// is understood that only goroutines with an open Sender send, and a receive that
-// waits, waits for one of those. The same holds for a [Receiver] and the other
-// side. A send past the declared ends is allowed and breaks the understanding, for
-// good.
+// deadlock. Declared ends change that: once a goroutine has opened a [Sender], only
+// goroutines with an open Sender are expected to send or to close the channel, and a
+// receive waits for one of those. The same holds for a [Receiver] and the other side. A
+// goroutine with an open end may also use the Chan itself. A use by any other goroutine is
+// allowed and ends the expectation, for good.
+//
+// Where a context is done and the channel is ready, too, either is chosen at random, as
+// in a select statement.
 type Chan[T any] struct {
 	named
 	c         chan T
@@ -37,53 +42,80 @@ func NewChan[T any](name string, capacity int) *Chan[T] {
 	return c
 }
 
-// Send sends v, and waits until there is room or a receiver for it, or until ctx
-// is done, and then returns the context's error. As with any channel, sending on a
-// closed one panics.
+// Send sends v. It blocks until there is room or a receiver for v, or until ctx is done,
+// and then returns the context's error. Sending on a closed channel panics.
 func (c *Chan[T]) Send(ctx context.Context, v T) error {
-	c.senders.bypassed()
+	(*sendSide[T])(c).use(ctx)
 	return c.send(ctx, v)
 }
 
 func (c *Chan[T]) send(ctx context.Context, v T) error {
+	if err := doneFirst(ctx); err != nil {
+		return err
+	}
 	select {
-	case c.c <- v:
+	case c.plain() <- v:
 		return nil
 	default:
 	}
-	w := beginWait(ctx, taskspan.WaitChannelSend, (*sendSide[T])(c))
+	return waitToSend(ctx, c.plain(), v, (*sendSide[T])(c))
+}
+
+func waitToSend[T any, W waitable](ctx context.Context, c chan<- T, v T, on W) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	w := beginWait(ctx, taskspan.WaitChannelSend, on)
 	defer endWait(w)
 	select {
-	case c.c <- v:
+	case c <- v:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// Receive receives a value, and waits for it until ctx is done, and then returns
-// the context's error. From a closed channel it returns what is left in it, and
-// then [ErrClosed].
+// Receive receives a value. It blocks until there is one, or until ctx is done, and then
+// returns the context's error. From a closed channel it returns the values that are left
+// in it, and then [ErrClosed].
 func (c *Chan[T]) Receive(ctx context.Context) (T, error) {
-	c.receivers.bypassed()
+	(*receiveSide[T])(c).use(ctx)
 	return c.receive(ctx)
 }
 
-func (c *Chan[T]) receive(ctx context.Context) (T, error) {
+func (c *Chan[T]) receive(ctx context.Context) (v T, err error) {
+	if err := doneFirst(ctx); err != nil {
+		return v, err
+	}
 	select {
-	case v, open := <-c.c:
+	case v, open := <-c.plain():
 		return v, closedUnless(open)
 	default:
 	}
-	w := beginWait(ctx, taskspan.WaitChannelReceive, (*receiveSide[T])(c))
+	return waitToReceive(ctx, c.plain(), (*receiveSide[T])(c))
+}
+
+func waitToReceive[T any, W waitable](ctx context.Context, c <-chan T, on W) (v T, err error) {
+	if err := ctx.Err(); err != nil {
+		return v, err
+	}
+	w := beginWait(ctx, taskspan.WaitChannelReceive, on)
 	defer endWait(w)
 	select {
-	case v, open := <-c.c:
+	case v, open := <-c:
 		return v, closedUnless(open)
 	case <-ctx.Done():
-		var zero T
-		return zero, ctx.Err()
+		return v, ctx.Err()
 	}
+}
+
+// doneFirst decides whether a context that is done comes before a channel that may be
+// ready: in half of the cases, as in a select statement of both.
+func doneFirst(ctx context.Context) error {
+	if err := ctx.Err(); err != nil && rand.Uint32()&1 == 0 {
+		return err
+	}
+	return nil
 }
 
 func closedUnless(open bool) error {
@@ -93,11 +125,15 @@ func closedUnless(open bool) error {
 	return ErrClosed
 }
 
-// TrySend sends v if that is possible without waiting, and reports whether it was.
+// TrySend sends v if that is possible without blocking, and reports whether it has.
 func (c *Chan[T]) TrySend(v T) bool {
-	c.senders.bypassed()
+	(*sendSide[T])(c).use(context.Background())
+	return c.trySend(v)
+}
+
+func (c *Chan[T]) trySend(v T) bool {
 	select {
-	case c.c <- v:
+	case c.plain() <- v:
 		return true
 	default:
 		return false
@@ -106,9 +142,13 @@ func (c *Chan[T]) TrySend(v T) bool {
 
 // TryReceive receives a value if there is one; ok reports whether there was.
 func (c *Chan[T]) TryReceive() (v T, ok bool) {
-	c.receivers.bypassed()
+	(*receiveSide[T])(c).use(context.Background())
+	return c.tryReceive()
+}
+
+func (c *Chan[T]) tryReceive() (v T, ok bool) {
 	select {
-	case v, ok = <-c.c:
+	case v, ok = <-c.plain():
 		return v, ok
 	default:
 		return v, false
@@ -117,10 +157,12 @@ func (c *Chan[T]) TryReceive() (v T, ok bool) {
 
 // All ranges over the values that are received until the channel is closed or ctx
 // is done.
-func (c *Chan[T]) All(ctx context.Context) iter.Seq[T] {
+func (c *Chan[T]) All(ctx context.Context) iter.Seq[T] { return all(ctx, c.Receive) }
+
+func all[T any](ctx context.Context, receive func(context.Context) (T, error)) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		for {
-			v, err := c.Receive(ctx)
+			v, err := receive(ctx)
 			if err != nil || !yield(v) {
 				return
 			}
@@ -128,25 +170,81 @@ func (c *Chan[T]) All(ctx context.Context) iter.Seq[T] {
 	}
 }
 
-// Close closes the channel, as the built-in does.
-func (c *Chan[T]) Close() { close(c.c) }
+// Close closes the channel, as the built-in function does.
+func (c *Chan[T]) Close() {
+	(*sendSide[T])(c).use(context.Background())
+	close(c.plain())
+}
 
-// Len returns how many values are in the channel.
-func (c *Chan[T]) Len() int { return len(c.c) }
+// Len returns the number of values in the channel.
+func (c *Chan[T]) Len() int { return len(c.plain()) }
 
-// Cap returns how many have room in it.
-func (c *Chan[T]) Cap() int { return cap(c.c) }
+// Cap returns the channel's capacity.
+func (c *Chan[T]) Cap() int { return cap(c.plain()) }
 
-// sendSide and receiveSide are what one waits for on either side: somebody at the
-// other one.
+// plain returns the channel itself, nil for a nil Chan.
+func (c *Chan[T]) plain() chan T {
+	if c == nil {
+		return nil
+	}
+	return c.c
+}
+
+// sendSide and receiveSide are what a goroutine waits for that sends or receives:
+// somebody at the other side. Both may be nil.
 type (
 	sendSide[T any]    Chan[T]
 	receiveSide[T any] Chan[T]
 )
 
-func (c *sendSide[T]) identify(kind taskspan.Kind, place uintptr)    { c.named.identify(kind, place) }
-func (c *sendSide[T]) name() resourceName                            { return c.named.name() }
-func (c *sendSide[T]) holders(_ *waitView, s *holderSet)             { c.receivers.holders(s) }
-func (c *receiveSide[T]) identify(kind taskspan.Kind, place uintptr) { c.named.identify(kind, place) }
-func (c *receiveSide[T]) name() resourceName                         { return c.named.name() }
-func (c *receiveSide[T]) holders(_ *waitView, s *holderSet)          { c.senders.holders(s) }
+// use notes that the running goroutine uses the side past a declared end.
+func (c *sendSide[T]) use(ctx context.Context) {
+	if c != nil {
+		c.senders.use(ctx)
+	}
+}
+
+func (c *receiveSide[T]) use(ctx context.Context) {
+	if c != nil {
+		c.receivers.use(ctx)
+	}
+}
+
+func (c *sendSide[T]) identify(kind taskspan.Kind, place uintptr) {
+	(*Chan[T])(c).identify(kind, place)
+}
+
+func (c *receiveSide[T]) identify(kind taskspan.Kind, place uintptr) {
+	(*Chan[T])(c).identify(kind, place)
+}
+
+func (c *Chan[T]) identify(kind taskspan.Kind, place uintptr) {
+	if c != nil {
+		c.named.identify(kind, place)
+	}
+}
+
+func (c *sendSide[T]) name() resourceName    { return (*Chan[T])(c).name() }
+func (c *receiveSide[T]) name() resourceName { return (*Chan[T])(c).name() }
+
+func (c *Chan[T]) name() resourceName {
+	if c == nil {
+		return nilChannel
+	}
+	return c.named.name()
+}
+
+// nilChannel is what everybody waits for who sends to or receives from a nil channel.
+var nilChannel = &thing{id: "nil channel", called: "nil channel"}
+
+func (c *sendSide[T]) holders(_ *waitView, s *holderSet) {
+	if c != nil {
+		c.receivers.holders(s)
+	}
+}
+
+func (c *receiveSide[T]) holders(_ *waitView, s *holderSet) {
+	if c != nil {
+		c.senders.holders(s)
+	}
+}

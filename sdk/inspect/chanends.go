@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"iter"
 	"sync"
 	"sync/atomic"
 
@@ -11,18 +12,20 @@ import (
 // ends are the goroutines that have declared one side of a channel.
 type ends struct {
 	declared atomic.Bool // somebody has
-	broken   atomic.Bool // and somebody else has used the side all the same
+	broken   atomic.Bool // and a goroutine without an open end has used the side all the same
 
-	mu   sync.Mutex
+	mu   sync.RWMutex // guards all below; a leaf
 	open map[*end]struct{}
-	last uint64 // generation
+	by   map[uint64]int // how many of open each goroutine has
+	last uint64         // generation
 }
 
 // end is one goroutine's.
 type end struct {
-	of         *ends
+	of         *ends // nil: of a nil Chan
 	goroutine  uint64
 	generation uint64
+	closed     atomic.Bool
 }
 
 func (e *ends) declare(ctx context.Context) *end {
@@ -32,37 +35,58 @@ func (e *ends) declare(ctx context.Context) *end {
 	e.last++
 	n.generation = e.last
 	if e.open == nil {
-		e.open = make(map[*end]struct{})
+		e.open, e.by = make(map[*end]struct{}), make(map[uint64]int)
 	}
 	e.open[n] = struct{}{}
+	e.by[n.goroutine]++
 	e.declared.Store(true)
 	return n
 }
 
-// bypassed notes a use of the side that is not through a declared end.
-func (e *ends) bypassed() {
+// use notes that the running goroutine uses the side, not through an end. If it has an
+// open one that is the same; if it has none, others than the declared goroutines use the
+// side.
+func (e *ends) use(ctx context.Context) {
 	if e.declared.Load() && !e.broken.Load() {
+		e.usedBy(holderOf(ctx))
+	}
+}
+
+func (e *ends) usedBy(goroutine uint64) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if goroutine == 0 || e.by[goroutine] == 0 {
 		e.broken.Store(true)
 	}
 }
 
-// used notes a use through the end. Only the goroutine that opened it may.
+// used notes a use through the end. Only the goroutine that opened it may, until it closes
+// it.
 func (n *end) used() {
-	if g := goid.Get(); g != n.goroutine && g != 0 {
-		n.of.broken.Store(true)
+	if n.of == nil {
+		return
+	}
+	if g := goid.Get(); g != 0 && (g != n.goroutine || n.closed.Load()) && !n.of.broken.Load() {
+		n.of.usedBy(g)
 	}
 }
 
 func (n *end) close() {
+	if n.of == nil || n.closed.Swap(true) {
+		return
+	}
 	n.of.mu.Lock()
 	defer n.of.mu.Unlock()
 	delete(n.of.open, n)
+	if n.of.by[n.goroutine]--; n.of.by[n.goroutine] == 0 {
+		delete(n.of.by, n.goroutine)
+	}
 }
 
 // holders are the goroutines with an open end: any one of them will do.
 func (e *ends) holders(s *holderSet) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.mu.RLock()
+	defer e.mu.RUnlock()
 	for n := range e.open {
 		s.add(holder{goroutine: n.goroutine, generation: n.generation})
 	}
@@ -70,8 +94,8 @@ func (e *ends) holders(s *holderSet) {
 	s.complete = len(e.open) > 0 && !e.broken.Load()
 }
 
-// A Sender is a goroutine's declared end of a channel, to send. It is used by the
-// goroutine that has opened it.
+// A Sender is a goroutine's declared end of a channel, to send. It is for the goroutine
+// that has opened it; a use by another goroutine counts as one past all declared ends.
 type Sender[T any] struct {
 	c   *Chan[T]
 	end *end
@@ -80,6 +104,9 @@ type Sender[T any] struct {
 // Sender declares that the running goroutine sends on c until it closes the Sender.
 // See [Chan] for what that means.
 func (c *Chan[T]) Sender(ctx context.Context) *Sender[T] {
+	if c == nil {
+		return &Sender[T]{end: new(end)}
+	}
 	return &Sender[T]{c: c, end: c.senders.declare(ctx)}
 }
 
@@ -89,11 +116,23 @@ func (s *Sender[T]) Send(ctx context.Context, v T) error {
 	return s.c.send(ctx, v)
 }
 
+// TrySend is [Chan.TrySend].
+func (s *Sender[T]) TrySend(v T) bool {
+	s.end.used()
+	return s.c.trySend(v)
+}
+
+// Case is [SendCase] through this end.
+func (s *Sender[T]) Case(v T) Case {
+	return Case{op: (*sendSide[T])(s.c), value: &v, end: s.end}
+}
+
 // Close says that the goroutine will not send any more. The channel stays open.
 func (s *Sender[T]) Close() { s.end.close() }
 
-// A Receiver is a goroutine's declared end of a channel, to receive. It is used by
-// the goroutine that has opened it.
+// A Receiver is a goroutine's declared end of a channel, to receive. It is for the
+// goroutine that has opened it; a use by another goroutine counts as one past all declared
+// ends.
 type Receiver[T any] struct {
 	c   *Chan[T]
 	end *end
@@ -102,6 +141,9 @@ type Receiver[T any] struct {
 // Receiver declares that the running goroutine receives from c until it closes the
 // Receiver. See [Chan] for what that means.
 func (c *Chan[T]) Receiver(ctx context.Context) *Receiver[T] {
+	if c == nil {
+		return &Receiver[T]{end: new(end)}
+	}
 	return &Receiver[T]{c: c, end: c.receivers.declare(ctx)}
 }
 
@@ -109,6 +151,20 @@ func (c *Chan[T]) Receiver(ctx context.Context) *Receiver[T] {
 func (r *Receiver[T]) Receive(ctx context.Context) (T, error) {
 	r.end.used()
 	return r.c.receive(ctx)
+}
+
+// TryReceive is [Chan.TryReceive].
+func (r *Receiver[T]) TryReceive() (v T, ok bool) {
+	r.end.used()
+	return r.c.tryReceive()
+}
+
+// All is [Chan.All].
+func (r *Receiver[T]) All(ctx context.Context) iter.Seq[T] { return all(ctx, r.Receive) }
+
+// Case is [ReceiveCase] through this end: v may be nil.
+func (r *Receiver[T]) Case(v *T) Case {
+	return Case{op: (*receiveSide[T])(r.c), value: v, end: r.end}
 }
 
 // Close says that the goroutine will not receive any more. The channel stays open.

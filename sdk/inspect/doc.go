@@ -14,8 +14,8 @@
 // A task is a unit of concurrent work, and a span. [Begin] begins one on the running
 // goroutine, [Go] on a goroutine of its own, [Group] and [WaitGroup] several. Waits
 // are seen where they happen: [Mutex], [RWMutex], [Semaphore], [Cond], [Chan],
-// [Select], [Flight] and [Sleep] take the place of what they are called after, [Wait]
-// and [External] are for everything else, and client spans of instrumentation
+// [Select], [Flight] and [Sleep] take the place of what they are called after, [Receive]
+// and [SendTo] wait on a plain channel, [Wait] and [External] are for everything else, and client spans of instrumentation
 // libraries are waits by themselves. Package inspecthttp does both ends of net/http.
 //
 // A wait that lasts for more than a second is reported at once, with those who could

@@ -153,6 +153,16 @@ func ExampleSelect() {
 	// Output: 1 7 <nil>
 }
 
+// A plain channel needs no other type: RawCase waits on it beside other cases.
+func ExampleRawCase() {
+	ctx := context.Background()
+	orders, stop := inspect.NewChan[int]("orders", 1), make(chan struct{})
+	close(stop)
+	chosen, err := inspect.Select(ctx, inspect.ReceiveCase(orders, nil), inspect.RawCase(stop, nil))
+	fmt.Println(chosen, err)
+	// Output: 1 inspect: channel closed
+}
+
 func ExampleSleep() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -333,7 +333,7 @@ func TestDeclaredEndsOfAChan(t *testing.T) {
 	}
 	s = c.Sender(ctx)
 	defer s.Close()
-	c.TrySend(1) // not through the end
+	elsewhere(func() { c.TrySend(1) })
 	if set := receive(); set.complete {
 		t.Error("holders are complete, and somebody else has sent")
 	}

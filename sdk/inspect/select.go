@@ -2,88 +2,176 @@ package inspect
 
 import (
 	"context"
+	"math/bits"
+	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
-// A Case is one of the operations among which [Select] chooses: [ReceiveCase],
-// [SendCase] or [DefaultCase].
-type Case struct{ op selectable }
+// A Case is one of the operations among which [Select] chooses. [ReceiveCase] and
+// [SendCase] make one of a Chan, [Receiver.Case] and [Sender.Case] of a declared end,
+// [RawCase] and [RawSendCase] of a plain channel. [DefaultCase] is the zero Case.
+type Case struct {
+	op    channelOp
+	value any  // the *T of the operation: what to send, or where to put what is received
+	end   *end // through which the channel is used, or nil
+}
 
-// selectable is a channel operation of any type.
-type selectable interface {
-	try() (done bool, err error)
-	reflect() reflect.SelectCase
-	// complete takes what a receive has got.
-	complete(v reflect.Value, open bool) error
+// channelOp is a send to or a receive from a channel of any type. It is a pointer or a
+// channel, so that a Case of it allocates nothing.
+type channelOp interface {
 	identified // a waitable
+	// use notes that the running goroutine may carry out the operation.
+	use(ctx context.Context)
+	// try carries it out if that is possible without blocking.
+	try(value any) (done bool, err error)
+	reflect(value any) reflect.SelectCase
+	// complete takes what a receive has got.
+	complete(value any, got reflect.Value, open bool) error
+	isNil() bool
 }
 
 // ReceiveCase receives from c into v, which may be nil.
-func ReceiveCase[T any](c *Chan[T], v *T) Case { return Case{&receiveOp[T]{c, v}} }
+func ReceiveCase[T any](c *Chan[T], v *T) Case {
+	return Case{op: (*receiveSide[T])(c), value: v}
+}
 
 // SendCase sends v on c.
-func SendCase[T any](c *Chan[T], v T) Case { return Case{&sendOp[T]{c, v}} }
+func SendCase[T any](c *Chan[T], v T) Case {
+	return Case{op: (*sendSide[T])(c), value: &v}
+}
 
-// DefaultCase is chosen if no other case is ready at once.
+// RawCase receives from a plain channel into v, which may be nil. Anybody may send on a
+// plain channel, so a Select with such a case is never proof of a deadlock.
+func RawCase[T any](c <-chan T, v *T) Case {
+	return Case{op: rawReceive[T](c), value: v}
+}
+
+// RawSendCase sends v on a plain channel; see [RawCase].
+func RawSendCase[T any](c chan<- T, v T) Case {
+	return Case{op: rawSend[T](c), value: &v}
+}
+
+// DefaultCase is chosen if no other case is ready at once. There may be one in a Select.
 func DefaultCase() Case { return Case{} }
 
-// Select waits until one of the cases can go on and carries it out, as the select
+// Select waits until one of the cases can proceed and carries it out, as the select
 // statement does. It returns the index of the case. The error is [ErrClosed] for a
-// receive from a closed channel; if ctx is done first it is the context's error,
-// and the index is -1.
+// receive from a closed channel. That ctx is done is one more case: Select then returns
+// -1 and the context's error.
 //
-// Cases that are ready are tried in their order, and only if none is, does Select
-// wait, for all of them alike. Waiting uses reflection and costs about a
-// microsecond.
+// If several cases are ready, one of them is chosen at random, each with the same
+// probability. A case with a nil channel is never ready. Select panics if there is more
+// than one DefaultCase.
+//
+// A Select with a ready case allocates nothing, except for values to send. One that
+// blocks uses reflection and costs about a microsecond.
 func Select(ctx context.Context, cases ...Case) (int, error) {
 	fallback := -1
-	for i, c := range cases {
-		if c.op == nil {
+	for i := range cases {
+		switch c := &cases[i]; {
+		case c.op == nil && fallback >= 0:
+			panic("inspect: Select with more than one DefaultCase")
+		case c.op == nil:
 			fallback = i
-			continue
+		case c.end != nil:
+			c.end.used()
+		default:
+			c.op.use(ctx)
 		}
-		if done, err := c.op.try(); done {
-			return i, err
+	}
+	done := ctx.Err()
+	choices := len(cases)
+	if done != nil {
+		choices++ // the last one is the context
+	}
+	var memory [8]int
+	for _, i := range shuffled(memory[:0], choices) {
+		switch {
+		case i == len(cases):
+			return -1, done
+		case i == fallback:
+		default:
+			if ready, err := cases[i].op.try(cases[i].value); ready {
+				return i, err
+			}
 		}
 	}
 	if fallback >= 0 {
 		return fallback, nil
 	}
+	return block(ctx, slices.Clone(cases))
+}
+
+// shuffled returns the numbers below n in random order, each order with the same
+// probability (R. Durstenfeld, Algorithm 235, CACM 1964; the numbers below k are taken
+// from one random word by multiplication, as D. Lemire describes, and its remainder is
+// used again: the error is below 2^-40 for eight).
+func shuffled(order []int, n int) []int {
+	var random uint64
+	for i := range n {
+		if i%8 == 0 {
+			random = rand.Uint64()
+		}
+		j, rest := bits.Mul64(random, uint64(i+1))
+		random = rest
+		order = append(order, i)
+		order[i], order[j] = order[j], i
+	}
+	return order
+}
+
+// block waits for the cases and the context.
+func block(ctx context.Context, cases []Case) (int, error) {
 	choices := make([]reflect.SelectCase, 0, len(cases)+1)
 	for _, c := range cases {
-		choices = append(choices, c.op.reflect())
+		choices = append(choices, c.op.reflect(c.value))
 	}
 	choices = append(choices, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(ctx.Done())})
-	w := beginWait(ctx, taskspan.WaitSelect, choice(cases))
+	w := beginWait(ctx, taskspan.WaitSelect, &choice{cases: cases})
 	defer endWait(w)
 	i, v, open := reflect.Select(choices)
 	if i == len(cases) {
 		return -1, ctx.Err()
 	}
-	return i, cases[i].op.complete(v, open)
+	return i, cases[i].op.complete(cases[i].value, v, open)
 }
 
 // choice is what a Select waits for.
-type choice []Case
+type choice struct {
+	cases []Case
+	place uintptr // where it waits
+}
 
-func (c choice) identify(kind taskspan.Kind, place uintptr) {
-	for _, one := range c {
+func (c *choice) identify(kind taskspan.Kind, place uintptr) {
+	c.place = place
+	for _, one := range c.cases {
 		one.op.identify(kind, place)
 	}
 }
 
-func (c choice) name() resourceName {
-	names := make(choiceName, len(c))
-	for i, one := range c {
-		names[i] = one.op.name()
+// name has the names of all cases that can ever be ready.
+func (c *choice) name() resourceName {
+	names := make(choiceName, 0, len(c.cases))
+	for _, one := range c.cases {
+		if one.op.isNil() {
+			continue
+		}
+		name := one.op.name()
+		if raw, ok := name.(*rawChannel); ok {
+			raw.place = c.place // a plain channel has nothing to keep it in
+		}
+		names = append(names, name)
+	}
+	if len(names) == 0 {
+		return nilChannel
 	}
 	return names
 }
 
-// choiceName is the names of all cases.
 type choiceName []resourceName
 
 func (c choiceName) identity() (id, name string) {
@@ -95,82 +183,81 @@ func (c choiceName) identity() (id, name string) {
 	return strings.Join(ids, "|"), strings.Join(names, " | ")
 }
 
-// holders are those of all cases: any one of them will do. They are complete if
-// those of every case are.
-func (c choice) holders(w *waitView, s *holderSet) {
-	complete := len(c) > 0
-	for _, one := range c {
+// holders are those of all cases: any one of them will do. They are complete if those of
+// every case are; a case with a nil channel has none and needs none.
+func (c *choice) holders(w *waitView, s *holderSet) {
+	complete, waits := true, false
+	for _, one := range c.cases {
+		if one.op.isNil() {
+			continue
+		}
+		waits = true
 		s.complete = false
 		one.op.(heldBy).holders(w, s)
 		complete = complete && s.complete
 	}
-	s.need, s.complete = 1, complete
+	s.need, s.complete = 1, complete && waits
 }
 
-type receiveOp[T any] struct {
-	c *Chan[T]
-	v *T
+// The operations of a Chan.
+
+func (c *receiveSide[T]) try(v any) (bool, error) { return tryReceive((*Chan[T])(c).plain(), v) }
+
+func (c *receiveSide[T]) reflect(any) reflect.SelectCase {
+	return receiving((*Chan[T])(c).plain())
 }
 
-func (o *receiveOp[T]) try() (bool, error) {
-	o.c.receivers.bypassed()
+func (c *receiveSide[T]) complete(v any, got reflect.Value, open bool) error {
+	return received[T](v, got, open)
+}
+
+func (c *receiveSide[T]) isNil() bool { return (*Chan[T])(c).plain() == nil }
+
+func (c *sendSide[T]) try(v any) (bool, error) { return trySend((*Chan[T])(c).plain(), v) }
+
+func (c *sendSide[T]) reflect(v any) reflect.SelectCase {
+	return sending((*Chan[T])(c).plain(), v)
+}
+
+func (c *sendSide[T]) complete(any, reflect.Value, bool) error { return nil }
+func (c *sendSide[T]) isNil() bool                             { return (*Chan[T])(c).plain() == nil }
+
+// What they have in common with those of a plain channel. The value of a Case is a *T.
+
+func tryReceive[T any](c <-chan T, v any) (bool, error) {
 	select {
-	case v, open := <-o.c.c:
-		return true, o.set(v, open)
+	case got, open := <-c:
+		if into := v.(*T); open && into != nil {
+			*into = got
+		}
+		return true, closedUnless(open)
 	default:
 		return false, nil
 	}
 }
 
-func (o *receiveOp[T]) set(v T, open bool) error {
-	if open && o.v != nil {
-		*o.v = v
+func receiving[T any](c <-chan T) reflect.SelectCase {
+	return reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(c)}
+}
+
+func received[T any](v any, got reflect.Value, open bool) error {
+	if into := v.(*T); open && into != nil {
+		reflect.ValueOf(into).Elem().Set(got)
 	}
 	return closedUnless(open)
 }
 
-func (o *receiveOp[T]) reflect() reflect.SelectCase {
-	return reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(o.c.c)}
-}
-
-func (o *receiveOp[T]) complete(v reflect.Value, open bool) error {
-	if !open {
-		return ErrClosed
-	}
-	if o.v != nil {
-		reflect.ValueOf(o.v).Elem().Set(v)
-	}
-	return nil
-}
-
-func (o *receiveOp[T]) identify(k taskspan.Kind, place uintptr) { o.c.identify(k, place) }
-func (o *receiveOp[T]) name() resourceName                      { return o.c.name() }
-func (o *receiveOp[T]) holders(_ *waitView, s *holderSet)       { o.c.senders.holders(s) }
-
-type sendOp[T any] struct {
-	c *Chan[T]
-	v T
-}
-
-func (o *sendOp[T]) try() (bool, error) {
-	o.c.senders.bypassed()
+func trySend[T any](c chan<- T, v any) (bool, error) {
 	select {
-	case o.c.c <- o.v:
+	case c <- *v.(*T):
 		return true, nil
 	default:
 		return false, nil
 	}
 }
 
-func (o *sendOp[T]) reflect() reflect.SelectCase {
-	// A copy: while the goroutine waits the runtime reaches the value, and from inside of
-	// o it would reach the channel. See openWait.
-	v := new(T)
-	*v = o.v
-	return reflect.SelectCase{Dir: reflect.SelectSend, Chan: reflect.ValueOf(o.c.c), Send: reflect.ValueOf(v).Elem()}
+// sending hands the value to the runtime, which reaches it while the goroutine waits. It is
+// by itself, so the runtime does not reach the channel from it; see openWait.
+func sending[T any](c chan<- T, v any) reflect.SelectCase {
+	return reflect.SelectCase{Dir: reflect.SelectSend, Chan: reflect.ValueOf(c), Send: reflect.ValueOf(v).Elem()}
 }
-
-func (o *sendOp[T]) complete(reflect.Value, bool) error      { return nil }
-func (o *sendOp[T]) identify(k taskspan.Kind, place uintptr) { o.c.identify(k, place) }
-func (o *sendOp[T]) name() resourceName                      { return o.c.name() }
-func (o *sendOp[T]) holders(_ *waitView, s *holderSet)       { o.c.receivers.holders(s) }

@@ -96,11 +96,15 @@ func (n *named) identify(kind taskspan.Kind, place uintptr) {
 	if n.res.Load() != nil {
 		return
 	}
-	name := string(kind)
+	n.res.CompareAndSwap(nil, &lockName{id: lastLockName.Add(1), name: inFunction(string(kind), place)})
+}
+
+// inFunction adds the function of a place to a name.
+func inFunction(name string, place uintptr) string {
 	if p := placeOf(place); p.function != "" {
 		name += " in " + shortFunction(p.function)
 	}
-	n.res.CompareAndSwap(nil, &lockName{id: lastLockName.Add(1), name: name})
+	return name
 }
 
 // name is nil inside if the primitive has no name yet.
