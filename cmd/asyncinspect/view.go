@@ -273,7 +273,8 @@ t, esc                               back to the table
 q, Ctrl-C                            quit
 
 blocked      waits for something for longer than a second
-deadlocked   part of a circle of waits that stood all at one instant: it can never go on
+deadlocked   part of a circle of waits that stood all at one instant: for certain, or if a guess is right;
+             the story (d) says which
 `
 
 // seconds writes a duration as 850ms, 4.2s, 3m20s, 5h12m.

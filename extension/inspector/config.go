@@ -18,7 +18,8 @@ type Config struct {
 	// OpenLivez answers /livez without authentication and middlewares, for probes
 	// that have no credentials.
 	OpenLivez bool `mapstructure:"open_livez"`
-	// NotReadyOnDeadlock makes /readyz fail while a deadlock of a service stands.
+	// NotReadyOnDeadlock makes /readyz fail while a deadlock of a service stands that is not
+	// only suspected.
 	NotReadyOnDeadlock bool `mapstructure:"not_ready_on_deadlock"`
 	// TraceURL is the template of links to traces; {trace_id} and {span_id} are
 	// replaced. Empty: no links.

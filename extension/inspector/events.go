@@ -232,20 +232,28 @@ func (x *inspector) firstEvents() []event {
 type told struct {
 	started    bool
 	overview   string
-	deadlocks  map[deadlock.ID]int // standing ones, by the size of their core
+	deadlocks  map[deadlock.ID]toldDeadlock // standing ones
 	inversions map[string]bool
 	processes  map[report.Process]fleet.Status
 }
+
+// toldDeadlock is what of a deadlock makes it news.
+type toldDeadlock struct {
+	size       int // of its core
+	confidence deadlock.Confidence
+}
+
+func toldOf(dl *deadlock.Deadlock) toldDeadlock { return toldDeadlock{len(dl.Core), dl.Confidence} }
 
 // changes are the events of what has changed since the last call.
 func (x *inspector) changes(n *numbers) []event {
 	t := &x.told
 	fresh := told{
-		started: true, deadlocks: make(map[deadlock.ID]int), inversions: make(map[string]bool), processes: make(map[report.Process]fleet.Status),
+		started: true, deadlocks: make(map[deadlock.ID]toldDeadlock), inversions: make(map[string]bool), processes: make(map[report.Process]fleet.Status),
 	}
 	var events []event
 	for _, dl := range n.standing {
-		fresh.deadlocks[dl.ID] = len(dl.Core)
+		fresh.deadlocks[dl.ID] = toldOf(dl)
 	}
 	events = append(events, x.deadlockChanges(t, &fresh)...)
 	for _, v := range x.inversions() {
@@ -288,15 +296,15 @@ func (x *inspector) deadlockChanges(t, fresh *told) (events []event) {
 		return nil
 	}
 	changed := len(t.deadlocks) != len(fresh.deadlocks)
-	for id, size := range fresh.deadlocks {
-		changed = changed || t.deadlocks[id] != size
+	for id, now := range fresh.deadlocks {
+		changed = changed || t.deadlocks[id] != now
 	}
 	if !changed {
 		return nil
 	}
 	p := x.picture.get()
 	for _, dl := range p.standing {
-		if t.deadlocks[dl.ID] != len(dl.Core) {
+		if t.deadlocks[dl.ID] != toldOf(dl) {
 			events = append(events, x.makeEvent("deadlock", x.deadlockAnswer(p, dl)))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/asyncinspect/asyncinspect/internal/deadlock"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 )
 
@@ -104,11 +105,18 @@ func (x *inspector) deadlockCheck(n *numbers) healthCheck {
 	if len(n.standing) == 0 {
 		return c
 	}
-	c.Status, c.Message = statusWarning, n.standing[0].Headline()
+	first := n.standing[0]
+	for _, dl := range n.standing {
+		if dl.Confidence != deadlock.Suspected {
+			first = dl
+			break
+		}
+	}
+	c.Status, c.Message = statusWarning, first.Headline()
 	if more := len(n.standing) - 1; more > 0 {
 		c.Message += fmt.Sprintf(", and %d more", more)
 	}
-	if x.cfg.NotReadyOnDeadlock {
+	if x.cfg.NotReadyOnDeadlock && first.Confidence != deadlock.Suspected {
 		c.Status = statusFailed
 	}
 	return c

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/asyncinspect/asyncinspect/internal/deadlock"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 )
 
@@ -71,6 +72,48 @@ func TestADeadlockIsOnlyAFailureIfAsked(t *testing.T) {
 		require.Equal(t, "deadlock", last.Name)
 		require.Equal(t, "2 tasks of shop wait for each other and can never go on", last.Message)
 		require.Equal(t, http.StatusOK, x.getLivez(), "it is no matter of life")
+	}
+}
+
+// What is only suspected makes nothing unready, and what is certain is told first.
+func TestASuspectedDeadlockIsAWarning(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		standing []deadlock.Confidence
+		code     int
+		status   string
+		says     string
+	}{
+		{"a suspected one", []deadlock.Confidence{deadlock.Suspected}, http.StatusOK, statusWarning, "2 tasks of shop may be waiting for each other: a deadlock if "},
+		{
+			"a certain one beside it",
+			[]deadlock.Confidence{deadlock.Suspected, deadlock.Certain},
+			http.StatusServiceUnavailable, statusFailed,
+			"2 tasks of shop wait for each other and can never go on, and 1 more",
+		},
+		{"one that ends by itself", []deadlock.Confidence{deadlock.Transient}, http.StatusServiceUnavailable, statusFailed, "2 tasks of shop wait for each other until "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := testConfig()
+			cfg.NotReadyOnDeadlock = true
+			x := unstarted(t, cfg)
+			state, detector := numbersOfAFleet()
+			one := *detector.standing[0]
+			detector.standing = nil
+			for i, sure := range c.standing {
+				dl := one
+				dl.ID, dl.Confidence, dl.Services = deadlock.ID{byte(i + 1)}, sure, []string{"shop"}
+				detector.standing = append(detector.standing, &dl)
+			}
+			x.RegisterTaskState("task_state", state)
+			x.RegisterDeadlockDetector("deadlock_detector", detector)
+			code, h := readyz(t, x)
+			require.Equal(t, c.code, code)
+			last := h.Checks[len(h.Checks)-1]
+			require.Equal(t, "deadlock", last.Name)
+			require.Equal(t, c.status, last.Status)
+			require.Contains(t, last.Message, c.says)
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/asyncinspect/asyncinspect/internal/deadlock"
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -53,6 +54,7 @@ type processCounts struct {
 
 type deadlockCounts struct {
 	Standing      int   `json:"standing"`
+	Suspected     int   `json:"suspected"` // of those that stand
 	FoundTotal    int64 `json:"found_total"`
 	ResolvedTotal int64 `json:"resolved_total"`
 	Tasks         int   `json:"tasks"`
@@ -70,6 +72,9 @@ func (n *numbers) deadlocks() deadlockCounts {
 		}
 	}
 	for _, dl := range n.standing {
+		if dl.Confidence == deadlock.Suspected {
+			c.Suspected++
+		}
 		c.Tasks += len(dl.Core)
 		c.Victims += dl.Victims
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"time"
 
@@ -68,6 +69,8 @@ type Deadlock struct {
 	Found    time.Time
 	// Added are the tasks that this record adds to one that was found before.
 	Added []*fleet.Task
+	// Raised says that this record makes one certain that was suspected before.
+	Raised bool
 
 	Ended time.Time // zero while it stands
 	How   string    // it ended
@@ -111,6 +114,27 @@ func (dl *Deadlock) grown(by *Deadlock, fresh []*fleet.Task) *Deadlock {
 		}
 	}
 	return &next
+}
+
+// proved is what becomes of a deadlock when its waits are proved once more, in newer
+// revisions.
+func (dl *Deadlock) proved(p proof) *Deadlock {
+	next := *dl
+	next.Added, next.Raised, next.Waits = nil, false, maps.Clone(dl.Waits)
+	for id, waits := range p.waits {
+		if dl.contains(id) {
+			next.Waits[id] = waits
+		}
+	}
+	return &next
+}
+
+// outdated reports whether a wait of a task of the core has a newer revision than the
+// one that was proved.
+func (dl *Deadlock) outdated(t *fleet.Task) bool {
+	return slices.ContainsFunc(dl.Waits[t.ID], func(w *fleet.Wait) bool {
+		return slices.ContainsFunc(t.Waits, func(o *fleet.Wait) bool { return o.ID == w.ID && o.Revision > w.Revision })
+	})
 }
 
 // contains reports whether a task is in the core: each of them waits.

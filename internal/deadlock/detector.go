@@ -164,7 +164,8 @@ func (d *Detector) claim(id report.TaskID) {
 }
 
 // Evaluate looks at what has changed since it was called last. Found deadlocks that
-// stood before have grown: Added says by whom.
+// stood before have grown, and Added says by whom, or are certain now, and Raised says
+// so.
 func (d *Detector) Evaluate(now time.Time) (found, ended []*Deadlock) {
 	d.now = now
 	d.expire(now)
@@ -205,7 +206,7 @@ func (d *Detector) examine(core []*fleet.Task, now time.Time) (found []*Deadlock
 		}
 	}
 	for _, t := range core {
-		if d.of[t.ID] == nil {
+		if dl := d.of[t.ID]; dl == nil || dl.outdated(t) {
 			d.unproven[t.ID] = struct{}{}
 			break
 		}
@@ -229,7 +230,7 @@ func (d *Detector) report(p proof, now time.Time) *Deadlock {
 	}
 	switch {
 	case len(fresh) == 0:
-		return nil
+		return d.again(known, p)
 	case known == nil && len(d.standing) >= d.limits.Deadlocks:
 		d.counters.DeadlocksRefused++
 		return nil
@@ -240,6 +241,20 @@ func (d *Detector) report(p proof, now time.Time) *Deadlock {
 	}
 	d.stand(dl)
 	return dl
+}
+
+// again takes in a newer proof of a deadlock that stands: what was a guess may be known
+// by now, or the other way round. It returns the deadlock if it is certain now and was
+// not before.
+func (d *Detector) again(known *Deadlock, p proof) *Deadlock {
+	next := known.proved(p)
+	next.Judgment = d.judge(next.Core, next.Waits)
+	next.Raised = known.Confidence == Suspected && next.Confidence == Certain
+	d.stand(next)
+	if next.Raised {
+		return next
+	}
+	return nil
 }
 
 // stand puts a deadlock, or a newer record of it, in its place.
@@ -306,7 +321,7 @@ func (d *Detector) countVictims(found []*Deadlock) {
 			}
 		}
 		next := *dl
-		next.Victims = len(g.Behind(core))
+		next.Victims, next.Raised = len(g.Behind(core)), false
 		d.standing[id] = &next
 		for _, t := range next.Core {
 			d.of[t.ID] = &next

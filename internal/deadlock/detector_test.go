@@ -388,6 +388,114 @@ func TestGuessedWaitsAreSuspected(t *testing.T) {
 	require.Equal(t, Suspected, found[0].Confidence)
 }
 
+// guessed marks the wait of a report as a guess, in a revision.
+func guessed(r *report.Report, is bool, revision int64, seen float64) *report.Report {
+	r.Wait.Inferred, r.Wait.Revision, r.Observed = is, revision, at(seen)
+	return r
+}
+
+// What was a guess can be known later: the deadlock is then told once more, as certain,
+// and counts as one.
+func TestASuspectedDeadlockBecomesCertain(t *testing.T) {
+	s := newSpeaker("a")
+	d, found := detect(t, guessed(s.mutex(1, "x", 2), true, 1, 1), guessed(s.mutex(2, "y", 1), true, 1, 1))
+	require.Len(t, found, 1)
+	require.Equal(t, Suspected, found[0].Confidence)
+	first := found[0].ID
+	apply := func(now float64, reports ...*report.Report) []*Deadlock {
+		for _, r := range reports {
+			require.Equal(t, report.Used, d.Apply(r, r.Observed))
+		}
+		found, ended := d.Evaluate(at(now))
+		require.Empty(t, ended)
+		require.Len(t, d.Standing(nil), 1)
+		require.Equal(t, first, d.Standing(nil)[0].ID)
+		return found
+	}
+	// One of two is not enough.
+	require.Empty(t, apply(3, guessed(s.mutex(1, "x", 2), false, 2, 3), guessed(s.mutex(2, "y", 1), true, 1, 3)))
+	require.Equal(t, Suspected, d.Standing(nil)[0].Confidence)
+	// The new revision of the second is known before an instant that both share.
+	require.Empty(t, apply(4, guessed(s.mutex(2, "y", 1), false, 2, 4)))
+	require.Equal(t, Suspected, d.Standing(nil)[0].Confidence)
+	// Now the first has stood at that instant, too.
+	found = apply(5, guessed(s.mutex(1, "x", 2), false, 2, 5))
+	require.Len(t, found, 1)
+	require.True(t, found[0].Raised)
+	require.Nil(t, found[0].Added)
+	require.Equal(t, Certain, found[0].Confidence)
+	require.Equal(t, Certain, d.Standing(nil)[0].Confidence)
+	// Only once.
+	require.Empty(t, apply(6, guessed(s.mutex(1, "x", 2), false, 2, 6), guessed(s.mutex(2, "y", 1), false, 2, 6)))
+	// And the other way round, which is no news.
+	require.Empty(t, apply(8, guessed(s.mutex(1, "x", 2), true, 3, 7), guessed(s.mutex(2, "y", 1), false, 2, 8), guessed(s.mutex(1, "x", 2), true, 3, 8)))
+	require.Equal(t, Suspected, d.Standing(nil)[0].Confidence)
+}
+
+// A suspected deadlock in which a lock turns out to be handed over is over.
+func TestASuspectedDeadlockIsTakenBack(t *testing.T) {
+	s := newSpeaker("a")
+	d, found := detect(t, guessed(s.mutex(1, "x", 2), true, 1, 1), guessed(s.mutex(2, "y", 1), true, 1, 1))
+	require.Len(t, found, 1)
+	r := guessed(s.mutex(1, "x", 2), false, 2, 3)
+	r.Wait.Complete = false
+	require.Equal(t, report.Used, d.Apply(r, at(3)))
+	found, ended := d.Evaluate(at(3))
+	require.Empty(t, found)
+	require.Len(t, ended, 1)
+	require.Empty(t, d.Standing(nil))
+}
+
+// Nothing that a suspected deadlock says is said without an "if".
+func TestSuspicionsAreWordedAsSuch(t *testing.T) {
+	call := taskspan.ResourceSpan + id(1).String()
+	answers := func(r *report.Report) { r.Task.RemoteParent = id(1) }
+	guess := func(r *report.Report) { r.Wait.Inferred = true }
+	s, other := newSpeaker("shop"), newSpeaker("bank")
+	for _, c := range []struct {
+		name    string
+		reports []*report.Report
+		says    []string
+	}{
+		{"two locks", []*report.Report{
+			guessed(s.mutex(1, "x", 2), true, 1, 1), guessed(s.stuck(2, 0, 1, taskspan.WaitSemaphore, "y", nil, 1), true, 1, 1),
+		}, []string{
+			`2 tasks of shop may be waiting for each other: a deadlock if mutex "x" and semaphore "y" are released only by the goroutines that took them`,
+			"another goroutine may be about to release it", "If it is a deadlock: ",
+		}},
+		{"one lock of two", []*report.Report{s.mutex(1, "x", 2), guessed(s.mutex(2, "y", 1), true, 1, 1)}, []string{
+			`a deadlock if mutex "y" is released only by the goroutine that took it`,
+		}},
+		{"a lock taken twice", []*report.Report{guessed(s.mutex(1, "x", 1), true, 1, 1)}, []string{
+			`a task of shop may be waiting for itself: a deadlock if mutex "x" is released only by the goroutine that took it`,
+		}},
+		{"four locks", []*report.Report{
+			guessed(s.mutex(1, "x", 2), true, 1, 1), guessed(s.mutex(2, "y", 3), true, 1, 1),
+			guessed(s.mutex(3, "z", 4), true, 1, 1), guessed(s.mutex(4, "w", 1), true, 1, 1),
+		}, []string{`mutex "w", mutex "x", mutex "y" and others are released only by`}},
+		{"a guessed call", []*report.Report{
+			s.stuck(1, 0, 1, taskspan.WaitRemote, call, guess), other.stuck(2, 0, 1, taskspan.WaitMutex, "x", answers, 1),
+			s.beat(4, 1), other.beat(4, 2),
+		}, []string{
+			"2 tasks of bank and shop may be waiting for each other: a deadlock if the callers are blocked until they are answered", "as with a stream",
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, found := detect(t, c.reports...)
+			require.Len(t, found, 1)
+			found[0].Victims = 2
+			story := strings.Join(strings.Fields(found[0].Story(at(9))), " ")
+			require.True(t, strings.HasPrefix(story, "SUSPECTED DEADLOCK "+found[0].Headline()), story)
+			for _, want := range append(c.says, "2 more tasks are waiting behind it", "If it stands for longer than the work can take") {
+				require.Contains(t, story, want)
+			}
+			for _, never := range []string{"can never go on", "ends it now", "stuck", "seem"} {
+				require.NotContains(t, story, never)
+			}
+		})
+	}
+}
+
 func TestBounds(t *testing.T) {
 	limits := roomy
 	limits.Edges, limits.Deadlocks = 50, 3

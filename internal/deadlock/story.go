@@ -26,9 +26,9 @@ func (dl *Deadlock) Headline() string {
 	case dl.Confidence == Transient:
 		return fmt.Sprintf("%s until %s, when %s", who, dl.Ends.UTC().Format(time.TimeOnly), dl.whatEnds())
 	case dl.Confidence == Suspected && dl.Kind == Self:
-		return fmt.Sprintf("a task of %s seems to wait for itself for ever", where)
+		return fmt.Sprintf("a task of %s may be waiting for itself: a deadlock if %s", where, dl.condition())
 	case dl.Confidence == Suspected:
-		return fmt.Sprintf("%d tasks of %s seem to wait for each other for ever", len(dl.Core), where)
+		return fmt.Sprintf("%d tasks of %s may be waiting for each other: a deadlock if %s", len(dl.Core), where, dl.condition())
 	case dl.Cancellable:
 		return who + "; it ends only if a caller gives up"
 	}
@@ -70,8 +70,11 @@ func (dl *Deadlock) CycleText() string {
 // Story tells a person at a terminal what waits for what, and what to do.
 func (dl *Deadlock) Story(now time.Time) string {
 	var b strings.Builder
+	if dl.Confidence == Suspected {
+		b.WriteString("SUSPECTED ")
+	}
 	fmt.Fprintf(&b, "DEADLOCK  %s", dl.Headline())
-	fmt.Fprintf(&b, "\n          %s, since %s, %s", dl.Confidence, dl.Since.UTC().Format(time.TimeOnly), victims(dl.Victims))
+	fmt.Fprintf(&b, "\n          %s, since %s, %s", dl.Confidence, dl.Since.UTC().Format(time.TimeOnly), dl.victims())
 	for i, t := range dl.told() {
 		w := dl.toNext(i)
 		fmt.Fprintf(&b, "\n\n  %s", dl.name(t))
@@ -110,14 +113,18 @@ func (dl *Deadlock) Story(now time.Time) string {
 	return b.String()
 }
 
-func victims(n int) string {
-	switch n {
-	case 0:
-		return "nobody else is stuck behind it"
-	case 1:
-		return "1 more task is stuck behind it"
+func (dl *Deadlock) victims() string {
+	stuck := "stuck"
+	if dl.Confidence == Suspected {
+		stuck = "waiting"
 	}
-	return words.Number(int64(n)) + " more tasks are stuck behind it"
+	switch dl.Victims {
+	case 0:
+		return "nobody else is " + stuck + " behind it"
+	case 1:
+		return "1 more task is " + stuck + " behind it"
+	}
+	return fmt.Sprintf("%s more tasks are %s behind it", words.Number(int64(dl.Victims)), stuck)
 }
 
 // told are the tasks of the cycle that a text has room for.
@@ -229,8 +236,6 @@ func list(names []string) string {
 	}
 	if n := len(names); n > 4 {
 		return fmt.Sprintf("%s and %d more services", strings.Join(names[:3], ", "), n-3)
-	} else if n > 1 {
-		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
 	}
-	return strings.Join(names, "")
+	return enumerate(names)
 }

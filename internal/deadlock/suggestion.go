@@ -62,6 +62,9 @@ func (dl *Deadlock) Suggestion() string {
 	default:
 		advice = fmt.Sprintf("Let go of one of %s before waiting for another.", quoted(names))
 	}
+	if dl.Confidence == Suspected {
+		advice = "If it is a deadlock: " + strings.ToLower(advice[:1]) + advice[1:]
+	}
 	return advice + "\n" + dl.wayOut()
 }
 
@@ -73,15 +76,12 @@ func (dl *Deadlock) wayOut() string {
 	case dl.Undeclared != "":
 		return fmt.Sprintf("It ends by itself if external lock %q has a TTL or a lease. Declare that with inspect.WithTTL, or with "+
 			"inspect.UntilReleased that only its release ends it.", words.OneLine(dl.Undeclared))
+	case dl.Confidence == Suspected:
+		return dl.suspicion()
 	case dl.Cancellable:
 		return "It ends only if a caller gives up; with a deadline in the context it would end as an error."
 	}
-	blocking := slices.ContainsFunc(dl.told(), func(t *fleet.Task) bool {
-		return slices.ContainsFunc(dl.Waits[t.ID], func(w *fleet.Wait) bool {
-			return w.Kind == taskspan.WaitMutex || w.Kind == taskspan.WaitRWMutexRead || w.Kind == taskspan.WaitRWMutexWrite
-		})
-	})
-	if blocking {
+	if slices.ContainsFunc(dl.told(), func(t *fleet.Task) bool { return blocking(dl.Waits[t.ID]) }) {
 		return "Only a restart of the process ends it now; with LockContext and a deadline it would end as an error."
 	}
 	return "Only a restart of a process ends it now; with a deadline in the context it would end as an error."

@@ -159,7 +159,7 @@ func (p *detector) evaluate(ctx context.Context, now time.Time) {
 
 	p.telemetry.ProcessorDeadlockDetectorEvaluationDuration.Record(ctx, took.Seconds())
 	for _, dl := range found {
-		if dl.Added == nil {
+		if dl.Added == nil && !dl.Raised {
 			p.found.add(dl)
 		}
 	}

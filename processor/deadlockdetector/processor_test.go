@@ -116,6 +116,50 @@ func (s *speaker) order(held, taken string) *report.Report {
 	}
 }
 
+// A suspected deadlock is told as a suspicion; when it is certain it is told once more,
+// with the same ids, and is still one.
+func TestASuspectedDeadlockThatBecomesCertain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, defaultConfig(), nil, componenttest.NewNopHost())
+		defer f.stopped(t)
+		s := newSpeaker("shop")
+		both := func(guess bool, revision int64) {
+			for range 2 {
+				x, y := s.waits(1, true, "x", 2), s.waits(2, true, "y", 1)
+				x.Wait.Inferred, x.Wait.Revision = guess, revision
+				y.Wait.Inferred, y.Wait.Revision = guess, revision
+				f.consume(t, x, y)
+				time.Sleep(time.Second)
+			}
+		}
+		time.Sleep(time.Second)
+		both(true, 1)
+		both(false, 2)
+
+		spans := f.spans(taskspan.SpanDeadlock)
+		require.Len(t, spans, 6, "the root and a child for each of the two, twice")
+		for i, span := range spans {
+			want := "suspected"
+			if i >= 3 {
+				want = "certain"
+				require.Equal(t, spans[i-3].SpanID(), span.SpanID())
+				require.Equal(t, spans[i-3].TraceID(), span.TraceID())
+			}
+			require.Equal(t, want, span.Attributes().AsRaw()[taskspan.DeadlockConfidence])
+			require.Equal(t, want == "suspected", strings.Contains(span.Status().Message(), " if "), span.Status().Message())
+		}
+		logs := f.logs.FilterLevelExact(zapcore.WarnLevel).All()
+		require.Len(t, logs, 2)
+		require.True(t, strings.HasPrefix(logs[0].Message, "SUSPECTED DEADLOCK  2 tasks of shop may be waiting for each other"), logs[0].Message)
+		require.True(t, strings.HasPrefix(logs[1].Message, "DEADLOCK  2 tasks of shop wait for each other and can never go on"), logs[1].Message)
+		found := int64(0)
+		for _, n := range f.DetectorTotals().Found {
+			found += n.Count
+		}
+		require.EqualValues(t, 1, found)
+	})
+}
+
 func TestWhatADeadlockLooksLike(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, defaultConfig(), nil, componenttest.NewNopHost())

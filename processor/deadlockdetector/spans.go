@@ -20,7 +20,8 @@ const (
 )
 
 // writeSpans writes what has been found and has ended: for each deadlock a root span
-// in a trace of its own, and a child of each stuck task in the trace of that.
+// in a trace of its own, and a child of each stuck task in the trace of that. One that
+// was suspected and is certain now is written again, with the same ids.
 func writeSpans(td ptrace.Traces, found, ended []*deadlock.Deadlock, inversions []*deadlock.Inversion, now time.Time) {
 	for _, dl := range found {
 		if dl.Added != nil {

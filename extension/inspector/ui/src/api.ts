@@ -88,7 +88,7 @@ export interface Overview {
   as_of: string; started_at: string; ready: boolean
   tasks: Record<'running' | 'blocked' | 'deadlocked' | 'started_total' | 'completed_total' | 'failed_total' | 'cancelled_total' | 'lost_total', number>
   processes: { reporting: number; lost: number; replaced: number; goodbye: number }
-  deadlocks: { standing: number; found_total: number; resolved_total: number; tasks: number; victims: number }
+  deadlocks: { standing: number; suspected: number; found_total: number; resolved_total: number; tasks: number; victims: number }
   inversions: number; rates: Rates; budgets: (Budget & { processor: string })[]; stuck_longest: Task[]
   warnings: { name: string; component?: string; status: string; message?: string }[]
   history_interval_seconds: number; history: HistoryPoint[]

@@ -18,9 +18,9 @@ export function Help({ onClose, views }: { onClose: () => void; views: string[] 
       <h2>Words</h2>
       <dl>
         <dt>blocked</dt><dd>waits for something for longer than a second</dd>
-        <dt>deadlocked</dt><dd>part of a circle of waits that stood all at one instant: it can never go on</dd>
+        <dt>deadlocked</dt><dd>part of a circle of waits that stood all at one instant: for certain, or if a guess is right</dd>
         <dt>victim</dt><dd>waits for somebody who is deadlocked</dd>
-        <dt>certain, suspected, transient</dt><dd>every wait was declared; one is guessed from an open client span; one has a deadline that will end it</dd>
+        <dt>certain, suspected, transient</dt><dd>nothing is guessed; a guess must be right, which the story names; a deadline or a TTL will end it</dd>
       </dl>
       <form method="dialog"><button type="submit">Close</button></form>
     </dialog>

@@ -6,8 +6,8 @@ import { Downloads, StateBadge, TaskLink, TraceLink, Waiting } from '../parts/bi
 import { WaitText } from './task'
 
 const confidence = {
-  certain: 'certain: every wait in it was declared, and all stood at one instant',
-  suspected: 'suspected: a wait in it is guessed from an open client span',
+  certain: 'certain: every wait in it was declared, every lock is released by who takes it, and all stood at one instant',
+  suspected: 'suspected: it is one if what its headline names is so',
   transient: 'transient: a deadline, or the TTL of an external lock, will end it',
 }
 
@@ -84,7 +84,7 @@ function Story({ deadlock: d }: { deadlock: Deadlock }) {
       </section>
       {d.victims > 0 && (
         <details>
-          <summary>{d.victims === 1 ? 'One more task is' : `${count(d.victims)} more tasks are`} stuck behind it</summary>
+          <summary>{d.victims === 1 ? 'One more task is' : `${count(d.victims)} more tasks are`} {d.confidence === 'suspected' ? 'waiting' : 'stuck'} behind it</summary>
           <ul className="rows">{d.victim_tasks.map((v) => <li key={v.trace_id + v.span_id}><TaskLink task={v} /></li>)}</ul>
         </details>
       )}

@@ -6,14 +6,16 @@ import { Chart } from '../parts/chart'
 
 export function OverviewView({ overview: o }: { overview?: Overview }) {
   if (!o) return <Waiting what="the overview" />
-  const { standing, tasks, victims } = o.deadlocks
+  const { standing, suspected, tasks, victims } = o.deadlocks
+  const sure = standing > suspected
   const nothing = o.processes.reporting === 0 && o.tasks.started_total === 0
   return (
     <>
       {standing > 0 && (
-        <a className="alarm" href={href('deadlocks')}>
-          <strong>{standing === 1 ? 'A deadlock stands' : `${standing} deadlocks stand`}</strong>: {plural(tasks, 'task')} can never go on
-          {victims > 0 && `, ${count(victims)} more ${victims === 1 ? 'is' : 'are'} stuck behind them`}. See who waits for whom →
+        <a className={sure ? 'alarm' : 'warning'} href={href('deadlocks')}>
+          <strong>{standing === 1 ? `A ${sure ? '' : 'suspected '}deadlock stands` : `${standing} ${sure ? '' : 'suspected '}deadlocks stand`}</strong>
+          {sure && suspected > 0 && `, ${suspected} of them suspected`}: {plural(tasks, 'task')} {sure ? 'wait for each other' : 'may be waiting for each other'}
+          {victims > 0 && `, ${count(victims)} more ${victims === 1 ? 'waits' : 'wait'} behind them`}. See who waits for whom →
         </a>
       )}
       {o.warnings.filter((w) => w.name !== 'deadlock').map((w) => (
