@@ -121,16 +121,7 @@ func equalSets(a, b holderSet) bool {
 	if len(a.list) != len(b.list) || a.need != b.need || a.complete != b.complete {
 		return false
 	}
-next:
-	for _, x := range a.list {
-		for _, y := range b.list {
-			if x.goroutine == y.goroutine && x.task == y.task && x.generation == y.generation && x.weight == y.weight {
-				continue next
-			}
-		}
-		return false
-	}
-	return true
+	return !slices.ContainsFunc(a.list, notAmong(b.list)) && !slices.ContainsFunc(b.list, notAmong(a.list))
 }
 
 // describe makes a deadlock of a core and its cycle. g has all waits.

@@ -25,20 +25,24 @@ const (
 	dropHoldKinds                        // more kinds of holds than are known to be released by who took them, or not to be
 	dropExternalHolds                    // more external locks held than are known
 	dropLooks                            // goroutines were not looked at, since that would have cost too much
+	dropReaders                          // more read locks held than are known
 	dropReasons
 )
 
 func (r dropReason) String() string {
 	return [...]string{
 		"max_tasks", "max_events", "max_task_events", "unlisted_events", "span_events", "report_queue_full", "stuck_waits", "long_tasks",
-		"span_export", "open_spans", "lock_orders", "hold_kinds", "external_holds", "goroutine_looks",
+		"span_export", "open_spans", "lock_orders", "hold_kinds", "external_holds", "goroutine_looks", "readers",
 	}[r]
 }
 
 // droppedHold counts an external lock that is held and not known as such.
-func droppedHold() {
+func droppedHold() { countDropped(dropExternalHolds) }
+
+// countDropped counts what a table of the process had no room for.
+func countDropped(r dropReason) {
 	if ins := Default(); ins != nil {
-		ins.drops.add(dropExternalHolds, 1)
+		ins.drops.add(r, 1)
 	}
 }
 
@@ -58,8 +62,4 @@ func (d *dropCounters) list() []string {
 }
 
 // countHoldKind counts a kind of holds for which there was no room.
-func countHoldKind() {
-	if ins := Default(); ins != nil {
-		ins.drops.add(dropHoldKinds, 1)
-	}
-}
+func countHoldKind() { countDropped(dropHoldKinds) }

@@ -23,6 +23,7 @@ func (ins *Inspector) MemoryStats() MemoryStats {
 	}
 	m.TotalBytes = m.TaskCount*int64(unsafe.Sizeof(Task{})) + m.EventCount*int64(unsafe.Sizeof(point{})) +
 		int64(waits)*int64((unsafe.Sizeof(wait{})+unsafe.Sizeof(openWait{})))
+	m.TotalBytes += moreReaderCount.Load() * moreReaderBytes
 	if ins.reporter != nil && ins.reporter.sender != nil {
 		m.TotalBytes += int64(ins.reporter.sender.Len()) * reportBytes
 	}

@@ -143,14 +143,22 @@ func (n *named) judge(set *holderSet, s side, need func(*holder) int) {
 		set.complete = false
 		return
 	}
+	var ( // of the holder before, usually of the same kind
+		k      holdKind
+		depth  int
+		handed bool
+	)
 	for i := range set.list {
 		h := &set.list[i]
-		k, ok := kindOf(r, s, h.place)
+		next, ok := kindOf(r, s, h.place)
 		if !ok {
 			set.inferred = true
 			continue
 		}
-		depth, handed := holdKinds.look(k)
+		if next != k {
+			k = next
+			depth, handed = holdKinds.look(k)
+		}
 		if handed {
 			set.complete = false
 			return

@@ -120,9 +120,8 @@ func anyReader(k readerKey) bool {
 	return false
 }
 
-// addReaders adds the readers of a lock, and reports whether all are known.
-func addReaders(s *holderSet, k readerKey) (all bool) {
-	all = true
+// addReaders adds the readers of a lock that are known by now.
+func addReaders(s *holderSet, k readerKey) {
 	for i := range readers {
 		b := &readers[i]
 		for j := range b.keys {
@@ -131,12 +130,9 @@ func addReaders(s *holderSet, k readerKey) (all bool) {
 				continue
 			}
 			g, generation, place := b.holders[j].Load()
-			if b.keys[j].Load() != key || g == 0 {
-				all = false
-				continue
+			if g != 0 && b.keys[j].Load() == key {
+				s.add(holder{goroutine: g, generation: generation, place: place})
 			}
-			s.add(holder{goroutine: g, generation: generation, place: place})
 		}
 	}
-	return all
 }

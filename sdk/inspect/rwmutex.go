@@ -43,7 +43,9 @@ type RWMutex struct {
 	// It is only about right: readers do not wait for each other to count.
 	quiet atomic.Int64
 
-	// untracked readers hold rw and found no slot.
+	// more are readers that found no slot, nil until there is one. They hold rw.
+	more atomic.Pointer[moreReaders]
+	// untracked readers hold rw, and who they are is not known.
 	untracked atomic.Int64
 	// misnamed says that since the last writer a slot may name a goroutine whose read
 	// lock another one has released.
@@ -196,12 +198,13 @@ func (m *RWMutex) left() {
 // enter notes a reader that holds rw.
 func (m *RWMutex) enter(goroutine uint64, place uintptr) {
 	key := m.readerKey()
-	slot, ok := readerSlot{}, false
-	if goroutine != 0 {
-		slot, ok = bucketOf(goroutine).enter(key.counted())
-	}
-	if !ok {
+	if goroutine == 0 {
 		m.untracked.Add(1)
+		return
+	}
+	slot, ok := bucketOf(goroutine).enter(key.counted())
+	if !ok {
+		m.enterMore(goroutine, place)
 		return
 	}
 	slot.acquire(goroutine, place)
@@ -211,6 +214,21 @@ func (m *RWMutex) enter(goroutine uint64, place uintptr) {
 	} else if !m.passing.Load() {
 		m.passed.Store(true)
 		m.passing.Store(true)
+	}
+}
+
+// enterMore notes a reader that holds rw and finds no slot.
+//
+//go:noinline
+func (m *RWMutex) enterMore(goroutine uint64, place uintptr) {
+	more := m.more.Load()
+	if more == nil {
+		m.more.CompareAndSwap(nil, new(moreReaders))
+		more = m.more.Load()
+	}
+	if !more.enter(goroutine, place) {
+		m.untracked.Add(1)
+		countDropped(dropReaders)
 	}
 }
 
@@ -234,8 +252,12 @@ func (m *RWMutex) RUnlock() {
 	m.noteRead(g)
 	left, place := bucketOf(g).leave(key, g)
 	if left == 0 {
-		m.leaveForAnother(key)
-		return
+		var ok bool
+		if place, ok = m.more.Load().leave(g); !ok {
+			m.leaveForAnother(key)
+			return
+		}
+		left = key.counted()
 	}
 	if !m.isOwn(readHold, place) {
 		m.released(readHold, g, g, place)
@@ -246,9 +268,9 @@ func (m *RWMutex) RUnlock() {
 	m.left()
 }
 
-// leaveForAnother releases a read lock that the goroutine has no slot for: one that
-// found none, or one that another goroutine has taken. It takes what it finds, and
-// whoever misses that comes here too: there are always as many slots and untracked
+// leaveForAnother releases a read lock that the goroutine is not known for: one that is
+// not tracked, or one that another goroutine has taken. It takes what it finds, and
+// whoever misses that comes here too: there are always as many known and untracked
 // readers as read locks.
 func (m *RWMutex) leaveForAnother(key readerKey) {
 	m.misnamed.Store(true)
@@ -270,7 +292,11 @@ func (m *RWMutex) leaveAny(key readerKey) bool {
 	}
 	left, place := leaveAny(key)
 	if left == 0 {
-		return false
+		var ok bool
+		if place, ok = m.more.Load().leaveAny(); !ok {
+			return false
+		}
+		left = key.counted()
 	}
 	m.handOver(place)
 	if left == key.counted() {
@@ -473,7 +499,10 @@ func (s *writeSide) holders(w *waitView, set *holderSet) {
 	if key == 0 {
 		return
 	}
-	all := addReaders(set, key)
-	set.complete = all && len(set.list) > 0 && s.untracked.Load() == 0 && !s.misnamed.Load()
+	addReaders(set, key)
+	s.more.Load().holders(set)
+	// All readers have to leave, so one that is known and cannot is enough, whoever else
+	// reads.
+	set.complete = len(set.list) > 0 && !s.misnamed.Load()
 	s.judge(set, readHold, nil)
 }

@@ -57,8 +57,11 @@ func TestRWMutexExcludes(t *testing.T) {
 				t.Fatal("the lock is not free in the end")
 			}
 			m.Unlock()
-			if key := m.key.Load(); key != 0 && anyReader(readerKey(key)) || m.untracked.Load() != 0 {
-				t.Error("readers are left behind")
+			var left holderSet
+			addReaders(&left, readerKey(m.key.Load()))
+			m.more.Load().holders(&left)
+			if len(left.list) > 0 || m.untracked.Load() != 0 {
+				t.Errorf("readers are left behind: %+v and %d untracked", left.list, m.untracked.Load())
 			}
 		})
 	}

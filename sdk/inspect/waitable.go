@@ -3,6 +3,7 @@ package inspect
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -67,6 +68,44 @@ type holder struct {
 	weight     int64   // 0 means 1
 	place      uintptr // where it was taken, 0 if not known
 	ends       nanos   // when the hold ends by itself, 0 if it does not or that is not known
+}
+
+// holdIdentity is what makes a holder the same one in two readings.
+type holdIdentity struct {
+	goroutine  uint64
+	task       *Task
+	generation uint64
+	weight     int64
+}
+
+// running is the goroutine of the holder, 0 if it is a task that has not begun to run.
+func (h *holder) running() uint64 {
+	if h.task != nil {
+		return h.task.goroutine.Load()
+	}
+	return h.goroutine
+}
+
+func (h *holder) identity() holdIdentity {
+	return holdIdentity{h.goroutine, h.task, h.generation, h.weight}
+}
+
+// notAmong returns a function that reports whether a holder is not in a list. A lock
+// can have a hundred thousand readers.
+func notAmong(list []holder) func(holder) bool {
+	if len(list) <= 16 {
+		return func(h holder) bool {
+			return !slices.ContainsFunc(list, func(o holder) bool { return o.identity() == h.identity() })
+		}
+	}
+	known := make(map[holdIdentity]struct{}, len(list))
+	for i := range list {
+		known[list[i].identity()] = struct{}{}
+	}
+	return func(h holder) bool {
+		_, is := known[h.identity()]
+		return !is
+	}
 }
 
 // lockName is the name under which a lock appears. Locks get one when they are
