@@ -9,6 +9,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/asyncinspect/asyncinspect/sdk/internal/failure"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
@@ -277,6 +278,9 @@ func (t *Task) end(err error) bool {
 func errorType(err error) string {
 	if _, ok := err.(*panicError); ok {
 		return taskspan.ErrorPanic
+	}
+	if status, ok := err.(failure.Status); ok {
+		return status.Type()
 	}
 	return fmt.Sprintf("%T", err)
 }

@@ -2,17 +2,14 @@ package inspect
 
 import (
 	"context"
-	"reflect"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/asyncinspect/asyncinspect/sdk/internal/failure"
 	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
 	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -29,7 +26,7 @@ import (
 func (t *Task) endSpan(state taskspan.State, err error) {
 	span := t.span
 	if state == taskspan.Failed {
-		recordError(span, err)
+		failure.Record(span, err)
 		t.rarely().errorType = errorType(err)
 	}
 	if s, ok := span.(sdktrace.ReadOnlySpan); ok && s.DroppedEvents() > 0 {
@@ -47,29 +44,6 @@ func (t *Task) endSpan(state taskspan.State, err error) {
 	}
 	span.End()
 	ending.Store(nil)
-}
-
-// recordError says on a span that it failed. The text is valid whoever exports it.
-func recordError(span trace.Span, err error) {
-	text := err.Error()
-	if utf8.ValidString(text) {
-		span.SetStatus(codes.Error, text)
-		span.RecordError(err)
-		return
-	}
-	text = wire.Valid(text)
-	span.SetStatus(codes.Error, text)
-	span.AddEvent(semconv.ExceptionEventName, trace.WithAttributes(
-		semconv.ExceptionType(exceptionType(err)), semconv.ExceptionMessage(text)))
-}
-
-// exceptionType is what RecordError of OpenTelemetry's SDK calls the type.
-func exceptionType(err error) string {
-	t := reflect.TypeOf(err)
-	if t.PkgPath() == "" && t.Name() == "" {
-		return t.String()
-	}
-	return t.PkgPath() + "." + t.Name()
 }
 
 // taskFacts is what the SDK has to say of an ended task. It is a copy, so that spans

@@ -9,16 +9,18 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/asyncinspect/asyncinspect/sdk/inspect"
+	"github.com/asyncinspect/asyncinspect/sdk/internal/failure"
 )
 
 // NewHandler returns a handler whose requests are tasks. A task is called after the
-// pattern that its request matches, if h is registered with a [http.ServeMux] or is
-// one, and else after the method. A request with a status of 500 or more, or a panic,
+// method and the route, as in "GET /orders/{id}", if h is registered with a
+// [http.ServeMux] or is one, and else after the method. Its span follows OpenTelemetry's
+// semantic conventions for HTTP; it has no values of query parameters, see
+// [WithQueryValues]. A request with a status of 500 or more, or a panic,
 // has failed; one whose client has gone is cancelled.
 func NewHandler(h http.Handler, opts ...Option) http.Handler {
 	return &handler{next: h, config: newConfig(opts)}
@@ -34,9 +36,20 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.next.ServeHTTP(w, r)
 		return
 	}
-	pattern := h.pattern(r)
-	ctx, opts := h.place(r, pattern)
-	ctx, task := inspect.Begin(ctx, h.name(r, pattern), opts...)
+	method, pattern := h.config.method(r), h.pattern(r)
+	of := taskOf(method, pattern)
+	name := of.name
+	if h.config.name != nil {
+		name = h.config.name(r)
+	}
+	ctx, isServer, opts := h.place(r, of)
+	ctx, task := inspect.Begin(ctx, name, opts...)
+	span := trace.SpanFromContext(ctx)
+	if isServer && span.IsRecording() {
+		// Not when the span is made: what the SDK decides does not depend on them, and an
+		// unsampled request would pay for them.
+		span.SetAttributes(h.config.server(r, method)...)
+	}
 	inner := r.WithContext(ctx)
 	if h.config.internal {
 		// The server span inside reads its parent from the headers.
@@ -46,11 +59,18 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w, s := remember(w)
 	defer func() {
 		p := recover()
+		if span.IsRecording() {
+			var a attributes
+			if s.code != 0 || p == nil && !s.hijacked {
+				a.number(responseStatusCode, s.status())
+			}
+			if isServer && pattern == "" {
+				a.text(httpRoute, route(inner.Pattern)) // a mux inside has found it
+			}
+			span.SetAttributes(a...)
+		}
 		switch {
 		case p == nil:
-			if span := trace.SpanFromContext(ctx); span.IsRecording() {
-				span.SetAttributes(attribute.Int("http.response.status_code", s.status()))
-			}
 			task.End(outcome(r.Context(), s.status()))
 			return
 		case p == http.ErrAbortHandler:
@@ -66,60 +86,71 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // place says where the task of a request belongs. If there is a span in the context
 // already, a server span of another instrumentation, the task is its child;
 // otherwise the task is the server span. Either way it answers the caller.
-func (h *handler) place(r *http.Request, pattern string) (context.Context, []inspect.TaskOption) {
-	ctx := r.Context()
+func (h *handler) place(r *http.Request, of *serverTask) (ctx context.Context, isServer bool, opts []inspect.TaskOption) {
+	ctx = r.Context()
 	extracted := h.config.propagator().Extract(ctx, propagation.HeaderCarrier(r.Header))
 	if trace.SpanContextFromContext(ctx).IsValid() {
 		caller := trace.SpanContextFromContext(extracted)
 		if !caller.IsRemote() {
-			return ctx, nil
+			return ctx, false, nil
 		}
-		return ctx, []inspect.TaskOption{inspect.WithRemoteParent(caller)}
+		return ctx, false, []inspect.TaskOption{inspect.WithRemoteParent(caller)}
 	}
 	if h.config.internal {
-		return extracted, nil
+		return extracted, false, nil
 	}
-	return extracted, serverOptions(method(r), pattern)
+	return extracted, true, of.options
 }
 
-// server is what a request is, as far as its span tells.
+// server is what a request is, as far as the name and the first attributes of its span
+// tell.
 type server struct{ method, pattern string }
 
-// maxServers bounds the servers whose options are kept; those of others are made anew.
-// Methods are few, see method, and so are patterns, unless somebody makes them up.
+// serverTask is what the tasks of a server have in common.
+type serverTask struct {
+	name    string
+	options []inspect.TaskOption // of one that is the server span
+}
+
+// maxServers bounds the servers that are kept; others are worked out each time. Methods
+// are few, see method, and so are patterns, unless somebody makes them up.
 const maxServers = 1000
 
-// serverSpans are the options of the tasks of each server. The map is copied to add one.
+// servers are those that are kept. The map is copied to add one.
 var (
-	serverSpans      atomic.Pointer[map[server][]inspect.TaskOption]
-	addingServerSpan sync.Mutex
+	servers      atomic.Pointer[map[server]*serverTask]
+	addingServer sync.Mutex
 )
 
-func serverOptions(method, pattern string) []inspect.TaskOption {
+func taskOf(method, pattern string) *serverTask {
 	s := server{method, pattern}
-	if known := serverSpans.Load(); known != nil {
-		if options, ok := (*known)[s]; ok {
-			return options
+	if known := servers.Load(); known != nil {
+		if task, ok := (*known)[s]; ok {
+			return task
 		}
 	}
-	attrs := []attribute.KeyValue{attribute.String("http.request.method", method)}
-	if route := route(pattern); route != "" {
-		attrs = append(attrs, attribute.String("http.route", route))
+	route := route(pattern)
+	var attrs attributes
+	attrs.text(requestMethod, method)
+	attrs.text(httpRoute, route)
+	task := &serverTask{
+		name:    spanName(method),
+		options: []inspect.TaskOption{inspect.JoinTaskOptions(inspect.WithSpanKind(trace.SpanKindServer), inspect.WithAttributes(attrs...))},
 	}
-	options := []inspect.TaskOption{
-		inspect.JoinTaskOptions(inspect.WithSpanKind(trace.SpanKindServer), inspect.WithAttributes(attrs...)),
+	if route != "" {
+		task.name += " " + route
 	}
-	addingServerSpan.Lock()
-	defer addingServerSpan.Unlock()
-	all := map[server][]inspect.TaskOption{s: options}
-	if known := serverSpans.Load(); known != nil {
+	addingServer.Lock()
+	defer addingServer.Unlock()
+	all := map[server]*serverTask{s: task}
+	if known := servers.Load(); known != nil {
 		if len(*known) >= maxServers {
-			return options
+			return task
 		}
 		maps.Copy(all, *known)
 	}
-	serverSpans.Store(&all)
-	return options
+	servers.Store(&all)
+	return task
 }
 
 // pattern is what the request matches. A mux that comes after us has not looked yet.
@@ -132,17 +163,6 @@ func (h *handler) pattern(r *http.Request) string {
 		return pattern
 	}
 	return ""
-}
-
-func (h *handler) name(r *http.Request, pattern string) string {
-	switch {
-	case h.config.name != nil:
-		return h.config.name(r)
-	case pattern != "":
-		return pattern
-	default:
-		return method(r)
-	}
 }
 
 // route is a pattern without its method and host.
@@ -161,15 +181,8 @@ func outcome(ctx context.Context, status int) error {
 	case ctx.Err() != nil:
 		return errGone
 	case status >= http.StatusInternalServerError:
-		return statusError(status)
+		return failure.Status(status)
 	default:
 		return nil
 	}
-}
-
-// statusError is how a request fails.
-type statusError int
-
-func (e statusError) Error() string {
-	return fmt.Sprintf("status %d %s", int(e), http.StatusText(int(e)))
 }

@@ -53,7 +53,7 @@ func TestRequestIsATask(t *testing.T) {
 		},
 		{
 			"around a mux", aroundMux("shop.example/orders/{item}", statusHandler(404)), httptest.NewRequest("GET", "http://shop.example/orders/7", nil),
-			"shop.example/orders/{item}", "completed", "/orders/{item}", int64(404),
+			"GET /orders/{item}", "completed", "/orders/{item}", int64(404),
 		},
 		{
 			"around a mux that does not know it", aroundMux("/orders/{item}", statusHandler(200)), httptest.NewRequest("GET", "/secret/42", nil),
@@ -65,7 +65,7 @@ func TestRequestIsATask(t *testing.T) {
 		},
 		{
 			"a method of its own", NewHandler(statusHandler(200)), httptest.NewRequest("BREW", "/", nil),
-			"_OTHER", "completed", nil, int64(200),
+			"HTTP", "completed", nil, int64(200),
 		},
 		{
 			"named", NewHandler(statusHandler(200), WithName(func(r *http.Request) string { return "pot of " + r.Method })), httptest.NewRequest("GET", "/", nil),
@@ -275,14 +275,14 @@ func TestWriterPromisesNoMore(t *testing.T) {
 // However many patterns somebody makes up, no more options are kept, and each request has
 // its own.
 func TestKeptOptionsAreBounded(t *testing.T) {
-	before := serverSpans.Load()
-	defer serverSpans.Store(before)
+	before := servers.Load()
+	defer servers.Store(before)
 	for i := range maxServers + 10 {
-		if opts := serverOptions("GET", fmt.Sprint("/made/up/", i)); len(opts) == 0 {
+		if task := taskOf("GET", fmt.Sprint("/made/up/", i)); len(task.options) == 0 {
 			t.Fatalf("pattern %d has no options", i)
 		}
 	}
-	if n := len(*serverSpans.Load()); n != maxServers {
+	if n := len(*servers.Load()); n != maxServers {
 		t.Errorf("the options of %d servers are kept, want %d", n, maxServers)
 	}
 }

@@ -18,6 +18,8 @@ type config struct {
 	name        func(*http.Request) string // nil: by route
 	propagators propagation.TextMapPropagator
 	internal    bool
+	queryValues bool
+	methods     map[string]bool // the known ones
 }
 
 type optionFunc func(*config)
@@ -42,8 +44,13 @@ func WithPropagators(p propagation.TextMapPropagator) Option {
 // its child.
 func WithoutServerSpan() Option { return optionFunc(func(c *config) { c.internal = true }) }
 
+// WithQueryValues records the values of the parameters of a query in url.full and
+// url.query, except those that are known to be credentials. By default all values are
+// replaced by REDACTED.
+func WithQueryValues() Option { return optionFunc(func(c *config) { c.queryValues = true }) }
+
 func newConfig(opts []Option) *config {
-	c := new(config)
+	c := &config{methods: methods()}
 	for _, o := range opts {
 		o.apply(c)
 	}
@@ -70,16 +77,3 @@ var nonePropagator = func() propagation.TextMapPropagator {
 	}
 	return p
 }()
-
-// method keeps names few: anybody can send a method of his own.
-func method(r *http.Request) string {
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
-		http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace:
-		return r.Method
-	case "":
-		return http.MethodGet
-	default:
-		return "_OTHER"
-	}
-}

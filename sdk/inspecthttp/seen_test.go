@@ -52,6 +52,21 @@ func (s *seen) spans() map[string]tracetest.SpanStub {
 	return byName
 }
 
+// spansNamed looks at those of one name, in the order of their end.
+func (s *seen) spansNamed(name string, look func([]tracetest.SpanStub)) {
+	s.t.Helper()
+	if err := s.ins.TracerProvider().(*sdktrace.TracerProvider).ForceFlush(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	var spans []tracetest.SpanStub
+	for _, span := range s.exporter.GetSpans() {
+		if span.Name == name {
+			spans = append(spans, span)
+		}
+	}
+	look(spans)
+}
+
 func attributeOf(s tracetest.SpanStub, key string) any {
 	set := attribute.NewSet(s.Attributes...)
 	v, _ := set.Value(attribute.Key(key))

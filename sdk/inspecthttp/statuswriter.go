@@ -1,14 +1,17 @@
 package inspecthttp
 
 import (
+	"bufio"
 	"io"
+	"net"
 	"net/http"
 )
 
 // statusWriter remembers the status of a response.
 type statusWriter struct {
 	http.ResponseWriter
-	code int // 0: not written
+	code     int  // 0: not written
+	hijacked bool // the connection is the handler's own, and what it writes is not seen
 }
 
 // status is the one that the client gets: 200 if the handler has written none.
@@ -32,6 +35,13 @@ func (w *statusWriter) ReadFrom(r io.Reader) (int64, error) { return io.Copy(w.R
 
 // Unwrap lets [http.ResponseController] through.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Hijack hands over the connection, and notes it.
+func (w *flusherHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := w.Hijacker.Hijack()
+	w.hijacked = w.hijacked || err == nil
+	return conn, rw, err
+}
 
 // The writers of a server have more methods, which handlers ask for by type assertion:
 // those of a Flusher, on HTTP/1 of a Hijacker, on HTTP/2 of a Pusher.
@@ -59,16 +69,16 @@ func remember(w http.ResponseWriter) (http.ResponseWriter, *statusWriter) {
 	p, pushes := w.(http.Pusher)
 	switch {
 	case flushes && hijacks:
-		all := &flusherHijacker{statusWriter{w, 0}, f, h}
+		all := &flusherHijacker{statusWriter{ResponseWriter: w}, f, h}
 		return all, &all.statusWriter
 	case flushes && pushes:
-		all := &flusherPusher{statusWriter{w, 0}, f, p}
+		all := &flusherPusher{statusWriter{ResponseWriter: w}, f, p}
 		return all, &all.statusWriter
 	case flushes:
-		all := &flusher{statusWriter{w, 0}, f}
+		all := &flusher{statusWriter{ResponseWriter: w}, f}
 		return all, &all.statusWriter
 	default:
-		s := &statusWriter{w, 0}
+		s := &statusWriter{ResponseWriter: w}
 		return s, s
 	}
 }

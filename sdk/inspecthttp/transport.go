@@ -3,21 +3,23 @@ package inspecthttp
 import (
 	"context"
 	"net/http"
+	"net/http/httptrace"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/asyncinspect/asyncinspect/sdk/inspect"
 	"github.com/asyncinspect/asyncinspect/sdk/internal/declared"
+	"github.com/asyncinspect/asyncinspect/sdk/internal/failure"
 )
 
 // NewTransport returns a transport whose requests show as waits for the process that
 // answers them, from the request until the headers of the response are there. A nil
 // base is [http.DefaultTransport].
 //
-// Its client spans carry the method, the host and the status, and never the URL.
+// Its client spans follow OpenTelemetry's semantic conventions for HTTP. They carry the
+// URL without user, password and the values of its parameters; see [WithQueryValues].
 func NewTransport(base http.RoundTripper, opts ...Option) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -39,27 +41,36 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return t.send(r, client)
 	}
 	tracer := provider.Tracer(ScopeName, trace.WithInstrumentationVersion(inspect.Version))
-	_, span := tracer.Start(declared.Mark(r.Context()), method(r), trace.WithSpanKind(trace.SpanKindClient),
-		trace.WithAttributes(
-			attribute.String("http.request.method", method(r)),
-			attribute.String("server.address", r.URL.Hostname())))
+	method := t.config.method(r)
+	_, span := tracer.Start(declared.Mark(r.Context()), spanName(method), trace.WithSpanKind(trace.SpanKindClient),
+		trace.WithAttributes(t.config.client(r, method)...))
 	defer span.End()
 
 	ctx := trace.ContextWithSpan(r.Context(), span)
+	if span.SpanContext().IsSampled() {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
+			var a attributes
+			a.peer(c.Conn.RemoteAddr())
+			span.SetAttributes(a...)
+		}})
+	}
 	r = r.Clone(ctx) // a transport must not change its request
 	t.config.propagator().Inject(ctx, propagation.HeaderCarrier(r.Header))
 	response, err := t.send(r, span.SpanContext())
-	switch {
-	case err != nil:
-		span.RecordError(err)
-		span.SetStatus(codes.Error, err.Error())
-	default:
-		span.SetAttributes(attribute.Int("http.response.status_code", response.StatusCode))
-		if response.StatusCode >= http.StatusBadRequest {
-			span.SetStatus(codes.Error, "")
-		}
+	if err != nil {
+		failure.Record(span, err)
+		span.SetAttributes(errorType.String(transportErrorType(err)))
+		return response, err
 	}
-	return response, err
+	var a attributes
+	a.number(responseStatusCode, response.StatusCode)
+	a.text(protocolVersion, version(response.ProtoMajor, response.ProtoMinor))
+	if response.StatusCode >= http.StatusBadRequest {
+		a.text(errorType, failure.Status(response.StatusCode).Type())
+		span.SetStatus(codes.Error, "") // the status code says why
+	}
+	span.SetAttributes(a...)
+	return response, nil
 }
 
 // provider is that of the task, or of the default Inspector for a goroutine without
