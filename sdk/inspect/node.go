@@ -40,7 +40,7 @@ func (r *reporter) link(waiter *waitView, h holder) (l wire.Holder, idle uint64,
 		l.TaskName = waiter.name(r)
 		return l, 0, true
 	}
-	if w, waits := waitOf(g); waits {
+	if w, waits := glanceAt(g); waits {
 		l.Node, _ = r.node(&w)
 		l.TaskName = w.name(r)
 		return l, 0, true

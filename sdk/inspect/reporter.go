@@ -54,6 +54,7 @@ type reporter struct {
 	waits   map[uint64]*toldWait
 	tasks   map[*Task]*toldTask
 	views   []waitView // memory that is used again
+	resting []*toldWait
 	read    []reading
 	room    int // for reports of this scan
 	beatAt  nanos
@@ -171,7 +172,8 @@ func (r *reporter) shutdown(ctx context.Context) error {
 		return nil
 	}
 	r.followClock()
-	r.scan(now())
+	r.beatAt = now()
+	r.scan(r.beatAt)
 	r.tellOrders(now())
 	r.sender.Heartbeat(r.heartbeat(true).Encode())
 	err := r.sender.Close(ctx)

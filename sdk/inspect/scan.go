@@ -62,11 +62,29 @@ type toldWait struct {
 	holders []uint64
 	fateAt  nanos
 	fates   int
+
+	steadySince nanos // since when nothing about it has changed
+	restless    bool  // it is to be read in the next scan
+}
+
+// restAfter is how long a wait has been the same when it is no longer read in each scan.
+const restAfter = 10 * time.Second
+
+// rests reports whether the wait need not be read in this scan, which no heartbeat follows.
+// It has been the same for long, and nothing is due that needs to know more.
+//
+// To read a wait is to hold the lock and the context of a stuck goroutine. The runtime's
+// goroutine leak profile does not find the goroutine if that happens while the garbage
+// collector marks, which on a large heap takes longer than it is between two scans.
+func (t *toldWait) rests(at nanos) bool {
+	steady := !t.differs && !t.looked && !t.moved && !t.restless && at-t.steadySince >= nanos(restAfter)
+	fate := len(t.holders) > 0 && at+2*nanos(scanInterval) >= t.fateAt // its holders have to be fresh
+	return steady && !fate && at < t.tellAt
 }
 
 // follow keeps what the next scan wants to know.
 func (t *toldWait) follow(one *reading) {
-	t.looked = one.looked
+	t.looked, t.restless = one.looked, false
 	t.holders = append(t.holders[:0], one.idle...)
 	if t.fateAt == 0 {
 		t.fateAt = one.view.start + nanos(fateAfter)
@@ -80,7 +98,17 @@ func (t *toldWait) follow(one *reading) {
 // and a generation that are seen twice mean that nothing happened in between. That
 // instant is the end of all reports of the scan.
 func (r *reporter) scan(at nanos) {
-	r.views = openWaits(at-nanos(r.config.stuckAfter), r.views[:0])
+	beats := at >= r.beatAt // a heartbeat says that all waits have been read
+	resting := r.resting[:0]
+	r.views = openWaitsBut(at-nanos(r.config.stuckAfter), r.views[:0], func(w *openWait) bool {
+		told := r.waits[w.id]
+		if beats || told == nil || !told.rests(at) {
+			return false
+		}
+		resting = append(resting, told)
+		return true
+	})
+	r.resting = resting
 	r.views = slices.DeleteFunc(r.views, func(v waitView) bool { return !r.mine(v.task) })
 	r.lookAround(at)
 	r.views = slices.DeleteFunc(r.views, func(v waitView) bool {
@@ -121,6 +149,11 @@ func (r *reporter) scan(at nanos) {
 	for _, told := range r.waits {
 		told.seen = false
 	}
+	for _, told := range r.resting {
+		told.seen = true
+		told.restless = told.holdsOthers(told.last.Goroutine, at)
+	}
+	clear(r.resting)
 	for i := range r.read {
 		if r.read[i].still {
 			r.tell(&r.read[i], at, observed)
@@ -219,7 +252,7 @@ func (r *reporter) tell(one *reading, at, observed nanos) {
 			r.ins.drops.add(dropStuckWaits, 1)
 			return
 		}
-		told = &toldWait{seen: true}
+		told = &toldWait{seen: true, steadySince: at}
 		if _, own := r.node(&one.view); own {
 			told.task = one.view.task
 		}
@@ -254,10 +287,10 @@ func (r *reporter) tell(one *reading, at, observed nanos) {
 			r.send(told, at, observed)
 		}
 	case !told.differs || !same(told.changed, one.links):
-		told.differs, told.changed, told.changedSince = true, slices.Clone(one.links), at
+		told.differs, told.changed, told.changedSince, told.steadySince = true, slices.Clone(one.links), at, at
 	case at-told.changedSince >= nanos(r.config.stuckAfter) && r.room > 0:
 		told.last = r.report(one, told.last.Revision+1)
-		told.differs, told.changed, told.repeated = false, nil, 0
+		told.differs, told.changed, told.repeated, told.steadySince = false, nil, 0, at
 		r.send(told, at, observed)
 	}
 }
@@ -404,7 +437,7 @@ func (r *reporter) tellTask(t *Task, at nanos) {
 	if told == nil || at < told.tellAt || r.room <= 0 {
 		return
 	}
-	if _, waits := waitOf(t.goroutine.Load()); waits {
+	if _, waits := glanceAt(t.goroutine.Load()); waits {
 		return // a wait report says more
 	}
 	told.tellAt = at + nanos(backOff(told.repeated))

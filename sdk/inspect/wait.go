@@ -54,13 +54,18 @@ type wait struct {
 	ctx context.Context // whose deadline ends it
 }
 
-// view copies an open wait. What the frame refers to is reachable as long as the view is
-// in use.
-func (o *openWait) view() waitView {
-	v := waitView{
+// glance copies an open wait without what only the frame may refer to.
+func (o *openWait) glance() waitView {
+	return waitView{
 		id: o.id, goroutine: o.goroutine, task: o.task, kind: o.kind,
 		start: o.start, endsBy: o.endsBy, site: o.site, call: o.call, callerCancels: o.cancellable,
 	}
+}
+
+// view copies an open wait. What the frame refers to is reachable as long as the view is
+// in use.
+func (o *openWait) view() waitView {
+	v := o.glance()
 	if w := o.frame.Value(); w != nil {
 		v.on, v.ctx = w.on, w.ctx
 	} else {
@@ -203,11 +208,18 @@ var waitPool = sync.Pool{New: func() any {
 
 // openWaits appends views of the waits that began at or before a time.
 func openWaits(before nanos, into []waitView) []waitView {
+	return openWaitsBut(before, into, func(*openWait) bool { return false })
+}
+
+// openWaitsBut is openWaits without those that rest. It calls rests with the shard locked.
+func openWaitsBut(before nanos, into []waitView, rests func(*openWait) bool) []waitView {
 	for i := range table {
 		s := &table[i]
 		s.mu.Lock()
 		for w := s.waits.front; w != nil && w.start <= before; w = w.next {
-			into = append(into, w.view())
+			if !rests(w) {
+				into = append(into, w.view())
+			}
 		}
 		s.mu.Unlock()
 	}
@@ -217,13 +229,18 @@ func openWaits(before nanos, into []waitView) []waitView {
 // waitOf returns the open wait of a goroutine. A goroutine waits for one thing
 // at a time, except inside Wait, whose function may wait again: the innermost
 // wait is the one that blocks.
-func waitOf(goroutine uint64) (waitView, bool) {
+func waitOf(goroutine uint64) (waitView, bool) { return readWaitOf(goroutine, (*openWait).view) }
+
+// glanceAt is waitOf for who does not ask what the goroutine waits for.
+func glanceAt(goroutine uint64) (waitView, bool) { return readWaitOf(goroutine, (*openWait).glance) }
+
+func readWaitOf(goroutine uint64, read func(*openWait) waitView) (waitView, bool) {
 	s := shardOf(goroutine)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for w := s.waits.back; w != nil; w = w.prev {
 		if g := guessOf(w.call); w.goroutine == goroutine && (g == nil || g.waiting()) {
-			return w.view(), true
+			return read(w), true
 		}
 	}
 	return waitView{}, false
