@@ -57,11 +57,13 @@
 //	                                           CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY, COMPRESSION, TIMEOUT
 //	OTEL_TRACES_EXPORTER                       otlp, or none: nothing is sent
 //	OTEL_TRACES_SAMPLER, _ARG                  always_on, always_off, traceidratio, parentbased_*
-//	OTEL_BSP_*, OTEL_SPAN_*_LIMIT              as in the OpenTelemetry SDK
+//	OTEL_BSP_*, OTEL_SPAN_*_LIMIT,             as in the OpenTelemetry SDK
+//	OTEL_ATTRIBUTE_*_LIMIT, OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT, OTEL_LINK_ATTRIBUTE_COUNT_LIMIT
 //
 // A value that cannot be used is an error of Start, which names the variable and says
 // what can be. OpenTelemetry would warn and go on; a service whose telemetry goes
-// nowhere is better found at its start than in its next incident.
+// nowhere is better found at its start than in its next incident. An ASYNC_INSPECT_*
+// variable that does not exist is a warning in the log, with the name that is nearest.
 //
 //	                 sampling  stacks of waits  allocations
 //	Development      1         yes              yes

@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 const (
@@ -65,10 +68,71 @@ func endpointURL(s string, insecure bool) (*url.URL, error) {
 		s = scheme + s
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" {
-		return nil, fmt.Errorf("%q is not an endpoint; it is host:port or a URL such as http://collector:4317", given)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" || !validHost(u.Host):
+		return nil, fmt.Errorf("%q is not an endpoint; it is host:port or a URL such as http://collector:4317", shownEndpoint(given))
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return nil, fmt.Errorf("%q is not an endpoint: it can have no user, query or fragment; send secrets as headers", shownEndpoint(given))
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return nil, fmt.Errorf("%q has no port that exists; there are 1 to 65535", shownEndpoint(given))
+		}
 	}
 	return u, nil
+}
+
+// shownEndpoint is an endpoint without what may be secret in it.
+func shownEndpoint(s string) string {
+	if i := strings.IndexAny(s, "?#"); i >= 0 {
+		s = s[:i+1] + "..."
+	}
+	if i := strings.LastIndex(s, "@"); i >= 0 {
+		scheme, _, ok := strings.Cut(s[:i], "://")
+		if ok {
+			scheme += "://"
+		} else {
+			scheme = ""
+		}
+		s = scheme + "..." + s[i:]
+	}
+	return s
+}
+
+// validHost reports whether a host, with or without a port, is an address or a name
+// that can be looked up.
+func validHost(hostport string) bool {
+	host := hostport
+	if i := strings.LastIndexByte(hostport, ':'); i > strings.LastIndexByte(hostport, ']') {
+		if host = hostport[:i]; i == len(hostport)-1 {
+			return false // a colon without a port
+		}
+	}
+	if address, ok := strings.CutPrefix(host, "["); ok {
+		a, err := netip.ParseAddr(strings.TrimSuffix(address, "]"))
+		return err == nil && a.Is6()
+	}
+	name := strings.TrimSuffix(host, ".")
+	if name == "" || len(name) > 253 {
+		return false
+	}
+	labels := strings.Split(name, ".")
+	for _, label := range labels {
+		if label == "" || len(label) > 63 || strings.ContainsFunc(label, notOfName) {
+			return false
+		}
+	}
+	if last := labels[len(labels)-1]; strings.Trim(last, "0123456789") == "" {
+		_, err := netip.ParseAddr(host) // no name ends in a number
+		return err == nil
+	}
+	return true
+}
+
+// notOfName reports whether a character is in no host name. Names of containers have
+// underscores.
+func notOfName(r rune) bool {
+	return r != '-' && r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r)
 }
 
 func loopback(host string) bool {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -14,29 +13,25 @@ import (
 // way out: while the SDK is off, what is wrong with the rest is kept in unused and is no
 // error.
 func newConfig(opts []Option) (*config, error) {
-	var e environment
 	c := defaultConfig()
-	e.off(c)
-	off := !c.enabled && len(e.errs) == 0
-	mode := Development
-	e.read("ASYNC_INSPECT_MODE", func(v string) (err error) { mode, err = parseMode(v); return err })
+	c.read(switchVariables)
+	off := !c.enabled && len(c.errs) == 0
+	c.read(modeVariables)
 	for _, o := range opts {
 		if m, ok := o.(modeOption); ok {
-			mode = Mode(m)
+			c.mode = Mode(m)
 		}
 	}
-	if mode < Development || mode > Production {
-		c.bad("WithMode: %v is not a mode; there are Development, Analysis and Production", mode)
+	if c.mode < Development || c.mode > Production {
+		c.bad("WithMode: %v is not a mode; there are Development, Analysis and Production", c.mode)
 	}
-	mode.apply(c)
-	e.standard(c)
-	e.own(c)
+	c.mode.apply(c)
+	c.read(settingVariables)
 	for _, o := range opts {
 		if o != nil {
 			o.apply(c)
 		}
 	}
-	c.errs = append(e.errs, c.errs...)
 	c.validate()
 	err := errors.Join(append(c.errs, c.resourceErrs...)...)
 	if off {
@@ -46,58 +41,73 @@ func newConfig(opts []Option) (*config, error) {
 	return c, err
 }
 
-// environment reads variables and collects what is wrong with them.
-type environment struct{ errs []error }
-
-// read calls set with the value of a variable, unless it is empty, which means the
-// same as not set.
-func (e *environment) read(name string, set func(string) error) {
-	v := strings.TrimSpace(os.Getenv(name))
-	if v == "" {
-		return
-	}
-	if err := set(v); err != nil {
-		e.errs = append(e.errs, fmt.Errorf("environment variable %s: %w", name, err))
-	}
+// variable is one environment variable that the SDK reads, or that the OpenTelemetry
+// SDK reads for it.
+type variable struct {
+	name string
+	// set takes a value over into the configuration. Its error says what is wrong with
+	// the value and what can be; it shows no value that may be secret.
+	set func(c *config, v string) error
+	// resource says that it describes the process, also for NewResource.
+	resource bool
 }
 
-// off reads what turns the SDK off. No option can turn it on again: who runs a
-// service can always get rid of us.
-func (e *environment) off(c *config) {
-	e.read("OTEL_SDK_DISABLED", func(v string) error {
+// All environment variables are in one of these three tables. Each is read in its
+// order: where several set one thing, the last counts.
+
+// switchVariables turn the SDK off. No option can turn it on again: who runs a service can
+// always get rid of us.
+var switchVariables = []variable{
+	{name: "OTEL_SDK_DISABLED", set: func(c *config, v string) error {
 		off, err := parseBool(v)
 		c.enabled = c.enabled && !off
 		return err
-	})
-	e.read("ASYNC_INSPECT_ENABLED", func(v string) error {
+	}},
+	{name: "ASYNC_INSPECT_ENABLED", set: func(c *config, v string) error {
 		on, err := parseBool(v)
 		c.enabled = c.enabled && on
 		return err
-	})
+	}},
 }
 
-// standard reads the variables of OpenTelemetry. What the exporters and the span
-// limits read for themselves (headers, certificates, timeouts, compression,
-// OTEL_SPAN_*) is left to them.
-func (e *environment) standard(c *config) {
-	for _, name := range []string{"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"} {
-		e.read(name, func(v string) error {
-			c.protocol = v
-			return checkProtocol(v)
-		})
-	}
-	e.read("OTEL_EXPORTER_OTLP_ENDPOINT", func(v string) error {
+// modeVariables are read next: a mode sets the defaults of the settings.
+var modeVariables = []variable{
+	{name: "ASYNC_INSPECT_MODE", set: func(c *config, v string) (err error) { c.mode, err = parseMode(v); return err }},
+}
+
+// settingVariables are all others: first those of OpenTelemetry, then our own, which go before.
+// What the exporters read for themselves (certificates, headers, compression, timeouts) is
+// checked here, because they ignore what they cannot use.
+var settingVariables = []variable{
+	{name: "OTEL_SERVICE_NAME", set: anything, resource: true},
+	{name: "OTEL_RESOURCE_ATTRIBUTES", set: func(_ *config, v string) error { return checkResourceAttributes(v) }, resource: true},
+
+	{name: "OTEL_EXPORTER_OTLP_PROTOCOL", set: setProtocol},
+	{name: "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", set: setProtocol},
+	{name: "OTEL_EXPORTER_OTLP_ENDPOINT", set: func(c *config, v string) error {
 		c.fallback = v
 		return checkEndpoint(v)
-	})
-	e.read("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", func(v string) error {
+	}},
+	{name: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", set: func(c *config, v string) error {
 		c.fallback, c.fallbackExact = v, true
 		return checkEndpoint(v)
-	})
-	for _, name := range []string{"OTEL_EXPORTER_OTLP_INSECURE", "OTEL_EXPORTER_OTLP_TRACES_INSECURE"} {
-		e.read(name, func(v string) (err error) { c.insecure, err = parseBool(v); return err })
-	}
-	e.read("OTEL_TRACES_EXPORTER", func(v string) error {
+	}},
+	{name: "OTEL_EXPORTER_OTLP_INSECURE", set: setInsecure},
+	{name: "OTEL_EXPORTER_OTLP_TRACES_INSECURE", set: setInsecure},
+	{name: "OTEL_EXPORTER_OTLP_HEADERS", set: checkHeaderList},
+	{name: "OTEL_EXPORTER_OTLP_TRACES_HEADERS", set: checkHeaderList},
+	{name: "OTEL_EXPORTER_OTLP_COMPRESSION", set: checkCompression},
+	{name: "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", set: checkCompression},
+	{name: "OTEL_EXPORTER_OTLP_TIMEOUT", set: checkTimeout},
+	{name: "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", set: checkTimeout},
+	{name: "OTEL_EXPORTER_OTLP_CERTIFICATE", set: checkCertificates},
+	{name: "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", set: checkCertificates},
+	{name: "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", set: checkClientCertificate("OTEL_EXPORTER_OTLP_CLIENT_KEY")},
+	{name: "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", set: checkClientCertificate("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY")},
+	{name: "OTEL_EXPORTER_OTLP_CLIENT_KEY", set: checkClientKey("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE")},
+	{name: "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", set: checkClientKey("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE")},
+
+	{name: "OTEL_TRACES_EXPORTER", set: func(c *config, v string) error {
 		switch v {
 		case "otlp":
 		case "none":
@@ -106,88 +116,62 @@ func (e *environment) standard(c *config) {
 			return fmt.Errorf("%q is not supported; there are otlp and none", v)
 		}
 		return nil
-	})
-	e.read("OTEL_TRACES_SAMPLER", func(v string) error { return e.sampler(c, strings.ToLower(v)) })
-	e.batches(&c.batch)
-}
-
-// sampler reads a sampler of the specification. Those with a ratio use consistent
-// probability sampling, which for traceidratio the specification asks for, too.
-func (e *environment) sampler(c *config, name string) error {
-	root, parentBased := strings.CutPrefix(name, "parentbased_")
-	switch root {
-	case "always_on":
-		c.rate = 1
-	case "always_off":
-		c.rate = 0
-	case "traceidratio":
-		c.rate = 1
-		e.read("OTEL_TRACES_SAMPLER_ARG", func(v string) (err error) { c.rate, err = parseRate(v); return err })
-	default:
-		return fmt.Errorf("%q is not supported; there are always_on, always_off and traceidratio, with or without parentbased_ before it", name)
-	}
-	c.everySpan = !parentBased
-	return nil
-}
-
-// batches reads the variables of the batch span processor.
-func (e *environment) batches(b *batchConfig) {
-	milliseconds := func(d *time.Duration) func(string) error {
-		return func(v string) error {
-			n, err := parseLimit(v)
-			*d = time.Duration(n) * time.Millisecond
-			return err
+	}},
+	{name: "OTEL_TRACES_SAMPLER", set: setSampler},
+	{name: "OTEL_TRACES_SAMPLER_ARG", set: func(c *config, v string) (err error) {
+		if c.ratio { // other samplers take no argument
+			c.rate, err = parseRate(v)
 		}
-	}
-	number := func(into *int) func(string) error {
-		return func(v string) (err error) { *into, err = parseLimit(v); return err }
-	}
-	e.read("OTEL_BSP_SCHEDULE_DELAY", milliseconds(&b.delay))
-	e.read("OTEL_BSP_EXPORT_TIMEOUT", milliseconds(&b.timeout))
-	e.read("OTEL_BSP_MAX_QUEUE_SIZE", number(&b.queue))
-	e.read("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", number(&b.size))
-	b.size = min(b.size, b.queue) // as the specification demands
-}
+		return err
+	}},
 
-// own reads the variables of async-inspect.
-func (e *environment) own(c *config) {
-	e.read("ASYNC_INSPECT_SAMPLING", func(v string) (err error) {
+	{name: "OTEL_BSP_SCHEDULE_DELAY", set: setMilliseconds(func(c *config) *time.Duration { return &c.batch.delay })},
+	{name: "OTEL_BSP_EXPORT_TIMEOUT", set: setMilliseconds(func(c *config) *time.Duration { return &c.batch.timeout })},
+	{name: "OTEL_BSP_MAX_QUEUE_SIZE", set: setLimit(func(c *config) *int { return &c.batch.queue })},
+	{name: "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", set: setLimit(func(c *config) *int { return &c.batch.size })},
+
+	// Those of attributes in general come before those of the attributes of spans.
+	{name: "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", set: setSpanLimit(func(c *config) *int { return &c.spanLimits.AttributeValueLengthLimit })},
+	{name: "OTEL_ATTRIBUTE_COUNT_LIMIT", set: setSpanLimit(func(c *config) *int { return &c.spanLimits.AttributeCountLimit })},
+	{name: "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", set: setSpanLimit(func(c *config) *int { return &c.spanLimits.AttributeValueLengthLimit })},
+	{name: "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", set: setSpanLimit(func(c *config) *int { return &c.spanLimits.AttributeCountLimit })},
+	{name: "OTEL_SPAN_EVENT_COUNT_LIMIT", set: setSpanLimit(func(c *config) *int { return &c.spanLimits.EventCountLimit })},
+	{name: "OTEL_SPAN_LINK_COUNT_LIMIT", set: setSpanLimit(func(c *config) *int { return &c.spanLimits.LinkCountLimit })},
+	{name: "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", set: setSpanLimit(func(c *config) *int { return &c.spanLimits.AttributePerEventCountLimit })},
+	{name: "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", set: setSpanLimit(func(c *config) *int { return &c.spanLimits.AttributePerLinkCountLimit })},
+
+	{name: "ASYNC_INSPECT_SAMPLING", set: func(c *config, v string) (err error) {
 		c.everySpan = false
 		c.rate, err = parseRate(v)
 		return err
-	})
-	e.read("ASYNC_INSPECT_MAX_TASKS", func(v string) (err error) { c.maxTasks, err = parseLimit(v); return err })
-	e.read("ASYNC_INSPECT_MAX_EVENTS", func(v string) (err error) { c.maxEvents, err = parseLimit(v); return err })
-	e.read("ASYNC_INSPECT_MAX_TASK_EVENTS", func(v string) (err error) { c.maxTaskEvents, err = parseLimit(v); return err })
-	e.read("ASYNC_INSPECT_LOCK_ORDER", func(v string) (err error) { c.lockOrder, err = parseBool(v); return err })
-	e.read("ASYNC_INSPECT_OTLP_ENDPOINT", func(v string) error {
+	}},
+	{name: "ASYNC_INSPECT_MAX_TASKS", set: setLimit(func(c *config) *int { return &c.maxTasks })},
+	{name: "ASYNC_INSPECT_MAX_EVENTS", set: setLimit(func(c *config) *int { return &c.maxEvents })},
+	{name: "ASYNC_INSPECT_MAX_TASK_EVENTS", set: setLimit(func(c *config) *int { return &c.maxTaskEvents })},
+	{name: "ASYNC_INSPECT_LOCK_ORDER", set: func(c *config, v string) (err error) { c.lockOrder, err = parseBool(v); return err }},
+	{name: "ASYNC_INSPECT_OTLP_ENDPOINT", set: func(c *config, v string) error {
 		c.endpoint = v
 		return checkEndpoint(v)
-	})
+	}},
 }
 
-func parseBool(v string) (bool, error) {
-	switch strings.ToLower(v) {
-	case "true", "1":
-		return true, nil
-	case "false", "0":
-		return false, nil
+// read reads variables, and collects what is wrong with them.
+func (c *config) read(variables []variable) {
+	for _, e := range variables {
+		v := valueOf(e.name)
+		if v == "" {
+			continue
+		}
+		err := e.set(c, v)
+		switch {
+		case err == nil:
+		case e.resource:
+			c.badResource("environment variable %s: %w", e.name, err)
+		default:
+			c.bad("environment variable %s: %w", e.name, err)
+		}
 	}
-	return false, fmt.Errorf("%q is neither true nor false", v)
 }
 
-func parseRate(v string) (float64, error) {
-	rate, err := strconv.ParseFloat(v, 64)
-	if err != nil || !(rate >= 0 && rate <= 1) {
-		return 0, fmt.Errorf("%q is not a rate between 0 and 1", v)
-	}
-	return rate, nil
-}
-
-func parseLimit(v string) (int, error) {
-	n, err := strconv.ParseInt(v, 10, 32)
-	if err != nil || n <= 0 {
-		return 1, fmt.Errorf("%q is not a whole number between 1 and 2147483647", v)
-	}
-	return int(n), nil
-}
+// valueOf is the value of an environment variable. Empty means the same as not set.
+func valueOf(name string) string { return strings.TrimSpace(os.Getenv(name)) }

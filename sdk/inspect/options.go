@@ -34,6 +34,7 @@ type config struct {
 	mode        Mode
 	rate        float64
 	everySpan   bool // the rate decides about spans with a parent, too
+	ratio       bool // the sampler of the environment takes a rate as its argument
 	adaptive    *AdaptiveConfig
 	sampler     Sampler
 	otelSampler sdktrace.Sampler
@@ -50,6 +51,7 @@ type config struct {
 	headers       map[string]string
 	export        bool // spans are exported
 	batch         batchConfig
+	spanLimits    sdktrace.SpanLimits
 
 	provider       trace.TracerProvider // somebody else's
 	globalProvider bool
@@ -86,6 +88,11 @@ func defaultConfig() *config {
 		labels: true, remoteWaits: true, reports: true, logger: slog.Default(),
 		stuckAfter: time.Second, longTask: 30 * time.Second,
 		minWait: 10 * time.Millisecond, heartbeatInterval: 5 * time.Second,
+		spanLimits: sdktrace.SpanLimits{
+			AttributeValueLengthLimit: sdktrace.DefaultAttributeValueLengthLimit, AttributeCountLimit: sdktrace.DefaultAttributeCountLimit,
+			EventCountLimit: sdktrace.DefaultEventCountLimit, LinkCountLimit: sdktrace.DefaultLinkCountLimit,
+			AttributePerEventCountLimit: sdktrace.DefaultAttributePerEventCountLimit, AttributePerLinkCountLimit: sdktrace.DefaultAttributePerLinkCountLimit,
+		},
 		batch: batchConfig{
 			delay: sdktrace.DefaultScheduleDelay * time.Millisecond, timeout: sdktrace.DefaultExportTimeout * time.Millisecond,
 			queue: sdktrace.DefaultMaxQueueSize, size: sdktrace.DefaultMaxExportBatchSize,
@@ -135,6 +142,14 @@ func (c *config) validate() {
 	} {
 		if d.value < d.from || d.value > d.upTo {
 			c.bad("%s: must be between %v and %v, is %v", d.name, d.from, d.upTo, d.value)
+		}
+	}
+	c.batch.size = min(c.batch.size, c.batch.queue) // as the specification demands
+	for name, v := range c.headers {
+		if err := checkHeaderName(name); err != nil {
+			c.bad("WithHeaders: %w", err)
+		} else if err := checkHeaderValue(v); err != nil {
+			c.bad("WithHeaders: the value of header %s: %w", name, err)
 		}
 	}
 	samplers := 0

@@ -47,15 +47,6 @@ func TestServiceName(t *testing.T) {
 	}
 }
 
-// What OTEL_RESOURCE_ATTRIBUTES gets wrong is left out, and nothing else.
-func TestPartialResource(t *testing.T) {
-	clearEnv(t)
-	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "good=1,bad")
-	if got := resourceValue(t, "process.pid"); got == "" {
-		t.Error("the rest is missing")
-	}
-}
-
 var uuid = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 
 // A process has a new instance id and epoch at each start, unless they are given.

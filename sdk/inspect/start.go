@@ -50,6 +50,7 @@ func New(ctx context.Context, opts ...Option) (*Inspector, error) {
 		maxTasks: int64(c.maxTasks), maxEvents: int64(c.maxEvents), maxTaskEvents: c.maxTaskEvents, minWait: c.minWait, backtraces: c.backtraces, labels: c.labels,
 		allocations: c.allocations,
 	}
+	c.warnOfUnknown()
 	if !compiledIn || !c.enabled {
 		ins.beOff()
 		return ins, nil
@@ -126,7 +127,7 @@ func (ins *Inspector) startProvider(ctx context.Context) error {
 	ins.head = newHeadSampler(c)
 	opts := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(ins.resource), sdktrace.WithIDGenerator(idGenerator{}),
-		sdktrace.WithSampler(spanSampler{head: ins.head, remoteWaits: c.remoteWaits}),
+		sdktrace.WithRawSpanLimits(c.spanLimits), sdktrace.WithSampler(spanSampler{head: ins.head, remoteWaits: c.remoteWaits}),
 	}
 	if c.remoteWaits {
 		opts = append(opts, sdktrace.WithSpanProcessor(spanProcessor{}))
