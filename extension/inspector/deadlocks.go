@@ -190,8 +190,10 @@ type orderAnswer struct {
 // inversionID is the same for the same locks in the same order.
 func inversionID(v *deadlock.Inversion) string {
 	var names [][2]string
-	for _, o := range v.Orders {
-		names = append(names, [2]string{o.Service, o.Held})
+	for i := range v.Orders {
+		if o := &v.Orders[i]; !o.AnswersCall() {
+			names = append(names, [2]string{o.Service, o.Held})
+		}
 	}
 	text, _ := json.Marshal(names) // of strings always possible
 	sum := sha256.Sum256(text)
@@ -202,11 +204,12 @@ func (x *inspector) inversionAnswer(p *picture, v *deadlock.Inversion) inversion
 	a := inversionAnswer{
 		ID: inversionID(v), FoundAt: instant(v.Found), Names: v.Names(), Story: v.Story(), CycleText: v.CycleText(), Suggestion: v.Suggestion(),
 	}
-	for _, o := range v.Orders {
+	for i := range v.Orders {
+		o := &v.Orders[i]
 		ref := p.ref(o.Task)
 		a.Orders = append(a.Orders, orderAnswer{
-			Service: o.Service, Instance: o.Instance, Held: o.Held, HeldReads: o.HeldReads, HeldAt: placeOf(o.HeldAt, true),
-			Taken: o.Taken, TakenReads: o.TakenReads, TakenAt: placeOf(o.TakenAt, true), Guards: append([]string{}, o.Guards...),
+			Service: o.Service, Instance: o.Instance, Held: o.HeldLabel(), HeldReads: o.HeldReads, HeldAt: placeOf(o.HeldAt, true),
+			Taken: o.TakenLabel(), TakenReads: o.TakenReads, TakenAt: placeOf(o.TakenAt, true), Guards: append([]string{}, o.Guards...),
 			Task: ref, TraceURL: traceURL(x.cfg.TraceURL, ref.TraceID, ref.SpanID),
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
 const (
@@ -15,6 +16,9 @@ const (
 	maxInversion = 8
 	// maxSteps bounds the work of one search.
 	maxSteps = 10_000
+	// callsShare is the part of the orders that may be of calls between processes: one in
+	// so many. The oldest of them make room, for a call is soon over.
+	callsShare = 4
 )
 
 // Orders joins the orders in which the processes of a fleet take their locks, and
@@ -28,23 +32,45 @@ const (
 // model checking of Java programs", SPIN 2000), nor when its tasks only read what
 // they would wait for.
 //
+// A call from one process to another is in it as a lock: the caller takes it, and
+// whoever answers it has it. So an order through two services is an order. Locks
+// outside of the processes are the same for all services.
+//
+// A read lock that a goroutine takes twice is reported, too: a writer that comes in
+// between waits for the first one and keeps the second one out.
+//
 // It is not safe for concurrent use.
 type Orders struct {
 	limit    int
 	seen     map[orderKey]*order
 	next     map[class][]*order // by the lock that is held
+	calls    []orderKey         // of the orders with calls in them, oldest first
 	reported map[string]struct{}
 	counters OrderCounters
 }
 
 // OrderCounters are what has been seen and refused.
 type OrderCounters struct {
-	Refused  int64 // orders that found no room
-	CutShort int64 // searches that were given up
+	Refused   int64 // orders that found no room
+	CutShort  int64 // searches that were given up
+	Forgotten int64 // orders with calls in them that made room for newer ones
 }
 
-// class is a kind of lock in a service.
+// class is a kind of lock in a service; the service is empty for what is the same in
+// all of them.
 type class struct{ service, name string }
+
+func classOf(service, name string) class {
+	if strings.HasPrefix(name, taskspan.ResourceExternal) || isCall(name) {
+		service = ""
+	}
+	return class{service, name}
+}
+
+func (c class) String() string { return c.service + "\x00" + c.name }
+
+// isCall reports whether a class is a call between processes.
+func isCall(name string) bool { return strings.HasPrefix(name, taskspan.ResourceSpan) }
 
 type orderKey struct {
 	held, taken class
@@ -61,15 +87,24 @@ type Order struct {
 	Instance   string
 	Held       string
 	Taken      string
+	HeldName   string // for people; empty: the class is
+	TakenName  string
 	HeldReads  bool // only the read lock
 	TakenReads bool
+	Recursive  bool     // the two are one lock, and not two of a class
 	Guards     []string // other locks held meanwhile, sorted
 	HeldAt     report.Place
 	TakenAt    report.Place
 	Task       report.TaskID
+
+	gates []string // Guards over all services
 }
 
-// Inversion is a ring of orders: each takes what the next one holds.
+func (o *Order) held() class  { return classOf(o.Service, o.Held) }
+func (o *Order) taken() class { return classOf(o.Service, o.Taken) }
+
+// Inversion is a ring of orders: each takes what the next one holds. One order alone is
+// a read lock taken twice.
 type Inversion struct {
 	Orders []Order
 	Found  time.Time
@@ -94,14 +129,21 @@ func (o *Orders) Counters() OrderCounters { return o.counters }
 func (o *Orders) Add(p report.Process, r *report.LockOrder, now time.Time) *Inversion {
 	heldReads, takenReads := r.Reads()
 	v := Order{
-		Service: p.Service, Instance: p.Instance, Held: r.Held, Taken: r.Taken,
-		HeldReads: heldReads, TakenReads: takenReads, Guards: slices.Compact(slices.Sorted(slices.Values(r.Guards))),
+		Service: p.Service, Instance: p.Instance, Held: r.Held, Taken: r.Taken, HeldName: r.HeldName, TakenName: r.TakenName,
+		HeldReads: heldReads, TakenReads: takenReads, Recursive: r.Recursive, Guards: slices.Compact(slices.Sorted(slices.Values(r.Guards))),
 		HeldAt: r.HeldPlace, TakenAt: r.Place, Task: r.Task,
 	}
-	if v.Held == v.Taken {
-		return nil // instances of one class: their order is not known
+	for _, g := range v.Guards {
+		v.gates = append(v.gates, classOf(v.Service, g).String())
 	}
-	e := o.order(class{p.Service, r.Held}, class{p.Service, r.Taken})
+	slices.Sort(v.gates)
+	if v.Held == v.Taken {
+		if !v.Recursive || !heldReads || !takenReads {
+			return nil // instances of one class: their order is not known
+		}
+		return o.report([]Order{v}, now)
+	}
+	e := o.order(v.held(), v.taken())
 	if e == nil {
 		o.counters.Refused++
 		return nil
@@ -117,6 +159,16 @@ func (o *Orders) order(held, taken class) *order {
 	if e := o.seen[key]; e != nil {
 		return e
 	}
+	if isCall(held.name) || isCall(taken.name) {
+		if len(o.calls) > 0 && len(o.calls) >= max(1, o.limit/callsShare) {
+			o.forget(o.calls[0])
+			o.calls = append(o.calls[:0], o.calls[1:]...)
+			o.counters.Forgotten++
+		}
+		if len(o.seen) < o.limit {
+			o.calls = append(o.calls, key)
+		}
+	}
 	if len(o.seen) >= o.limit {
 		return nil
 	}
@@ -124,6 +176,16 @@ func (o *Orders) order(held, taken class) *order {
 	o.seen[key] = e
 	o.next[held] = append(o.next[held], e)
 	return e
+}
+
+func (o *Orders) forget(key orderKey) {
+	e := o.seen[key]
+	delete(o.seen, key)
+	if left := slices.DeleteFunc(o.next[key.held], func(other *order) bool { return other == e }); len(left) > 0 {
+		o.next[key.held] = left
+	} else {
+		delete(o.next, key.held)
+	}
 }
 
 // add keeps a variant if it can do more harm than those that are kept.
@@ -146,8 +208,8 @@ func (o *Order) covers(v *Order) bool {
 	if o.HeldReads && !v.HeldReads || o.TakenReads && !v.TakenReads {
 		return false
 	}
-	for _, g := range o.Guards {
-		if _, found := slices.BinarySearch(v.Guards, g); !found {
+	for _, g := range o.gates {
+		if _, found := slices.BinarySearch(v.gates, g); !found {
 			return false
 		}
 	}
@@ -157,23 +219,34 @@ func (o *Order) covers(v *Order) bool {
 // search looks for a ring that ends with the new variant.
 func (o *Orders) search(last *order, v Order, now time.Time) *Inversion {
 	s := ringSearch{orders: o, goal: last.held, ring: []Order{v}, steps: maxSteps}
-	if !s.from(last.taken, v.Guards) {
+	if !s.from(last.taken, v.gates) {
 		if s.steps <= 0 {
 			o.counters.CutShort++
 		}
 		return nil
 	}
-	names := make([]string, 0, len(s.ring))
-	for _, r := range s.ring {
-		names = append(names, r.Held)
+	return o.report(s.ring, now)
+}
+
+// report makes an inversion of a ring, once for its locks: calls between processes are
+// others each time.
+func (o *Orders) report(ring []Order, now time.Time) *Inversion {
+	names := make([]string, 0, len(ring))
+	for i := range ring {
+		if c := ring[i].held(); !isCall(c.name) {
+			names = append(names, c.String())
+		}
 	}
 	slices.Sort(names)
-	key := v.Service + "\x00" + strings.Join(names, "\x00")
+	key := strings.Join(names, "\x00\x00")
+	if len(ring) == 1 {
+		key = "recursive\x00" + key
+	}
 	if _, again := o.reported[key]; again || len(o.reported) >= o.limit {
 		return nil
 	}
 	o.reported[key] = struct{}{}
-	return &Inversion{Orders: s.ring, Found: now}
+	return &Inversion{Orders: ring, Found: now}
 }
 
 type ringSearch struct {
@@ -195,7 +268,7 @@ func (s *ringSearch) from(at class, gates []string) bool {
 		return false
 	}
 	for _, e := range s.orders.next[at] {
-		if slices.ContainsFunc(s.ring[1:], func(r Order) bool { return r.Held == e.taken.name }) {
+		if slices.ContainsFunc(s.ring[1:], func(r Order) bool { return r.held() == e.taken }) {
 			continue // through the same lock again
 		}
 		for _, v := range e.variants {
@@ -206,7 +279,7 @@ func (s *ringSearch) from(at class, gates []string) bool {
 				continue // readers do not wait for each other
 			}
 			s.ring = append(s.ring, v)
-			if s.from(e.taken, intersect(gates, v.Guards)) {
+			if s.from(e.taken, intersect(gates, v.gates)) {
 				return true
 			}
 			s.ring = s.ring[:len(s.ring)-1]
@@ -218,7 +291,7 @@ func (s *ringSearch) from(at class, gates []string) bool {
 // gated reports whether a lock outside of the ring is held on every step.
 func (s *ringSearch) gated(gates []string) bool {
 	return slices.ContainsFunc(gates, func(g string) bool {
-		return !slices.ContainsFunc(s.ring, func(r Order) bool { return r.Held == g })
+		return !slices.ContainsFunc(s.ring, func(r Order) bool { return r.held().String() == g })
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
 // taking is "held>taken", with a mode and guards.
@@ -127,4 +128,114 @@ func anyRing(all, ring []Order) bool {
 		}
 	}
 	return false
+}
+
+func TestLocksOutsideAreOneForAllServices(t *testing.T) {
+	o := NewOrders(100)
+	require.Nil(t, o.taking("a", "ext:x", "ext:y", ""))
+	v := o.taking("b", "ext:y", "ext:x", "")
+	require.NotNil(t, v)
+	require.ElementsMatch(t, []string{"x", "y"}, v.Names())
+	require.Equal(t, []string{"a", "b"}, v.Services())
+	require.Contains(t, v.Story(), "a and b take the locks")
+	require.Contains(t, v.Story(), "in           a")
+	require.Nil(t, o.taking("c", "ext:x", "ext:y", "", "ext:z"), "once")
+	// A lock of a service between them.
+	require.Nil(t, o.taking("d", "ext:p", "own", ""))
+	require.Nil(t, o.taking("e", "own", "ext:p", ""), "another service has a lock of its own of that name")
+	require.NotNil(t, o.taking("d", "own", "ext:p", ""))
+}
+
+func TestAGateOfOneServiceIsNoneOfAnother(t *testing.T) {
+	o := NewOrders(100)
+	require.Nil(t, o.taking("a", "ext:x", "ext:y", "", "gate"))
+	require.NotNil(t, o.taking("b", "ext:y", "ext:x", "", "gate"), "each has a lock of that name")
+	o = NewOrders(100)
+	require.Nil(t, o.taking("a", "ext:x", "ext:y", "", "ext:gate"))
+	require.Nil(t, o.taking("b", "ext:y", "ext:x", "", "ext:gate"))
+}
+
+// call is how a call between processes is named in orders.
+func call(n int) string { return taskspan.ResourceSpan + id(n).String() }
+
+// through is an order with a call in it.
+func (o *Orders) through(service, held, heldName, taken, takenName string) *Inversion {
+	return o.Add(report.Process{Service: service, Instance: "1", Epoch: 1},
+		&report.LockOrder{Task: id(1), Held: held, HeldName: heldName, Taken: taken, TakenName: takenName}, epoch)
+}
+
+func TestAnOrderThroughTwoServicesIsAnOrder(t *testing.T) {
+	for name, orders := range map[string]func(o *Orders) *Inversion{
+		"the answer takes what the caller has, in the same service": func(o *Orders) *Inversion {
+			require.Nil(t, o.through("shop", "stock", "", call(7), "POST bank"))
+			require.Nil(t, o.through("bank", call(7), "pay", call(8), "GET shop"))
+			return o.through("shop", call(8), "price", "stock", "")
+		},
+		"the other order is taken elsewhere": func(o *Orders) *Inversion {
+			require.Nil(t, o.through("shop", "ext:x", "", call(7), "POST bank"))
+			require.Nil(t, o.through("bank", call(7), "pay", "ext:y", ""))
+			return o.through("jobs", "ext:y", "", "ext:x", "")
+		},
+		"the answer comes first": func(o *Orders) *Inversion {
+			require.Nil(t, o.through("bank", call(7), "pay", "ext:y", ""))
+			require.Nil(t, o.through("jobs", "ext:y", "", "ext:x", ""))
+			return o.through("shop", "ext:x", "", call(7), "POST bank")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := orders(NewOrders(100))
+			require.NotNil(t, v)
+			for _, want := range []string{`calls "POST bank"`, `while it answers in "pay"`} {
+				require.Contains(t, v.CycleText(), want)
+			}
+			require.Contains(t, v.Suggestion(), "before the call")
+			require.NotContains(t, v.Story(), "span:")
+		})
+	}
+	o := NewOrders(100)
+	require.Nil(t, o.through("shop", "ext:x", "", call(7), "POST bank"))
+	require.Nil(t, o.through("bank", call(8), "pay", "ext:y", ""), "another call")
+	require.Nil(t, o.through("jobs", "ext:y", "", "ext:x", ""))
+	// The same two services again, with other calls: once.
+	require.NotNil(t, o.through("bank", call(7), "pay", "ext:y", ""))
+	require.Nil(t, o.through("shop", "ext:x", "", call(9), "POST bank"))
+	require.Nil(t, o.through("bank", call(9), "pay", "ext:y", ""))
+}
+
+func TestOldCallsMakeRoom(t *testing.T) {
+	o := NewOrders(40)
+	for i := range 30 {
+		require.Nil(t, o.taking("a", fmt.Sprint("l", i), fmt.Sprint("m", i), ""))
+	}
+	for i := range 1000 {
+		require.Nil(t, o.through("a", fmt.Sprint("l", i%7), "", call(i+1), "GET"))
+	}
+	require.Equal(t, 40, o.Len())
+	require.Len(t, o.calls, 10)
+	require.EqualValues(t, 990, o.Counters().Forgotten)
+	require.Zero(t, o.Counters().Refused)
+	// The newest are known, and the oldest are not.
+	require.Nil(t, o.through("b", call(1), "answer", "l0", ""))
+	require.NotNil(t, o.through("a", call(1000), "answer", "l5", ""), "that is %d", 999%7)
+}
+
+func TestAReadLockTakenTwice(t *testing.T) {
+	o := NewOrders(100)
+	twice := func(service, held, mode string, same bool) *Inversion {
+		return o.Add(report.Process{Service: service, Instance: "1", Epoch: 1}, &report.LockOrder{
+			Task: id(1), Held: held, HeldName: "the read lock", Taken: held, TakenName: "the read lock", Mode: mode, Recursive: same,
+		}, epoch)
+	}
+	require.Nil(t, twice("a", "r1@x", "read/read", false), "two locks of one class")
+	require.Nil(t, twice("a", "r1@x", "write/write", true), "that is a deadlock already")
+	v := twice("a", "r1@x", "read/read", true)
+	require.NotNil(t, v)
+	require.True(t, v.Recursive())
+	require.Equal(t, []string{"the read lock"}, v.Names())
+	for _, want := range []string{"twice", "no writer comes in between", "while it has read lock", "Take the read lock once"} {
+		require.Contains(t, v.Story(), want)
+	}
+	require.NotContains(t, v.Story(), "r1@x")
+	require.Nil(t, twice("a", "r1@x", "read/read", true), "once")
+	require.NotNil(t, twice("b", "r1@x", "read/read", true))
 }

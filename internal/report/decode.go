@@ -243,5 +243,8 @@ func (f *fields) lockOrder(id TaskID) *LockOrder {
 		f.refuse(DropMissing)
 		return nil
 	}
-	return &LockOrder{Task: id, Held: f.held, Taken: f.taken, Guards: f.guards, Mode: f.mode, HeldPlace: f.heldPlace, Place: f.place}
+	return &LockOrder{
+		Task: id, Held: f.held, Taken: f.taken, HeldName: f.heldName, TakenName: f.takenName, Recursive: f.recursive,
+		Guards: f.guards, Mode: f.mode, HeldPlace: f.heldPlace, Place: f.place,
+	}
 }

@@ -68,9 +68,11 @@ type fields struct {
 	overhead, rate     float64
 	memory             string
 
-	held, taken, mode string
-	guards            []string
-	heldPlace         Place
+	held, taken, mode   string
+	heldName, takenName string
+	recursive           bool
+	guards              []string
+	heldPlace           Place
 }
 
 func (f *fields) has(mask uint32) bool { return f.seen&mask == mask }
@@ -226,6 +228,12 @@ func (f *fields) readLockOrder(key string, v pcommon.Value) {
 		f.held = f.str(v, 0)
 	case taskspan.LockOrderTaken:
 		f.taken = f.str(v, 0)
+	case taskspan.LockOrderHeldName:
+		f.heldName = f.str(v, 0)
+	case taskspan.LockOrderTakenName:
+		f.takenName = f.str(v, 0)
+	case taskspan.LockOrderRecursive:
+		f.recursive = f.boolean(v, 0)
 	case taskspan.LockOrderMode:
 		f.mode = f.str(v, 0)
 		if !knownMode(f.mode) {

@@ -224,10 +224,14 @@ type Heartbeat struct {
 
 // LockOrder says that one class of lock was held while another was taken.
 type LockOrder struct {
-	Task   TaskID
-	Held   string
-	Taken  string
-	Guards []string
+	Task  TaskID
+	Held  string
+	Taken string
+	// HeldName and TakenName are for people; empty: the classes are.
+	HeldName  string
+	TakenName string
+	Recursive bool // the two are one lock, and not two of a class
+	Guards    []string
 	// Mode is "read" or "write" of the lock that was held, a slash, and the same of
 	// the one that was taken; empty: both write.
 	Mode      string

@@ -106,6 +106,7 @@ func (p *detector) evictions() []eviction {
 		{"deadlocks", "refused", own.DeadlocksRefused},
 		{"lock_orders", "refused", orders.Refused},
 		{"lock_orders", "search_cut_short", orders.CutShort},
+		{"lock_orders", "call_forgotten", orders.Forgotten},
 		{"reports", "shortened", p.shortened.Load()},
 		{"reports", "duplicate", c.Duplicates},
 		{"spans", "refused_downstream", p.refused.Load()},

@@ -317,6 +317,9 @@ func (t *Task) bind(goroutine uint64, ctx context.Context) {
 	if t.remote != nil && t.remote.goroutine == 0 {
 		t.remote.goroutine = goroutine
 	}
+	if t.remote != nil && holding.Load() != nil {
+		t.answers = noteAnswering(goroutine, t.remote, t.label)
+	}
 	if t.tracked {
 		s := shardOf(goroutine)
 		s.mu.Lock()
@@ -343,6 +346,7 @@ func (t *Task) unbind() {
 	if goroutine == 0 {
 		return
 	}
+	noteAnswered(goroutine, t.answers)
 	outer := t.outer
 	if t.tracked {
 		s := shardOf(goroutine)

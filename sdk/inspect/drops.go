@@ -21,7 +21,7 @@ const (
 	dropLongTasks                        // more long tasks than are reported
 	dropSpanExport                       // the span exporter failed or its queue was full
 	dropSpanTable                        // more open spans than are followed
-	dropLockOrders                       // more orders of locks than are known
+	dropLockOrders                       // more orders of locks than are known, or more locks held at a time
 	dropHoldKinds                        // more kinds of holds than are known to be released by who took them, or not to be
 	dropExternalHolds                    // more external locks held than are known
 	dropLooks                            // goroutines were not looked at, since that would have cost too much
@@ -60,6 +60,10 @@ func (d *dropCounters) list() []string {
 	}
 	return l
 }
+
+// countLockOrder counts an order of locks, or a lock that is held, for which there was no
+// room.
+func countLockOrder() { countDropped(dropLockOrders) }
 
 // countHoldKind counts a kind of holds for which there was no room.
 func countHoldKind() { countDropped(dropHoldKinds) }

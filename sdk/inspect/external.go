@@ -128,18 +128,23 @@ func externalWait(ctx context.Context, kind taskspan.Kind, t *thing, u externalU
 //
 //go:noinline
 func (e *External) Acquire(ctx context.Context, acquire func(context.Context) error, opts ...AcquireOption) error {
+	if !compiledIn {
+		return acquire(ctx)
+	}
 	_, place := goid.GetWithPC()
 	use := e.use
 	for _, o := range opts {
 		o.applyAcquire(&use)
 	}
+	g := holderOf(ctx)
+	noteTakingExternal(g, e.id, place)
 	w := externalWait(ctx, taskspan.WaitExternal, e.thing, use)
 	defer endWait(w)
-	if err := acquire(ctx); err != nil || !compiledIn {
+	if err := acquire(ctx); err != nil {
 		return err
 	}
 	externals.add(&externalHold{
-		goroutine: holderOf(ctx), id: e.id, name: e.called, ends: use.ends(), ttl: use.ttl, task: taskOf(ctx), place: place,
+		goroutine: g, id: e.id, name: e.called, ends: use.ends(), ttl: use.ttl, task: taskOf(ctx), place: place,
 	})
 	return nil
 }

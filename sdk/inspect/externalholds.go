@@ -35,6 +35,7 @@ type externalHold struct {
 	task      *Task         // told when the lock has expired; nil once it has been
 	place     uintptr       // where it was acquired
 	gone      bool          // expired or lost
+	ordered   bool          // known to the orders of locks
 }
 
 type externalHolds struct {
@@ -77,7 +78,19 @@ func (e *externalHolds) add(h *externalHold) {
 	e.by[h.id] = append(e.by[h.id], h)
 	e.total++
 	e.endsAt(h.ends)
+	h.order(true)
 	e.mu.Unlock()
+}
+
+// order tells the orders of locks that the goroutine holds the lock, or does no more.
+func (h *externalHold) order(holds bool) {
+	switch {
+	case holds && !h.ordered:
+		noteHeldExternal(h.goroutine, h.id, h.place)
+	case !holds && h.ordered:
+		noteReleasedExternal(h.goroutine, h.id)
+	}
+	h.ordered = holds
 }
 
 // endsAt notes that a hold ends then.
@@ -102,6 +115,7 @@ func (e *externalHolds) removeGone() {
 // remove forgets a hold.
 func (e *externalHolds) remove(h *externalHold) {
 	e.total--
+	h.order(false)
 	is := func(o *externalHold) bool { return o == h }
 	if left := slices.DeleteFunc(e.of[h.goroutine], is); len(left) > 0 {
 		e.of[h.goroutine] = left
@@ -156,6 +170,7 @@ func (e *externalHolds) extend(goroutine uint64, id string, d time.Duration) {
 		return
 	}
 	h.gone, h.ends, h.ttl = false, now()+nanos(d), d
+	h.order(true)
 	e.endsAt(h.ends)
 }
 
@@ -167,6 +182,7 @@ func (e *externalHolds) lost(goroutine uint64, id string) {
 		return
 	}
 	h.gone = true
+	h.order(false)
 	told := holdEvent{task: h.task, name: taskspan.EventHoldLost, hold: *h}
 	h.task = nil
 	e.mu.Unlock()
@@ -204,6 +220,7 @@ func (e *externalHolds) expired(h *externalHold, at nanos) (event holdEvent) {
 	}
 	event = holdEvent{task: h.task, name: taskspan.EventHoldExpired, hold: *h}
 	h.gone, h.task = true, nil
+	h.order(false)
 	return event
 }
 

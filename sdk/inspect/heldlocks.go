@@ -5,10 +5,11 @@ import (
 	"sync/atomic"
 )
 
-// While somebody wants to know the orders in which locks are taken, the named locks
-// that each goroutine holds are in one table of the process, in the bucket of the
-// goroutine's id, as readers are. Only the goroutine itself looks at its entries, so
-// they cost it a cache line that is its own for most of the time.
+// While somebody wants to know the orders in which locks are taken, the locks that each
+// goroutine holds are in one table of the process, in the bucket of the goroutine's id,
+// as readers are. Only the goroutine itself looks at its entries, so they cost it a
+// cache line that is its own for most of the time. An entry refers to the name of a
+// lock and never to the lock, which would keep that within reach of the leak profile.
 const (
 	heldBuckets = 512
 	heldSlots   = 8
@@ -45,27 +46,29 @@ func useHeldLocks() (stop func()) {
 // noteTaking is called before a goroutine may block on a lock.
 func (n *named) noteTaking(goroutine uint64, reads bool, place uintptr) {
 	if t := holding.Load(); t != nil {
-		t.taking(goroutine, n, reads, place)
+		t.taking(goroutine, n.orderName(place), reads, place)
 	}
 }
 
 func (n *named) noteHeld(goroutine uint64, reads bool, place uintptr) {
 	if t := holding.Load(); t != nil {
-		t.hold(goroutine, n, reads, place)
+		t.hold(goroutine, n.orderName(place), reads, place)
 	}
 }
 
 // noteReleased is called with who has held the lock.
 func (n *named) noteReleased(holder uint64) {
 	if t := holding.Load(); t != nil {
-		t.release(holder, n)
+		t.release(holder, n.res.Load())
 	}
 }
 
 // noteRead is called when a read lock is released, by anybody.
 func (n *named) noteRead(goroutine uint64) {
-	if t := holding.Load(); t != nil && !t.release(goroutine, n) {
-		t.releaseAny(n)
+	if t := holding.Load(); t != nil {
+		if r := n.res.Load(); !t.release(goroutine, r) {
+			t.releaseAny(r)
+		}
 	}
 }
 
@@ -84,6 +87,10 @@ type heldLock struct {
 	reads atomic.Bool
 }
 
+func (h *heldLock) view() heldView {
+	return heldView{h.lock.Load(), uintptr(h.place.Load()), h.reads.Load()}
+}
+
 // heldView is a copy of a heldLock.
 type heldView struct {
 	lock  *lockName
@@ -92,32 +99,32 @@ type heldView struct {
 }
 
 // taking is called before a goroutine may block on a lock.
-func (t *heldTable) taking(goroutine uint64, n *named, reads bool, place uintptr) {
-	r := n.res.Load()
-	if r == nil || !r.declared || goroutine == 0 {
+func (t *heldTable) taking(goroutine uint64, r *lockName, reads bool, place uintptr) {
+	if r == nil || goroutine == 0 {
 		return
 	}
-	var (
-		b    = &t[goroutine%heldBuckets]
-		held [heldSlots]heldView
-		k    int
-	)
-	for i := range b.who {
-		if b.who[i].Load() == goroutine {
-			held[k] = heldView{b.what[i].lock.Load(), uintptr(b.what[i].place.Load()), b.what[i].reads.Load()}
-			k++
-		}
-	}
-	if k > 0 {
+	var held [heldSlots]heldView
+	if k := t.heldBy(goroutine, &held); k > 0 {
 		lockOrders.took(goroutine, heldView{r, place, reads}, held[:k])
 	}
 }
 
+// heldBy copies what a goroutine holds, and returns how much that is.
+func (t *heldTable) heldBy(goroutine uint64, into *[heldSlots]heldView) (k int) {
+	b := &t[goroutine%heldBuckets]
+	for i := range b.who {
+		if b.who[i].Load() == goroutine {
+			into[k] = b.what[i].view()
+			k++
+		}
+	}
+	return k
+}
+
 // hold notes a lock that a goroutine has taken. With all slots of its bucket in use
 // the lock is not noted, which can hide an order.
-func (t *heldTable) hold(goroutine uint64, n *named, reads bool, place uintptr) {
-	r := n.res.Load()
-	if r == nil || !r.declared || goroutine == 0 {
+func (t *heldTable) hold(goroutine uint64, r *lockName, reads bool, place uintptr) {
+	if r == nil || goroutine == 0 {
 		return
 	}
 	b := &t[goroutine%heldBuckets]
@@ -129,32 +136,57 @@ func (t *heldTable) hold(goroutine uint64, n *named, reads bool, place uintptr) 
 			return
 		}
 	}
+	countLockOrder()
 }
 
-// release forgets one hold of a goroutine, and says whether it knew it.
-func (t *heldTable) release(goroutine uint64, n *named) bool {
-	r := n.res.Load()
-	if r == nil || !r.declared {
+// release forgets one hold of a goroutine, and says whether it knew it. A lock may have
+// got a name since it was taken, but it has the same id.
+func (t *heldTable) release(goroutine uint64, r *lockName) bool {
+	if r == nil {
 		return true // was never noted
 	}
 	b := &t[goroutine%heldBuckets]
 	for i := range b.who {
-		if b.who[i].Load() == goroutine && b.what[i].lock.Load() == r {
+		if b.who[i].Load() == goroutine && b.what[i].is(r) {
 			return b.who[i].CompareAndSwap(goroutine, 0)
 		}
 	}
 	return false
 }
 
+func (h *heldLock) is(r *lockName) bool {
+	is := h.lock.Load()
+	return is == r || is != nil && is.id == r.id
+}
+
 // releaseAny forgets somebody's hold of a lock that another goroutine has released.
-func (t *heldTable) releaseAny(n *named) {
-	r := n.res.Load()
+func (t *heldTable) releaseAny(r *lockName) {
 	for i := range t {
 		b := &t[i]
 		for j := range b.who {
-			if g := b.who[j].Load(); g != 0 && b.what[j].lock.Load() == r && b.who[j].CompareAndSwap(g, 0) {
+			if g := b.who[j].Load(); g != 0 && b.what[j].is(r) && b.who[j].CompareAndSwap(g, 0) {
 				return
 			}
 		}
+	}
+}
+
+// The same for locks outside of the process, whose holds are in a table of their own.
+
+func noteTakingExternal(goroutine uint64, id string, place uintptr) {
+	if t := holding.Load(); t != nil {
+		t.taking(goroutine, externalClasses.get(id), false, place)
+	}
+}
+
+func noteHeldExternal(goroutine uint64, id string, place uintptr) {
+	if t := holding.Load(); t != nil {
+		t.hold(goroutine, externalClasses.get(id), false, place)
+	}
+}
+
+func noteReleasedExternal(holder uint64, id string) {
+	if t := holding.Load(); t != nil {
+		t.release(holder, externalClasses.get(id))
 	}
 }

@@ -23,10 +23,28 @@ func ordersRig(t *testing.T) *reporterRig {
 	t.Helper()
 	t.Cleanup(useHeldLocks())
 	rig := newReporterRig(t)
-	lockOrders.mu.Lock()
-	defer lockOrders.mu.Unlock()
-	rig.ordersSent, rig.ordersAgain = len(lockOrders.list), now()+nanos(time.Hour)
+	forgetOrders()
+	rig.ordersSent, rig.ordersAgain = 0, now()+nanos(time.Hour)
 	return rig
+}
+
+// forgetOrders lets each order be new again.
+func forgetOrders() {
+	o := &lockOrders
+	for i := range o.seen {
+		o.seen[i].Store(0)
+	}
+	for i := range o.pairs {
+		o.pairs[i].Store(nil)
+	}
+	o.calls.again()
+	o.calls.mu.Lock()
+	o.calls.list = nil
+	o.calls.waiting.Store(0)
+	o.calls.mu.Unlock()
+	o.mu.Lock()
+	o.list, o.recursions = nil, nil
+	o.mu.Unlock()
 }
 
 // orders returns what is reported now, each as "held>taken mode guards".
@@ -151,15 +169,12 @@ func TestWhatIsNoOrder(t *testing.T) {
 	rig := ordersRig(t)
 	name := lockNames(t, 4)
 	a, same, b := NewMutex(name[0]), NewMutex(name[0]), NewMutex(name[1])
-	var unnamed Mutex
 	a.Lock()
-	same.Lock() // of the same class
-	unnamed.Lock()
+	same.Lock()       // of the same class
 	if !b.TryLock() { // does not wait
 		t.Fatal("b is free")
 	}
 	b.Unlock()
-	unnamed.Unlock()
 	same.Unlock()
 	a.Unlock()
 	b.Lock() // nothing is held any more

@@ -153,6 +153,7 @@ func (o *openSpans) call(ctx context.Context, s sdktrace.ReadWriteSpan) {
 	sc := s.SpanContext()
 	call := newRemoteCall(sc, s.Name())
 	call.guessed.Store(true)
+	noteCalling(ctx, sc, s.Name())
 	w := beginWait(ctx, taskspan.WaitRemote, call)
 	w.detach()
 	o.put(sc.SpanID(), openSpan{wait: w, call: call})
@@ -216,6 +217,7 @@ func RemoteWait(ctx context.Context, client trace.SpanContext, name string, fn f
 		defer span.call.returned()
 		return fn()
 	}
+	noteCalling(ctx, client, name)
 	w := beginWait(ctx, taskspan.WaitRemote, newRemoteCall(client, name))
 	defer endWait(w)
 	return fn()

@@ -121,6 +121,9 @@ func (n *named) handOver(place uintptr) {
 		r = n.res.Load()
 	}
 	r.handed.Store(true)
+	if now := n.res.Load(); now != r {
+		now.handed.Store(true) // it has got a name meanwhile
+	}
 	if k, ok := kindOf(r, anyHold, place); ok {
 		holdKinds.addHanded(k)
 	}

@@ -62,7 +62,8 @@ type reporter struct {
 	lookAt  nanos // when goroutines may be looked at again
 	step    int64 // of the wall clock, that all times follow
 
-	ordersSent  int   // of lockOrders
+	ordersSent  int // of lockOrders
+	callsSent   uint64
 	ordersAgain nanos // when to send them again
 
 	lastScan atomic.Int64 // nanos: when it ended

@@ -24,16 +24,17 @@ type Task struct {
 	// be woken.
 	links[Task] // in the shard's list; guarded by the shard
 
-	ins    *Inspector
-	name   *nameEntry        // what its counts are booked under
-	label  string            // its name, also if it is counted under "other"
-	span   trace.Span        // nil while it is made; see startingTask
-	sc     trace.SpanContext // its identity
-	light  unsampledSpan     // stands for the span if nobody makes one
-	parent trace.SpanID
-	remote *remoteParent // nil: none; its descendants share it
-	begun  uintptr       // place of Begin or Go
-	start  nanos
+	ins     *Inspector
+	name    *nameEntry        // what its counts are booked under
+	label   string            // its name, also if it is counted under "other"
+	span    trace.Span        // nil while it is made; see startingTask
+	sc      trace.SpanContext // its identity
+	light   unsampledSpan     // stands for the span if nobody makes one
+	parent  trace.SpanID
+	remote  *remoteParent // nil: none; its descendants share it
+	answers *lockName     // while orders are known: its remote, as what it holds
+	begun   uintptr       // place of Begin or Go
+	start   nanos
 
 	// goroutine is the one that the task runs on, 0 before it runs. Guarded by
 	// the shard of the goroutine once it is set.

@@ -114,7 +114,9 @@ type lockName struct {
 	id       uint64
 	name     string
 	declared bool          // it was given and not made up
-	number   atomic.Uint32 // of its class; see class
+	first    uintptr       // of a lock that has no name yet: where it was taken first
+	call     string        // of a call between processes, which is no lock: what is called
+	number   atomic.Uint32 // of its class, see class; of a call, see callOrders.taken
 	own      atomic.Uint32 // sides of which own releases need no second look; see isOwn
 	handed   atomic.Bool   // this very lock was released by another goroutine than took it
 }
@@ -125,23 +127,43 @@ var lastLockName atomic.Uint64
 type named struct{ res atomic.Pointer[lockName] }
 
 // setName gives the primitive a name. The first name stays.
-func (n *named) setName(name string) {
-	n.res.CompareAndSwap(nil, &lockName{id: lastLockName.Add(1), name: name, declared: true})
+func (n *named) setName(name string) { n.rename(name, true) }
+
+// rename gives a name to a primitive that has none. One that only the orders of locks
+// know keeps its id.
+func (n *named) rename(name string, declared bool) {
+	for {
+		old := n.res.Load()
+		r := &lockName{name: name, declared: declared}
+		switch {
+		case old == nil:
+			r.id = lastLockName.Add(1)
+		case old.first != 0:
+			r.id = old.id
+		default:
+			return
+		}
+		if n.res.CompareAndSwap(old, r) {
+			if old != nil && old.handed.Load() {
+				r.handed.Store(true) // see handOver, which looks again
+			}
+			return
+		}
+	}
 }
 
 // identify names the resource after the kind and the function of its first
 // wait: functions are few and mean something to a reader, addresses are neither.
 func (n *named) identify(kind taskspan.Kind, place uintptr) {
-	if n.res.Load() != nil {
-		return
+	if r := n.res.Load(); r == nil || r.first != 0 {
+		n.rename(inFunction(string(kind), place), false)
 	}
-	n.res.CompareAndSwap(nil, &lockName{id: lastLockName.Add(1), name: inFunction(string(kind), place)})
 }
 
 // inFunction adds the function of a place to a name.
 func inFunction(name string, place uintptr) string {
 	if p := placeOf(place); p.function != "" {
-		name += " in " + shortFunction(p.function)
+		return name + " in " + shortFunction(p.function)
 	}
 	return name
 }
@@ -152,6 +174,9 @@ func (n *named) name() resourceName { return n.res.Load() }
 func (r *lockName) identity() (id, name string) {
 	if r == nil {
 		return "", ""
+	}
+	if r.first != 0 {
+		return fmt.Sprintf("r%d", r.id), inFunction("lock", r.first)
 	}
 	return fmt.Sprintf("r%d", r.id), r.name
 }

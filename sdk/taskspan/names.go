@@ -162,6 +162,12 @@ const (
 	LockOrderGuards = "async_inspect.lock_order.guards"
 	LockOrderMode   = "async_inspect.lock_order.mode" // "<held>/<taken>", each read or write
 
+	// The classes of locks without a name are ids of their process. These are for people.
+	LockOrderHeldName  = "async_inspect.lock_order.held.name"
+	LockOrderTakenName = "async_inspect.lock_order.taken.name"
+	// LockOrderRecursive says that the two are one lock, and not two of a class.
+	LockOrderRecursive = "async_inspect.lock_order.recursive"
+
 	LockOrderHeldFunction = "async_inspect.lock_order.held.function.name"
 	LockOrderHeldFile     = "async_inspect.lock_order.held.file.path"
 	LockOrderHeldLine     = "async_inspect.lock_order.held.line.number"

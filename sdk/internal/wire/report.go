@@ -139,6 +139,8 @@ type LockOrder struct {
 	SpanID                [8]byte
 	Observed              int64
 	Held, Taken           string
+	HeldName, TakenName   string // for people; "": the class
+	Recursive             bool   // the two are one lock
 	HeldReads, TakenReads bool
 	Guards                []string
 	HeldPlace, Place      Place
@@ -150,6 +152,15 @@ func (o *LockOrder) Encode() *tracepb.Span {
 	a.report(taskspan.ReportLockOrder)
 	a.id(taskspan.LockOrderHeld, o.Held)
 	a.id(taskspan.LockOrderTaken, o.Taken)
+	if o.HeldName != "" {
+		a.str(taskspan.LockOrderHeldName, o.HeldName)
+	}
+	if o.TakenName != "" {
+		a.str(taskspan.LockOrderTakenName, o.TakenName)
+	}
+	if o.Recursive {
+		a.bool(taskspan.LockOrderRecursive, true)
+	}
 	a.str(taskspan.LockOrderMode, mode(o.HeldReads)+"/"+mode(o.TakenReads))
 	if len(o.Guards) > 0 {
 		a.ids(taskspan.LockOrderGuards, o.Guards)
