@@ -27,8 +27,8 @@ type features struct {
 
 var waitKinds = []taskspan.Kind{
 	taskspan.WaitMutex, taskspan.WaitRWMutexRead, taskspan.WaitRWMutexWrite, taskspan.WaitSemaphore, taskspan.WaitChannelSend,
-	taskspan.WaitChannelReceive, taskspan.WaitSelect, taskspan.WaitCond, taskspan.WaitJoin, taskspan.WaitSingleflight, taskspan.WaitRemote,
-	taskspan.WaitExternal, taskspan.WaitSleep, taskspan.WaitIO,
+	taskspan.WaitChannelReceive, taskspan.WaitSelect, taskspan.WaitCond, taskspan.WaitJoin, taskspan.WaitSingleflight, taskspan.WaitOnce,
+	taskspan.WaitRemote, taskspan.WaitExternal, taskspan.WaitSleep, taskspan.WaitIO,
 }
 
 func (x *inspector) getConfig(q *query) (any, error) {

@@ -158,6 +158,14 @@ func TestKinds(t *testing.T) {
 			}, []int{1, 2}, Local,
 		},
 		{
+			"a Once within itself", []*report.Report{a.stuck(1, 0, 1, taskspan.WaitOnce, "config", nil, 1)}, []int{1}, Self,
+		},
+		{
+			"a Once whose function wants what a waiter holds", []*report.Report{
+				a.stuck(1, 0, 1, taskspan.WaitOnce, "config", nil, 2), a.mutex(2, "x", 1),
+			}, []int{1, 2}, Local,
+		},
+		{
 			"a pair of channels", []*report.Report{
 				a.stuck(1, 0, 1, taskspan.WaitChannelReceive, "c", needs(1), 2),
 				a.stuck(2, 0, 1, taskspan.WaitChannelReceive, "d", needs(1), 1),
@@ -239,6 +247,33 @@ func TestKinds(t *testing.T) {
 			require.Empty(t, ended)
 			t.Log(found[0].Story(at(7)))
 		})
+	}
+}
+
+// The story of a Once says who runs the function, and what to change.
+func TestOnceInWords(t *testing.T) {
+	s := newSpeaker("a")
+	for _, c := range []struct {
+		name    string
+		reports []*report.Report
+		want    []string
+	}{
+		{
+			"within itself",
+			[]*report.Report{s.stuck(1, 0, 1, taskspan.WaitOnce, "config", nil, 1)},
+			[]string{`the first run of "config"`, "up to      itself", "calls Do of the same Once"},
+		},
+		{
+			"and a lock",
+			[]*report.Report{s.stuck(1, 0, 1, taskspan.WaitOnce, "config", nil, 2), s.mutex(2, "x", 1)},
+			[]string{`the first run of "config"`, "up to  ", "The function that a Once runs needs something"},
+		},
+	} {
+		_, found := detect(t, c.reports...)
+		require.Len(t, found, 1, c.name)
+		for _, want := range c.want {
+			require.Contains(t, found[0].Story(at(7))+found[0].Suggestion(), want, c.name)
+		}
 	}
 }
 

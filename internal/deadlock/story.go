@@ -186,6 +186,8 @@ func resource(w *fleet.Wait) string {
 		return fmt.Sprintf("write lock %q", name)
 	case taskspan.WaitExternal:
 		return fmt.Sprintf("external lock %q", name)
+	case taskspan.WaitOnce:
+		return fmt.Sprintf("the first run of %q", name)
 	}
 	return fmt.Sprintf("%s %q", strings.ReplaceAll(string(w.Kind), ".", " "), name)
 }
@@ -195,7 +197,7 @@ func (dl *Deadlock) holds(i int) string {
 	switch dl.toNext(i).Kind {
 	case taskspan.WaitRemote:
 		return "which is given by"
-	case taskspan.WaitJoin, taskspan.WaitSingleflight:
+	case taskspan.WaitJoin, taskspan.WaitSingleflight, taskspan.WaitOnce:
 		return "which is up to"
 	case taskspan.WaitChannelSend, taskspan.WaitChannelReceive, taskspan.WaitSelect, taskspan.WaitCond:
 		return "which only comes from"
@@ -210,7 +212,7 @@ func (dl *Deadlock) label(i int) string {
 	switch dl.toNext(i).Kind {
 	case taskspan.WaitRemote:
 		return "answer by"
-	case taskspan.WaitJoin, taskspan.WaitSingleflight, taskspan.WaitChannelSend, taskspan.WaitChannelReceive,
+	case taskspan.WaitJoin, taskspan.WaitSingleflight, taskspan.WaitOnce, taskspan.WaitChannelSend, taskspan.WaitChannelReceive,
 		taskspan.WaitSelect, taskspan.WaitCond:
 		return "up to"
 	}

@@ -56,6 +56,12 @@ func (dl *Deadlock) Suggestion() string {
 		advice = "A task waits for the end of another one while holding what that one needs. Let go of it before waiting."
 	case kinds[taskspan.WaitSingleflight]:
 		advice = "The function that a singleflight runs needs something that one of those who wait for its result holds."
+	case dl.Kind == Self && only(taskspan.WaitOnce):
+		advice = fmt.Sprintf("The function that %q runs once calls Do of the same Once and waits for its own end. Move that call out of the "+
+			"function.", names[0])
+	case kinds[taskspan.WaitOnce]:
+		advice = "The function that a Once runs needs something that one of those who wait for its end holds. Let go of that before Do, " +
+			"or run the function before anything else is taken."
 	case only(taskspan.WaitChannelSend, taskspan.WaitChannelReceive, taskspan.WaitSelect):
 		advice = "Each waits for the other to send or receive first. Let one side do both in a select, give a channel a buffer, or " +
 			"close it when its last sender has ended."

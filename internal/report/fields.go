@@ -324,7 +324,7 @@ func knownKind(k taskspan.Kind) bool {
 	switch k {
 	case taskspan.WaitMutex, taskspan.WaitRWMutexRead, taskspan.WaitRWMutexWrite, taskspan.WaitSemaphore,
 		taskspan.WaitChannelSend, taskspan.WaitChannelReceive, taskspan.WaitSelect, taskspan.WaitCond,
-		taskspan.WaitJoin, taskspan.WaitSingleflight, taskspan.WaitRemote, taskspan.WaitExternal,
+		taskspan.WaitJoin, taskspan.WaitSingleflight, taskspan.WaitOnce, taskspan.WaitRemote, taskspan.WaitExternal,
 		taskspan.WaitSleep, taskspan.WaitIO:
 		return true
 	}

@@ -88,3 +88,15 @@ func (m *RWMutex) RLockContext(ctx context.Context) error {
 	}
 	return lockOrDone(ctx, m.mu.RLocker())
 }
+
+// A Once is a [sync.Once].
+type Once struct{ once sync.Once }
+
+// NewOnce returns a Once; the name has no effect.
+func NewOnce(string) *Once { return new(Once) }
+
+// SetName has no effect.
+func (o *Once) SetName(string) {}
+
+// Do calls f if it is the first Do of o.
+func (o *Once) Do(f func()) { o.once.Do(f) }

@@ -61,6 +61,7 @@ const (
 	WaitCond           Kind = "cond"
 	WaitJoin           Kind = "join"
 	WaitSingleflight   Kind = "singleflight"
+	WaitOnce           Kind = "once"
 	WaitRemote         Kind = "remote"
 	WaitExternal       Kind = "external"
 	WaitSleep          Kind = "sleep"
