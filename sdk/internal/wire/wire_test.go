@@ -2,10 +2,12 @@ package wire
 
 import (
 	"fmt"
+	"reflect"
 	"testing"
 	"unicode/utf8"
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -138,5 +140,225 @@ func BenchmarkEncodeWait(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		w.Encode()
+	}
+}
+
+// everything is the attributes of a span with all that is in them.
+func everything(list []*commonpb.KeyValue) map[string]any {
+	m := make(map[string]any)
+	for _, kv := range list {
+		m[kv.Key] = plain(kv.Value)
+	}
+	return m
+}
+
+func plain(v *commonpb.AnyValue) any {
+	switch v := v.Value.(type) {
+	case *commonpb.AnyValue_StringValue:
+		return v.StringValue
+	case *commonpb.AnyValue_IntValue:
+		return v.IntValue
+	case *commonpb.AnyValue_BoolValue:
+		return v.BoolValue
+	case *commonpb.AnyValue_DoubleValue:
+		return v.DoubleValue
+	case *commonpb.AnyValue_ArrayValue:
+		list := []any{}
+		for _, e := range v.ArrayValue.Values {
+			list = append(list, plain(e))
+		}
+		return list
+	}
+	return nil
+}
+
+func sameEverything(t *testing.T, s *tracepb.Span, want map[string]any) {
+	t.Helper()
+	got := everything(s.Attributes)
+	for key, v := range got {
+		if !reflect.DeepEqual(v, want[key]) {
+			t.Errorf("%s is %v, want %v", key, v, want[key])
+		}
+	}
+	for key, v := range want {
+		if _, ok := got[key]; !ok {
+			t.Errorf("%s is missing, want %v", key, v)
+		}
+	}
+	if len(s.Attributes) != len(got) {
+		t.Error("an attribute is there twice")
+	}
+}
+
+func TestAHeartbeatSaysEverything(t *testing.T) {
+	next := byte(0)
+	h := &Heartbeat{
+		Trace: [16]byte{1}, NewSpanID: func() [8]byte { next++; return [8]byte{next} }, Observed: 7_000_000, IntervalMS: 5001, Final: true,
+		WaitIDs: []uint64{21, 22}, Revisions: []int64{31, 32},
+		Total:  taskspan.NameCounts{Started: 41, Completed: 42, Failed: 43, Cancelled: 44, Running: 45, Blocked: 46},
+		ByName: []taskspan.NameCounts{{Name: "a", Started: 51}, {Name: "b", Blocked: 52}},
+		Events: 61, Dropped: []string{"max_tasks=71", "stuck_waits=72"}, Overhead: 0.08, Rate: 0.09, Memory: map[string]int{"task_count": 81},
+	}
+	want := map[string]any{
+		taskspan.Report: "heartbeat", taskspan.ReportSequence: int64(0),
+		taskspan.HeartbeatIntervalMS: int64(5001), taskspan.HeartbeatFinal: true,
+		taskspan.WaitsIDs: []any{int64(21), int64(22)}, taskspan.WaitsRevisions: []any{int64(31), int64(32)},
+		taskspan.TasksStarted: int64(41), taskspan.TasksCompleted: int64(42), taskspan.TasksFailed: int64(43), taskspan.TasksCancelled: int64(44),
+		taskspan.TasksRunning: int64(45), taskspan.TasksBlocked: int64(46),
+		taskspan.TasksByName: []any{
+			`{"name":"a","started":51,"completed":0,"failed":0,"cancelled":0,"running":0,"blocked":0}`,
+			`{"name":"b","started":0,"completed":0,"failed":0,"cancelled":0,"running":0,"blocked":52}`,
+		},
+		taskspan.Events: int64(61), taskspan.Dropped: []any{"max_tasks=71", "stuck_waits=72"},
+		taskspan.Overhead: 0.08, taskspan.SamplingRate: 0.09, taskspan.Memory: `{"task_count":81}`,
+	}
+	spans := h.Encode()
+	if len(spans) != 1 {
+		t.Fatalf("%d parts", len(spans))
+	}
+	sameEverything(t, spans[0], want)
+	if s := spans[0]; s.TraceId[0] != 1 || s.SpanId[0] != 1 || s.ParentSpanId != nil || s.Name != taskspan.SpanHeartbeat ||
+		s.StartTimeUnixNano != 7_000_000 || s.EndTimeUnixNano != 7_001_000 {
+		t.Errorf("the span is %v", s)
+	}
+
+	// What is not known is not said; a rate of 0 is.
+	h.Final, h.WaitIDs, h.Revisions, h.ByName, h.Dropped, h.Memory, h.Rate = false, nil, nil, nil, nil, nil, 0
+	want[taskspan.HeartbeatFinal], want[taskspan.SamplingRate] = false, 0.0
+	want[taskspan.WaitsIDs], want[taskspan.WaitsRevisions], want[taskspan.TasksByName] = []any{}, []any{}, []any{}
+	delete(want, taskspan.Dropped)
+	delete(want, taskspan.Memory)
+	sameEverything(t, h.Encode()[0], want)
+	h.Rate = -1
+	delete(want, taskspan.SamplingRate)
+	sameEverything(t, h.Encode()[0], want)
+}
+
+// Each part lists its own waits, and all carry one time and one trace.
+func TestThePartsOfAHeartbeat(t *testing.T) {
+	const most = taskspan.MaxHeartbeatWaits
+	for waits, parts := range map[int]int{0: 1, 1: 1, most: 1, most + 1: 2, 2 * most: 2, 2*most + 1: 3} {
+		h := Heartbeat{Trace: [16]byte{1}, NewSpanID: func() [8]byte { return [8]byte{1} }, Observed: 9, IntervalMS: 1}
+		for i := range waits {
+			h.WaitIDs, h.Revisions = append(h.WaitIDs, uint64(i)), append(h.Revisions, int64(-i))
+		}
+		spans := h.Encode()
+		if len(spans) != parts {
+			t.Errorf("%d waits make %d parts, want %d", waits, len(spans), parts)
+		}
+		listed := 0
+		for i, s := range spans {
+			got := everything(s.Attributes)
+			ids, revisions := got[taskspan.WaitsIDs].([]any), got[taskspan.WaitsRevisions].([]any)
+			if len(ids) > most || len(ids) != len(revisions) {
+				t.Fatalf("part %d lists %d ids and %d revisions", i+1, len(ids), len(revisions))
+			}
+			for j := range ids {
+				if ids[j] != int64(listed) || revisions[j] != int64(-listed) {
+					t.Fatalf("part %d lists %v, %v in the place of %d", i+1, ids[j], revisions[j], listed)
+				}
+				listed++
+			}
+			if part, said := got[taskspan.HeartbeatPart]; said != (parts > 1) || said && (part != int64(i+1) || got[taskspan.HeartbeatParts] != int64(parts)) {
+				t.Errorf("part %d of %d says %v of %v", i+1, parts, part, got[taskspan.HeartbeatParts])
+			}
+			if s.EndTimeUnixNano != spans[0].EndTimeUnixNano || s.TraceId[0] != 1 {
+				t.Errorf("part %d has another time or trace", i+1)
+			}
+		}
+		if listed != waits {
+			t.Errorf("%d of %d waits are listed", listed, waits)
+		}
+	}
+}
+
+func TestALockOrderSaysEverything(t *testing.T) {
+	o := &LockOrder{
+		Node: Node{[16]byte{1}, [8]byte{2}}, SpanID: [8]byte{3}, Observed: 4_000, Held: "a", Taken: "b", HeldReads: true, Guards: []string{"c", "d"},
+		HeldPlace: Place{"main.hold", "/src/hold.go", 5}, Place: Place{"main.take", "/src/take.go", 6},
+	}
+	want := map[string]any{
+		taskspan.Report: "lock_order", taskspan.ReportSequence: int64(0),
+		taskspan.LockOrderHeld: "a", taskspan.LockOrderTaken: "b", taskspan.LockOrderMode: "read/write", taskspan.LockOrderGuards: []any{"c", "d"},
+		taskspan.LockOrderHeldFunction: "main.hold", taskspan.LockOrderHeldFile: "/src/hold.go", taskspan.LockOrderHeldLine: int64(5),
+		taskspan.CodeFunctionName: "main.take", taskspan.CodeFilePath: "/src/take.go", taskspan.CodeLineNumber: int64(6),
+	}
+	s := o.Encode()
+	sameEverything(t, s, want)
+	if s.TraceId[0] != 1 || s.ParentSpanId[0] != 2 || s.SpanId[0] != 3 || s.StartTimeUnixNano != 4_000 || s.EndTimeUnixNano != 5_000 || s.Name != taskspan.SpanLockOrder {
+		t.Errorf("the span is %v", s)
+	}
+	o.HeldReads, o.TakenReads, o.Guards, o.HeldPlace, o.Place = false, true, nil, Place{}, Place{}
+	for _, key := range []string{
+		taskspan.LockOrderGuards, taskspan.LockOrderHeldFunction, taskspan.LockOrderHeldFile, taskspan.LockOrderHeldLine,
+		taskspan.CodeFunctionName, taskspan.CodeFilePath, taskspan.CodeLineNumber,
+	} {
+		delete(want, key)
+	}
+	want[taskspan.LockOrderMode] = "write/read"
+	sameEverything(t, o.Encode(), want)
+}
+
+func TestATaskSaysWhatIsKnown(t *testing.T) {
+	task := exampleWait().Task
+	task.Observed = 6_000
+	want := map[string]any{
+		taskspan.Report: "task", taskspan.ReportSequence: int64(0),
+		taskspan.TaskName: "reserve", taskspan.TaskState: "blocked", taskspan.TaskStart: int64(1000), taskspan.TaskParentSpanID: "0300000000000000",
+		taskspan.TaskRemoteParent: "04000000000000000000000000000000/0500000000000000",
+		taskspan.Holds:            []any{"ext:report", "ext:stock"}, taskspan.HoldsEnds: []any{int64(8500), int64(taskspan.EndsByRelease)}, taskspan.ThreadID: int64(7),
+		taskspan.CodeFunctionName: "main.reserve", taskspan.CodeFilePath: "/src/main.go", taskspan.CodeLineNumber: int64(42),
+		taskspan.CodeStacktrace: "main.reserve\n",
+	}
+	s := task.Encode()
+	sameEverything(t, s, want)
+	if s.Name != "async_inspect.task reserve" || s.StartTimeUnixNano != 1000 || s.EndTimeUnixNano != 6_000 {
+		t.Errorf("the span is %v", s)
+	}
+	task.Parent, task.Remote, task.Holds, task.Goroutine, task.Place, task.Stack = [8]byte{}, Node{}, nil, 0, Place{}, ""
+	for _, key := range []string{
+		taskspan.TaskParentSpanID, taskspan.TaskRemoteParent, taskspan.Holds, taskspan.HoldsEnds, taskspan.ThreadID,
+		taskspan.CodeFunctionName, taskspan.CodeFilePath, taskspan.CodeLineNumber, taskspan.CodeStacktrace,
+	} {
+		delete(want, key)
+	}
+	sameEverything(t, task.Encode(), want)
+}
+
+// What does not hold is not said: no wait is a little bit inferred.
+func TestAWaitSaysNoMoreThanItKnows(t *testing.T) {
+	example := exampleWait()
+	w := &Wait{
+		Task: Task{Name: "reserve", State: taskspan.Running, Start: 1000, Observed: 5000, Holds: []Hold{{"ext:a", taskspan.EndsUnknown}, {"ext:b", taskspan.EndsUnknown}}},
+		ID:   9, Kind: taskspan.WaitMutex, ResourceID: "r1", ResourceName: "slots", Since: 2000,
+		Holders: []Holder{{Node: Node{[16]byte{8}, [8]byte{9}}, Weight: 1}, example.Holders[0]},
+	}
+	w.Holders[1].TaskName, w.Holders[1].Ended = "stocktaking", true
+	s := w.Encode()
+	sameEverything(t, s, map[string]any{
+		taskspan.Report: "wait", taskspan.ReportSequence: int64(0),
+		taskspan.TaskName: "reserve", taskspan.TaskState: "running", taskspan.TaskStart: int64(1000), taskspan.Holds: []any{"ext:a", "ext:b"},
+		taskspan.WaitID: int64(9), taskspan.WaitRevision: int64(0), taskspan.WaitOpen: false, taskspan.WaitKind: "mutex",
+		taskspan.WaitResourceID: "r1", taskspan.WaitResourceName: "slots",
+	})
+	for i, want := range []map[string]any{
+		{taskspan.HoldGeneration: int64(0), taskspan.HoldSince: int64(0)},
+		{
+			taskspan.HoldGeneration: int64(3), taskspan.HoldSince: int64(1500), taskspan.HoldWeight: int64(2),
+			taskspan.HoldTaskName: "stocktaking", taskspan.HoldEnded: true,
+			taskspan.CodeFunctionName: "main.hold", taskspan.CodeFilePath: "/src/main.go", taskspan.CodeLineNumber: int64(40),
+		},
+	} {
+		link := s.Links[i]
+		sameEverything(t, &tracepb.Span{Attributes: link.Attributes}, want)
+		if node := w.Holders[i].Node; link.TraceId[0] != node.Trace[0] || link.SpanId[0] != node.Span[0] {
+			t.Errorf("link %d names %x/%x", i, link.TraceId, link.SpanId)
+		}
+	}
+
+	// As many holders as fit are complete.
+	w.Complete, w.Holders = true, make([]Holder, taskspan.MaxHolders)
+	if s := w.Encode(); len(s.Links) != taskspan.MaxHolders || everything(s.Attributes)[taskspan.WaitHoldersComplete] != true {
+		t.Errorf("%d links, complete is %v", len(s.Links), everything(s.Attributes)[taskspan.WaitHoldersComplete])
 	}
 }
