@@ -159,7 +159,7 @@ func (t *Task) inspector() *Inspector {
 func (ins *Inspector) newTask(ctx context.Context, outer *Task, name string, goroutine uint64, place uintptr, opts []TaskOption) *taskContext {
 	config := newTaskConfig(opts)
 	entry, name := ins.names.entry(name)
-	t := &Task{ins: ins, label: name, name: entry, begun: place, start: now()}
+	t := &Task{ins: ins, label: name, name: entry, begun: placeOfTask(place), start: now()}
 	t.light.task = t
 	c := &taskContext{Context: ctx, task: t}
 
@@ -180,7 +180,7 @@ func (ins *Inspector) newTask(ctx context.Context, outer *Task, name string, gor
 	}
 	ins.startSpan(c, parent, config)
 	if t.sampled && ins.backtraces {
-		t.rarely().begun = siteOf(deepStack)
+		t.rarely().begun = siteHere()
 	}
 	t.measure = t.sc.SpanID()[0]%measuredTasks == 0
 	t.name.counts.of(goroutine).started.Add(1)

@@ -157,8 +157,12 @@ func (c *Chan[T]) tryReceive() (v T, ok bool) {
 
 // All ranges over the values that are received until the channel is closed or ctx
 // is done.
-func (c *Chan[T]) All(ctx context.Context) iter.Seq[T] { return all(ctx, c.Receive) }
+func (c *Chan[T]) All(ctx context.Context) iter.Seq[T] {
+	return all(ctx, func(ctx context.Context) (T, error) { return c.Receive(ctx) })
+}
 
+// all calls receive until it fails. That is no method value: where the compiler inlines
+// one, the line of the loop is lost, which is the place of the wait.
 func all[T any](ctx context.Context, receive func(context.Context) (T, error)) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		for {

@@ -160,7 +160,9 @@ func (r *Receiver[T]) TryReceive() (v T, ok bool) {
 }
 
 // All is [Chan.All].
-func (r *Receiver[T]) All(ctx context.Context) iter.Seq[T] { return all(ctx, r.Receive) }
+func (r *Receiver[T]) All(ctx context.Context) iter.Seq[T] {
+	return all(ctx, func(ctx context.Context) (T, error) { return r.Receive(ctx) })
+}
 
 // Case is [ReceiveCase] through this end: v may be nil.
 func (r *Receiver[T]) Case(v *T) Case {

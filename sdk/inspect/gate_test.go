@@ -298,7 +298,7 @@ func TestCompiledOutIsNotLinked(t *testing.T) {
 		sdk + "internal/sender.", sdk + "internal/wire.(", sdk + "waitgraph.",
 		sdk + "inspect.(*reporter)", sdk + "inspect.(*Inspector).start", sdk + "inspect.(*Inspector).newTask",
 		sdk + "inspect.(*Inspector).TasksHandler", // not called: only the type would keep it
-		sdk + "inspect.enterWait", sdk + "inspect.siteOf", sdk + "inspect.table", sdk + "inspect.readers",
+		sdk + "inspect.enterWait", sdk + "inspect.siteHere", sdk + "inspect.table", sdk + "inspect.readers",
 		"google.golang.org/grpc", "go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc.",
 		"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp.", "go.opentelemetry.io/otel/sdk/trace.(*tracer)",
 	}

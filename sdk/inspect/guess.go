@@ -172,7 +172,7 @@ func inClientLibrary(f stacks.Frame) bool {
 func insideCall(s *site, now []stacks.Frame, cutShort bool) (inside, answered bool) {
 	way := s.calls()
 	now = slices.DeleteFunc(slices.Clone(now), ofTheRuntime)
-	innermost, at := common(now, way, len(s.stack) < s.depth && !cutShort)
+	innermost, at := common(now, way, len(s.stack) < stackDepth && !cutShort)
 	if innermost == len(way) {
 		return false, false
 	}

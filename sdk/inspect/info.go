@@ -58,8 +58,12 @@ type WaitInfo struct {
 	Deadline   *time.Time    `json:"deadline,omitempty"`
 	// Cancellable says that the wait has no deadline, and a context that can be
 	// cancelled: it ends if a caller gives up.
-	Cancellable bool  `json:"cancellable,omitempty"`
-	Place       Place `json:"place"`
+	Cancellable bool `json:"cancellable,omitempty"`
+	// Place is the line of the application that waits: in the main module, wherever
+	// that is possible, and in no function that calls Helper. Callers are the
+	// application's functions that called it, the nearest first, at most two.
+	Place   Place   `json:"place"`
+	Callers []Place `json:"callers,omitempty"`
 	// Holders are those who must let go. Complete says that nobody else can, as far
 	// as is known; Inferred, that something of it is a guess: that the goroutine waits
 	// (an open client span), or that a holder is who will release (no hold of its kind
@@ -130,7 +134,7 @@ func (d Deadlock) String() string {
 		next := d.Cycle[(i+1)%len(d.Cycle)]
 		fmt.Fprintf(&b, "\n  %q (goroutine %d) waits %v for %s %q at %s, held by %q (goroutine %d)",
 			t.Name, t.Goroutine, time.Since(t.Wait.Since).Round(time.Millisecond),
-			t.Wait.Kind, t.Wait.Resource, t.Wait.Place, next.Name, next.Goroutine)
+			t.Wait.Kind, t.Wait.Resource, t.Wait.way(), next.Name, next.Goroutine)
 		for _, h := range t.Wait.Holders {
 			if h.Goroutine == next.Goroutine && h.Place.Function != "" {
 				fmt.Fprintf(&b, " since %s", h.Place)
@@ -152,6 +156,15 @@ func (p Place) String() string {
 		return "an unknown place"
 	}
 	return fmt.Sprintf("%s (%s:%d)", shortFunction(p.Function), p.File, p.Line)
+}
+
+// way is the place of the wait with its callers.
+func (w *WaitInfo) way() string {
+	text := w.Place.String()
+	for _, p := range w.Callers {
+		text += " ← " + p.String()
+	}
+	return text
 }
 
 // MemoryStats says how full the SDK's tables are.

@@ -3,7 +3,6 @@ package inspect
 import (
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 
@@ -19,6 +18,7 @@ type place struct {
 	function string // as in code.function.name: with the package's path
 	file     string
 	line     int
+	from     codeOrigin
 
 	attributes []attribute.KeyValue // the same, ready for a span
 }
@@ -35,7 +35,10 @@ func placeOf(pc uintptr) place {
 		return p.(place)
 	}
 	frame, _ := runtime.CallersFrames([]uintptr{pc}).Next()
-	p := place{function: wire.Valid(frame.Function), file: wire.Valid(frame.File), line: frame.Line}
+	p := place{
+		function: frame.Function, file: frame.File, line: frame.Line,
+		from: sources().of(frame.Function, frame.File),
+	}
 	if p.function != "" {
 		p.attributes = []attribute.KeyValue{
 			attribute.String(taskspan.CodeFunctionName, p.function),
@@ -47,28 +50,50 @@ func placeOf(pc uintptr) place {
 	return p
 }
 
-// firstOutside returns the first address that is not in the runtime, in package
-// sync, in this SDK or in an instrumentation: the line of the application that
-// waits. Our own tests count as the application.
-func firstOutside(pcs []uintptr) uintptr {
-	for _, pc := range pcs {
-		if p := placeOf(pc); !ours(p) {
-			return pc
+// ours reports whether a place says nothing of who is there: it is in the SDK or in the
+// standard library.
+func ours(p place) bool { return p.from < fromDependency }
+
+// appendWay appends to way the place that a stack is at, as far as the application is
+// concerned, and up to taskspan.MaxCallers callers of it. The place is the first frame of the
+// main module, or, failing that, of a module without a version, or, failing that, of a
+// dependency. Functions that call [Helper] are passed over.
+func appendWay(way, stack []uintptr) []uintptr {
+	best, helper := fromSDK, fromSDK
+	for _, pc := range stack {
+		if p := placeOf(pc); isHelper(p) {
+			helper = max(helper, p.from)
+		} else {
+			best = max(best, p.from)
 		}
 	}
+	only := best < fromDependency && helper > best // there is nothing but helpers
+	if only {
+		best = helper
+	}
+	if best == fromSDK {
+		return way
+	}
+	of := best
+	for _, pc := range stack {
+		p := placeOf(pc)
+		if p.from < of || !only && isHelper(p) {
+			continue
+		}
+		if way = append(way, pc); len(way) > taskspan.MaxCallers || best == fromStandard {
+			break
+		}
+		of = min(best, fromLocal) // a caller may be in any module of the application
+	}
+	return way
+}
+
+// firstOutside returns the place that a stack is at; see appendWay.
+func firstOutside(stack []uintptr) uintptr {
+	if way := appendWay(nil, stack); len(way) > 0 {
+		return way[0]
+	}
 	return 0
-}
-
-// notTheApplication are beginnings of function names.
-var notTheApplication = []string{
-	"runtime.", "sync.", "internal/sync.", "net/http.",
-	"go.opentelemetry.io/otel/", "go.opentelemetry.io/contrib/", "google.golang.org/grpc.",
-	"github.com/asyncinspect/asyncinspect/sdk/inspect.", "github.com/asyncinspect/asyncinspect/sdk/inspecthttp.",
-}
-
-func ours(p place) bool {
-	return !strings.HasSuffix(p.file, "_test.go") &&
-		slices.ContainsFunc(notTheApplication, func(prefix string) bool { return strings.HasPrefix(p.function, prefix) })
 }
 
 // shortFunction is a function's name without the path of its package.
@@ -85,11 +110,20 @@ func placeAttributes(pc uintptr) []attribute.KeyValue {
 	return p.attributes
 }
 
+// callerTexts writes places as callers of a wait.
+func callerTexts(pcs []uintptr) []string {
+	texts := make([]string, len(pcs))
+	for i, pc := range pcs {
+		texts[i] = wire.Caller(wirePlace(pc))
+	}
+	return texts
+}
+
 // stacktrace writes the stack as Go does, without the frames of the SDK on top.
 func stacktrace(stack []uintptr) string {
 	var b strings.Builder
 	for i, pc := range stack {
-		if !ours(placeOf(pc)) {
+		if placeOf(pc).from != fromSDK {
 			stack = stack[i:]
 			break
 		}
@@ -104,5 +138,5 @@ func stacktrace(stack []uintptr) string {
 			break
 		}
 	}
-	return wire.Cut(b.String(), taskspan.MaxStackBytes)
+	return b.String()[:min(b.Len(), taskspan.MaxStackBytes)]
 }

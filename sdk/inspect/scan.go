@@ -372,6 +372,9 @@ func (r *reporter) report(one *reading, revision int64) wire.Wait {
 		ResourceID: id, ResourceName: name, Since: v.start.unix(),
 		Need: one.need, Complete: one.whole, Inferred: one.guessed, Cancellable: v.cancellable(), Holders: one.links,
 	}
+	for _, pc := range v.site.callers {
+		w.Callers = append(w.Callers, wirePlace(pc))
+	}
 	if d := v.deadline(); d != 0 {
 		w.Deadline = d.unix()
 	}

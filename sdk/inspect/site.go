@@ -16,20 +16,19 @@ import (
 //
 // A site does not change once it is made.
 type site struct {
-	depth  int                    // how much of the stack is wanted
-	count  int                    // of frames
-	frames [1 + deepStack]uintptr // with the depth, what tells it from others
-	stack  []uintptr              // as runtime.Callers gives it
-	place  uintptr                // the line of the application that waits
-	text   func() string
+	count   int                 // of frames
+	frames  [stackDepth]uintptr // what tells it from others
+	stack   []uintptr           // as runtime.Callers gives it
+	place   uintptr             // the line of the application that waits
+	callers []uintptr           // who called that, at most taskspan.MaxCallers
+	text    func() string
 }
 
 func (s *site) stacktrace() string { return s.text() }
 
-const (
-	shallowStack = 6  // enough to get past this package to the line that waits
-	deepStack    = 32 // with backtraces, and for what lies below a client library
-)
+// stackDepth is how much of a stack is looked at. The application may be far above what
+// waits, below client libraries and their interceptors.
+const stackDepth = 40
 
 const (
 	maxSites   = 4096
@@ -37,14 +36,22 @@ const (
 )
 
 // sites are those that were seen last.
-var sites [maxSites]atomic.Pointer[site]
+var sites siteTable
 
-// siteOf returns the way to the caller of its caller, up to a depth.
-func siteOf(depth int) *site {
-	var words [1 + deepStack]uintptr
-	frames := words[:goid.Frames(&words[0], 1+depth)]
+type siteTable [maxSites]atomic.Pointer[site]
+
+func (t *siteTable) clear() {
+	for i := range t {
+		t[i].Store(nil)
+	}
+}
+
+// siteHere returns the way to its caller.
+func siteHere() *site {
+	var words [stackDepth]uintptr
+	frames := words[:goid.Frames(&words[0], len(words))]
 	if len(frames) == 0 { // without frame pointers
-		frames = words[:runtime.Callers(2, words[:1+depth])]
+		frames = words[:runtime.Callers(2, words[:])]
 	}
 	slot := hashFrames(frames)
 	for probe := range uint64(siteProbes) {
@@ -52,18 +59,21 @@ func siteOf(depth int) *site {
 		if s == nil {
 			break
 		}
-		if s.depth == depth && slices.Equal(s.frames[:s.count], frames) {
+		if slices.Equal(s.frames[:s.count], frames) {
 			return s
 		}
 	}
-	return newSite(frames, depth, slot)
+	return newSite(frames, slot)
 }
 
-func newSite(frames []uintptr, depth int, slot uint64) *site {
-	stack := make([]uintptr, depth)
-	stack = stack[:runtime.Callers(4, stack)] // without Callers, newSite, siteOf and its caller
-	s := &site{depth: depth, count: len(frames), stack: stack, place: firstOutside(stack)}
+func newSite(frames []uintptr, slot uint64) *site {
+	stack := make([]uintptr, stackDepth)
+	stack = stack[:runtime.Callers(3, stack)] // without Callers, newSite and siteHere
+	s := &site{count: len(frames), stack: stack}
 	copy(s.frames[:], frames)
+	if way := appendWay(nil, stack); len(way) > 0 {
+		s.place, s.callers = way[0], way[1:]
+	}
 	s.text = sync.OnceValue(func() string { return stacktrace(stack) })
 	for probe := range uint64(siteProbes) {
 		if sites[(slot+probe)%maxSites].CompareAndSwap(nil, s) {
@@ -81,4 +91,22 @@ func hashFrames(frames []uintptr) uint64 {
 		h = (h ^ uint64(pc)) * 1099511628211
 	}
 	return h ^ h>>29
+}
+
+// placeOfTask returns the place of a task that a call of Begin or Go begins, which
+// returns to pc. That is the call itself, if the main module made it; a call in a
+// dependency or a helper is looked at as a wait is.
+func placeOfTask(pc uintptr) uintptr {
+	if pc != 0 && directPlaces.has(pc) {
+		return pc
+	}
+	if p := placeOf(pc); p.from == fromMain && !isHelper(p) {
+		directPlaces.add(pc)
+		return pc
+	}
+	at := siteHere().place
+	if placeOf(at).from <= fromStandard && pc != 0 {
+		return pc // nobody of the application is there
+	}
+	return at
 }

@@ -12,19 +12,17 @@ import (
 )
 
 // waits stands for beginWait: what is looked for is who calls it.
-func waits(depth int) *site { return siteOf(depth) }
+func waits() *site { return siteHere() }
 
 func TestASiteIsTheStackOfWhoWaits(t *testing.T) {
-	for _, depth := range []int{1, shallowStack, deepStack} {
-		want := make([]uintptr, depth)
-		var got *site
-		got, want = waits(depth), want[:runtime.Callers(1, want)]
-		if lines(got.stack)[0] != lines(want)[0] || !slices.Equal(got.stack[1:], want[1:]) {
-			t.Errorf("depth %d:\n%v, runtime.Callers says\n%v", depth, lines(got.stack), lines(want))
-		}
-		if got.place != got.stack[0] {
-			t.Errorf("it waits at %v", placeOf(got.place))
-		}
+	want := make([]uintptr, stackDepth)
+	var got *site
+	got, want = siteHere(), want[:runtime.Callers(1, want)]
+	if lines(got.stack)[0] != lines(want)[0] || !slices.Equal(got.stack[1:], want[1:]) {
+		t.Errorf("%v, runtime.Callers says\n%v", lines(got.stack), lines(want))
+	}
+	if got.place != got.stack[0] {
+		t.Errorf("it waits at %v", placeOf(got.place))
 	}
 }
 
@@ -39,15 +37,12 @@ func lines(stack []uintptr) (lines []string) {
 func TestEachWayToAWaitIsASite(t *testing.T) {
 	var first [2]*site
 	for turn := range 3 {
-		here, there := waits(shallowStack), waits(shallowStack) // one line, two calls
+		here, there := waits(), waits() // one line, two calls
 		if turn > 0 && (here != first[0] || there != first[1]) {
 			t.Error("the same call is another site the next time")
 		}
 		if here == there {
 			t.Error("two calls are one site")
-		}
-		if waits(deepStack) == waits(shallowStack) {
-			t.Error("two depths are one site")
 		}
 		first = [2]*site{here, there}
 	}
@@ -63,31 +58,53 @@ func inlined(way int) *site {
 	return one()
 }
 
-func one() *site { return waits(shallowStack) }
+func one() *site { return waits() }
 
 // A full table costs time, and no site is taken for another.
 func TestSitesAreBounded(t *testing.T) {
-	defer func() {
-		for i := range sites {
-			sites[i].Store(nil)
-		}
-	}()
+	defer sites.clear()
 	for i := range sites {
-		sites[i].Store(&site{count: 1, frames: [1 + deepStack]uintptr{uintptr(i)}})
+		sites[i].Store(&site{count: 1, frames: [stackDepth]uintptr{uintptr(i)}})
 	}
 	for range 2 {
-		if at := placeOf(waits(shallowStack).place); at.function != "github.com/asyncinspect/asyncinspect/sdk/inspect.TestSitesAreBounded" {
-			t.Errorf("it waits in %s", at.function)
+		at := waits()
+		if name := placeOf(at.callers[0]).function; name != "github.com/asyncinspect/asyncinspect/sdk/inspect.TestSitesAreBounded" {
+			t.Errorf("it waits in %s", name)
 		}
 	}
 }
 
 // A wait that is over at once: what the SDK does before and after.
 func BenchmarkWait(b *testing.B) {
+	for _, mode := range []Mode{Development, Production} {
+		b.Run(mode.String(), func(b *testing.B) {
+			ctx, task := benchInspector(b, 0, WithMode(mode), WithSamplingRate(0)).Begin(b.Context(), "task")
+			defer task.End(nil)
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = Wait(ctx, taskspan.WaitIO, "database", func(context.Context) error { return nil })
+			}
+		})
+	}
+}
+
+// The deeper the stack, the more return addresses there are to read and compare.
+func BenchmarkWaitDeep(b *testing.B) {
 	ctx, task := benchInspector(b, 0).Begin(b.Context(), "task")
 	defer task.End(nil)
 	b.ReportAllocs()
-	for b.Loop() {
-		_ = Wait(ctx, taskspan.WaitIO, "database", func(context.Context) error { return nil })
+	deeper(stackDepth, func() {
+		for b.Loop() {
+			_ = Wait(ctx, taskspan.WaitIO, "database", func(context.Context) error { return nil })
+		}
+	})
+}
+
+//go:noinline
+func deeper(n int, fn func()) {
+	if n == 0 {
+		fn()
+		return
 	}
+	deeper(n-1, fn)
 }

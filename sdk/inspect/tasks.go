@@ -15,6 +15,13 @@ func placeInfo(pc uintptr) Place {
 	return Place{Function: p.function, File: p.file, Line: p.line}
 }
 
+func placeInfos(pcs []uintptr) (infos []Place) {
+	for _, pc := range pcs {
+		infos = append(infos, placeInfo(pc))
+	}
+	return infos
+}
+
 // Tasks returns the live tasks of the default Inspector; see [Inspector.Tasks].
 func Tasks() []TaskInfo { return Default().Tasks() }
 
@@ -94,7 +101,7 @@ func (w *waitView) info() *WaitInfo {
 	w.holders(&s)
 	i := &WaitInfo{
 		Kind: w.kind, ResourceID: id, Resource: name, Since: w.start.time(),
-		Cancellable: w.cancellable(), Place: placeInfo(w.site.place), Need: s.need, Complete: s.complete, Inferred: s.inferred,
+		Cancellable: w.cancellable(), Place: placeInfo(w.site.place), Callers: placeInfos(w.site.callers), Need: s.need, Complete: s.complete, Inferred: s.inferred,
 	}
 	if at := w.deadline(); at != 0 {
 		d := at.time()

@@ -144,6 +144,9 @@ func (t *Task) waitSpan(w *wait, d time.Duration) {
 		attribute.String(taskspan.WaitResourceID, id),
 		attribute.String(taskspan.WaitResourceName, name))
 	attrs = append(attrs, placeAttributes(w.site.place)...)
+	if len(w.site.callers) > 0 {
+		attrs = append(attrs, attribute.StringSlice(taskspan.WaitCallers, callerTexts(w.site.callers)))
+	}
 	if t.ins.backtraces {
 		attrs = append(attrs, attribute.String(taskspan.CodeStacktrace, w.site.stacktrace()))
 	}

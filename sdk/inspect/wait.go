@@ -111,13 +111,9 @@ func enterWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
 	if g == 0 {
 		g = t.pseudo()
 	}
-	depth := shallowStack
-	if t == nil || t.ins.backtraces || kind == taskspan.WaitRemote {
-		depth = deepStack
-	}
 	w := waitPool.Get().(*wait)
 	w.on, w.ctx = on, ctx
-	site := siteOf(depth)
+	site := siteHere()
 	on.identify(kind, site.place)
 	o := w.openWait
 	o.goroutine, o.task, o.kind, o.name, o.site = g, t, kind, on.name(), site

@@ -70,6 +70,7 @@ const (
 	WaitDeadline        = "async_inspect.wait.deadline_unix_nano"
 	WaitInferred        = "async_inspect.wait.inferred"
 	WaitCancellable     = "async_inspect.wait.cancellable"
+	WaitCallers         = "async_inspect.wait.callers"         // string[], "<function> <file>:<line>": who called the place, the nearest first
 	Holds               = "async_inspect.holds"                // string[]
 	HoldsEnds           = "async_inspect.holds.ends_unix_nano" // int[], as long as Holds
 )
@@ -224,6 +225,7 @@ const (
 	MaxHeartbeatWaits = 4096 // waits in one part of a heartbeat
 	MaxNames          = 200  // names in TasksByName
 	MaxStringBytes    = 256  // an identifying string; stack traces and JSON have their own limit
+	MaxCallers        = 2    // of one wait
 	MaxStackBytes     = 8192 // CodeStacktrace
 	MaxJSONBytes      = 4096 // one element of TasksByName, and Memory
 )

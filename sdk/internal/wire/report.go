@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"strconv"
+
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -55,7 +57,8 @@ type Wait struct {
 	Complete     bool
 	Inferred     bool
 	Cancellable  bool
-	Deadline     int64 // 0: none
+	Deadline     int64   // 0: none
+	Callers      []Place // who called Place, the nearest first
 	Holders      []Holder
 }
 
@@ -101,11 +104,23 @@ func (w *Wait) Encode() *tracepb.Span {
 	if w.Deadline != 0 {
 		a.int(taskspan.WaitDeadline, w.Deadline)
 	}
+	if len(w.Callers) > 0 {
+		callers := make([]string, 0, len(w.Callers))
+		for _, p := range w.Callers[:min(len(w.Callers), taskspan.MaxCallers)] {
+			callers = append(callers, Caller(p))
+		}
+		a.strs(taskspan.WaitCallers, callers)
+	}
 	s := span(&w.Task, taskspan.WaitSpanPrefix+string(w.Kind)+" "+w.ResourceName, w.Since, a)
 	for i := range holders {
 		s.Links = append(s.Links, holders[i].link())
 	}
 	return s
+}
+
+// Caller writes a place as an element of [taskspan.WaitCallers].
+func Caller(p Place) string {
+	return Name(p.Function) + " " + Name(p.File) + ":" + strconv.Itoa(p.Line)
 }
 
 func (h *Holder) link() *tracepb.Span_Link {
