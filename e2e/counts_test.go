@@ -97,3 +97,31 @@ func equalCounts(c *collector, counted map[string]tasks) error {
 	}
 	return errors.Join(differ...)
 }
+
+// Requests of a service that has only stock instrumentation are tasks: counted once, by
+// the names that their spans have in the end, and live ones as blocked.
+func TestServerSpansAreCountedAsTasks(t *testing.T) {
+	program := buildStuck(t)
+	for _, sampling := range []string{"0", "1.0"} {
+		t.Run("sampling "+sampling, func(t *testing.T) {
+			t.Parallel()
+			collector := startCollector(t)
+			playStuck(t, program, "plain-http", sendTo(collector, "grpc", sampling))
+			eventually(t, 30*time.Second, "the counts", func() error {
+				var differ []error
+				for _, c := range []struct {
+					metric, task string
+					want         float64
+				}{
+					{startedTasks, "GET /total", 3},
+					{startedTasks, "GET", 2}, // that wait, and get their route when they end
+				} {
+					if n, err := collector.sum(c.metric, map[string]string{"service": "plain-http", "task": c.task}); err != nil || n != c.want {
+						differ = append(differ, fmt.Errorf("%s of %s is %v (%v), want %v", c.metric, c.task, n, err, c.want))
+					}
+				}
+				return errors.Join(differ...)
+			})
+		})
+	}
+}

@@ -28,7 +28,7 @@ var (
 	}
 	// remote cases are made of several processes; the role says which one this is.
 	remote = map[string]func(context.Context, string){
-		"http": httpServices, "grpc": grpcServices, "grpc-stream": grpcStream, "killed-holder": killedHolder,
+		"http": httpServices, "grpc": grpcServices, "grpc-stream": grpcStream, "plain-http": plainHTTP, "plain-grpc": plainGRPC, "killed-holder": killedHolder,
 		"external": external("external", inspect.UntilReleased()), "external-undeclared": external("external-undeclared"),
 		"external-ttl": external("external-ttl", inspect.WithTTL(12*time.Second)),
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
@@ -205,6 +206,89 @@ func dial(address string) health.HealthClient {
 		log.Fatal(err)
 	}
 	return health.NewHealthClient(conn)
+}
+
+// plainHTTP: two services that know of async-inspect only as the provider of their spans
+// and as their locks. A request takes the lock of the front and asks the back, which asks
+// the front for something that needs the lock.
+func plainHTTP(_ context.Context, role string) {
+	otel.SetTextMapPropagator(propagation.TraceContext{})
+	otel.SetTracerProvider(inspect.Default().TracerProvider())
+	l := listen()
+	other := os.Getenv("STUCK_FRONT")
+	m := inspect.NewMutex("till")
+	client := &http.Client{Transport: otelhttp.NewTransport(http.DefaultTransport)}
+	get := func(ctx context.Context, url string) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if response, err := client.Do(request); err == nil {
+			_, _ = io.Copy(io.Discard, response.Body)
+			response.Body.Close()
+		}
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /buy", func(_ http.ResponseWriter, r *http.Request) {
+		m.Lock()
+		defer m.Unlock()
+		get(r.Context(), other+"/pay")
+	})
+	mux.HandleFunc("GET /pay", func(_ http.ResponseWriter, r *http.Request) { get(r.Context(), other+"/total") })
+	mux.HandleFunc("GET /total", func(http.ResponseWriter, *http.Request) {
+		m.Lock()
+		defer m.Unlock()
+	})
+	go func() { log.Fatal(http.Serve(l, otelhttp.NewHandler(mux, "server"))) }()
+	address := "http://" + l.Addr().String()
+	if role == "back" {
+		fmt.Println(address)
+		return
+	}
+	for range 3 { // the lock is known to be released by who takes it
+		get(context.Background(), address+"/total")
+	}
+	other = child("plain-http", "back", "STUCK_FRONT="+address)
+	go get(context.Background(), address+"/buy")
+}
+
+// plainGRPC is the same with gRPC.
+func plainGRPC(_ context.Context, role string) {
+	otel.SetTextMapPropagator(propagation.TraceContext{})
+	otel.SetTracerProvider(inspect.Default().TracerProvider())
+	l := listen()
+	s := &plainService{lock: inspect.NewMutex("ledger")}
+	server := grpc.NewServer(grpc.StatsHandler(otelgrpc.NewServerHandler()))
+	health.RegisterHealthServer(server, s)
+	go func() { log.Fatal(server.Serve(l)) }()
+	if role == "back" {
+		s.next = dial(os.Getenv("STUCK_FRONT"))
+		fmt.Println(l.Addr())
+		return
+	}
+	s.next = dial(child("plain-grpc", "back", "STUCK_FRONT="+l.Addr().String()))
+	front := dial(l.Addr().String())
+	go func() { _, _ = front.Check(context.Background(), &health.HealthCheckRequest{Service: "buy"}) }()
+}
+
+type plainService struct {
+	health.UnimplementedHealthServer
+	lock *inspect.Mutex
+	next health.HealthClient
+}
+
+func (s *plainService) Check(ctx context.Context, r *health.HealthCheckRequest) (*health.HealthCheckResponse, error) {
+	switch r.Service {
+	case "buy":
+		s.lock.Lock()
+		defer s.lock.Unlock()
+		return s.next.Check(ctx, &health.HealthCheckRequest{Service: "pay"})
+	case "pay":
+		return s.next.Check(ctx, &health.HealthCheckRequest{Service: "total"})
+	}
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return new(health.HealthCheckResponse), nil
 }
 
 // external: two processes take two locks of a shared store in opposite orders.

@@ -20,6 +20,7 @@ type taskConfig struct {
 	newRoot    bool
 	kind       trace.SpanKind
 	remote     trace.SpanContext
+	within     bool
 }
 
 // noTaskOptions is shared by all tasks that are begun without options.
@@ -62,6 +63,7 @@ func (c *taskConfig) applyTask(to *taskConfig) {
 	if c.remote.IsValid() {
 		to.remote = c.remote
 	}
+	to.within = to.within || c.within
 }
 
 // WithAttributes puts attributes on the task's span. Nothing of the task's
@@ -111,8 +113,7 @@ func Begin(ctx context.Context, name string, opts ...TaskOption) (context.Contex
 		return ctx, nil
 	}
 	goroutine, place := goid.GetWithPC()
-	c := ins.newTask(ctx, outer, name, goroutine, place, opts)
-	c.task.bind(goroutine, ctx)
+	c := ins.begin(ctx, outer, name, goroutine, place, opts)
 	return c, c.task
 }
 
@@ -124,9 +125,19 @@ func (ins *Inspector) Begin(ctx context.Context, name string, opts ...TaskOption
 		return ctx, nil
 	}
 	goroutine, place := goid.GetWithPC()
-	c := ins.newTask(ctx, TaskFromContext(ctx), name, goroutine, place, opts)
-	c.task.bind(goroutine, ctx)
+	c := ins.begin(ctx, TaskFromContext(ctx), name, goroutine, place, opts)
 	return c, c.task
+}
+
+// begin begins a task on the running goroutine.
+func (ins *Inspector) begin(ctx context.Context, outer *Task, name string, goroutine uint64, place uintptr, opts []TaskOption) *taskContext {
+	config := newTaskConfig(opts)
+	if c := config.joins(ctx, name, goroutine); c != nil {
+		return c
+	}
+	c := ins.newTask(ctx, outer, name, goroutine, place, config)
+	c.task.bind(goroutine, ctx)
+	return c
 }
 
 // Enabled reports whether a task that begins with ctx would be seen. An
@@ -138,7 +149,7 @@ func (ins *Inspector) prepare(ctx context.Context, outer *Task, name string, pla
 	if !compiledIn || !ins.running() {
 		return ctx, nil
 	}
-	c := ins.newTask(ctx, outer, name, goid.Get(), place, opts)
+	c := ins.newTask(ctx, outer, name, goid.Get(), place, newTaskConfig(opts))
 	c.task.alone = true
 	return c, c.task
 }
@@ -156,8 +167,7 @@ func (t *Task) inspector() *Inspector {
 // newTask makes a task that is counted as started and runs on no goroutine yet, and
 // returns its context. The task of ctx is outer; the goroutine and the place are those
 // of the caller.
-func (ins *Inspector) newTask(ctx context.Context, outer *Task, name string, goroutine uint64, place uintptr, opts []TaskOption) *taskContext {
-	config := newTaskConfig(opts)
+func (ins *Inspector) newTask(ctx context.Context, outer *Task, name string, goroutine uint64, place uintptr, config *taskConfig) *taskContext {
 	entry, name := ins.names.entry(name)
 	t := &Task{ins: ins, label: name, name: entry, begun: placeOfTask(place), start: now()}
 	t.light.task = t
@@ -184,11 +194,16 @@ func (ins *Inspector) newTask(ctx context.Context, outer *Task, name string, gor
 	}
 	t.measure = t.sc.SpanID()[0]%measuredTasks == 0
 	t.name.counts.of(goroutine).started.Add(1)
-	t.tracked = ins.live.Add(1) <= ins.maxTasks
-	if !t.tracked {
-		ins.drops.add(dropMaxTasks, 1)
-	}
+	t.track()
 	return c
+}
+
+// track makes a task one that is listed, if there is room.
+func (t *Task) track() {
+	t.tracked = t.ins.live.Add(1) <= t.ins.maxTasks
+	if !t.tracked {
+		t.ins.drops.add(dropMaxTasks, 1)
+	}
 }
 
 // spanContextOf is that of the span in ctx.

@@ -20,6 +20,11 @@ func (r *reporter) heartbeat(final bool) *wire.Heartbeat {
 		h.WaitIDs = append(h.WaitIDs, id)
 		h.Revisions = append(h.Revisions, told.revision())
 	}
+	before := now()
+	if !final {
+		before -= nanos(r.config.heartbeatInterval)
+	}
+	r.ins.bookOld(before)
 	h.Total, h.ByName = r.ins.counts()
 	return h
 }
@@ -29,7 +34,7 @@ func (r *reporter) heartbeat(final bool) *wire.Heartbeat {
 // and a name summed as "other" stays there, because the collector adds up what each
 // listed count has grown by: a name that changed places would count twice.
 func (ins *Inspector) counts() (total taskspan.NameCounts, byName []taskspan.NameCounts) {
-	blocked := ins.blockedByName()
+	blocked, unbooked := ins.liveByName()
 	type counted struct {
 		taskspan.NameCounts
 		of *nameEntry
@@ -37,7 +42,8 @@ func (ins *Inspector) counts() (total taskspan.NameCounts, byName []taskspan.Nam
 	var all []counted
 	for name, e := range *ins.names.known.Load() {
 		n := e.counts.sum()
-		if n.Started == 0 {
+		n.Running += unbooked[e]
+		if n.Started == 0 && n.Running == 0 {
 			continue
 		}
 		n.Name = name
@@ -64,7 +70,7 @@ func (ins *Inspector) counts() (total taskspan.NameCounts, byName []taskspan.Nam
 			add(&other, n.NameCounts)
 		}
 	}
-	if other.Started > 0 {
+	if other.Started > 0 || other.Running+other.Blocked > 0 {
 		byName = append(byName, other)
 	}
 	return total, byName
@@ -89,9 +95,12 @@ func add(to *taskspan.NameCounts, n taskspan.NameCounts) {
 	}
 }
 
-// blockedByName counts the listed tasks whose goroutine waits.
-func (ins *Inspector) blockedByName() map[*nameEntry]int64 {
-	blocked := make(map[*nameEntry]int64)
+// liveByName counts the listed tasks whose goroutine waits, and those of server spans
+// whose starts have not been booked: their names may change.
+func (ins *Inspector) liveByName() (blocked, unbooked map[*nameEntry]int64) {
+	blocked, unbooked = make(map[*nameEntry]int64), make(map[*nameEntry]int64)
+	young := ins.unbooked(nil)
+	waits := make(map[*Task]bool)
 	for i := range table {
 		s := &table[i]
 		s.mu.Lock()
@@ -103,12 +112,30 @@ func (ins *Inspector) blockedByName() map[*nameEntry]int64 {
 		}
 		if len(waiting) > 0 {
 			for t := s.tasks.front; t != nil; t = t.next {
-				if t.ins == ins && waiting[t.goroutine.Load()] {
+				switch {
+				case t.ins != ins || !waiting[t.goroutine.Load()]:
+				case t.server == nil:
 					blocked[t.name]++
+				default:
+					waits[t] = true
 				}
 			}
 		}
 		s.mu.Unlock()
 	}
-	return blocked
+	// The names of server spans are asked for with no shard locked.
+	for t := range waits {
+		e := t.server.booked.Load()
+		if e == nil {
+			e, _ = ins.names.entry(t.server.name())
+		}
+		blocked[e]++
+	}
+	for _, t := range young {
+		if t.server.booked.Load() == nil {
+			e, _ := ins.names.entry(t.server.name())
+			unbooked[e]++
+		}
+	}
+	return blocked, unbooked
 }

@@ -35,10 +35,11 @@ type Inspector struct {
 	allocations bool
 	viewsTasks  bool // the exporter gets views of tasks, see taskSpans
 
-	stopped atomic.Bool
-	ended   chan struct{} // closed when Shutdown has finished; nil: it has never run
-	endErr  error         // of Shutdown, written before ended is closed
-	checked sync.Once     // of somebody else's provider, see checkIdentity
+	stopped  atomic.Bool
+	ended    chan struct{} // closed when Shutdown has finished; nil: it has never run
+	endErr   error         // of Shutdown, written before ended is closed
+	joinable sync.Once     // see checkPropagator
+	checked  sync.Once     // of somebody else's provider, see checkIdentity
 
 	unused       sdktrace.SpanExporter // of an Inspector that is off
 	unusedClosed sync.Once

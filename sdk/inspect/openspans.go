@@ -26,6 +26,7 @@ type openSpans struct {
 	shards  [16]openSpansShard
 	len     atomic.Int64
 	answers atomic.Int64 // how many of them answer: mostly none, and then nobody looks
+	tasks   atomic.Int64 // how many of them are tasks
 }
 
 type openSpansShard struct {
@@ -38,6 +39,7 @@ type openSpan struct {
 	wait   *wait
 	call   *remoteCall // of wait
 	remote *remoteParent
+	task   *Task // that the span is
 }
 
 func (o *openSpans) of(id trace.SpanID) *openSpansShard {
@@ -66,6 +68,9 @@ func (o *openSpans) put(id trace.SpanID, span openSpan) {
 	if span.remote.valid() {
 		o.answers.Add(1)
 	}
+	if span.task != nil {
+		o.tasks.Add(1)
+	}
 	s := o.of(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,6 +97,9 @@ func (o *openSpans) take(id trace.SpanID) (openSpan, bool) {
 	if span.remote.valid() {
 		o.answers.Add(-1)
 	}
+	if span.task != nil {
+		o.tasks.Add(-1)
+	}
 	return span, true
 }
 
@@ -104,37 +112,82 @@ func (o *openSpans) remoteOf(id trace.SpanID) *remoteParent {
 	return span.remote
 }
 
-// NewSpanProcessor returns a span processor that lets async-inspect see the client
-// and server spans of a provider of your own; see [WithTracerProvider]. It may be
-// made before Start. The Inspector's own provider has one.
+// taskOf returns the task that an open span of another instrumentation is, or nil.
+func (o *openSpans) taskOf(id trace.SpanID) *Task {
+	if o.tasks.Load() == 0 {
+		return nil
+	}
+	span, _ := o.get(id)
+	return span.task
+}
+
+// SpanProcessorOption changes what a span processor makes of spans.
+type SpanProcessorOption interface{ applySpanProcessor(*spanProcessor) }
+
+type spanProcessorOptionFunc func(*spanProcessor)
+
+func (f spanProcessorOptionFunc) applySpanProcessor(p *spanProcessor) { f(p) }
+
+// WithoutServerTasks leaves server and consumer spans what they are, and no tasks.
+func WithoutServerTasks() SpanProcessorOption {
+	return spanProcessorOptionFunc(func(p *spanProcessor) { p.servers = false })
+}
+
+// NewSpanProcessor returns a span processor that lets async-inspect see the client,
+// server and consumer spans of a provider of your own; see [WithTracerProvider]. It may
+// be made before Start. The Inspector's own provider has one.
 //
-// A client span shows its goroutine as waiting for an answer until it ends. Whether
-// the goroutine really does is a guess, so such a wait alone makes a deadlock
-// suspected and not certain; package inspecthttp knows.
-func NewSpanProcessor() sdktrace.SpanProcessor { return spanProcessor{} }
+// An open server or consumer span is a task of the default Inspector, as if Begin had
+// been called where the span starts: it is listed, counted, and waits of its goroutine
+// belong to it. Its name is that of the span, and it has failed if the status of the
+// span is an error.
+//
+// A client span shows its goroutine as waiting for an answer while the call that has
+// started the span goes on. That is a guess, made by looking at the goroutine, so a
+// deadlock with such a wait is suspected and not certain; package inspecthttp knows.
+func NewSpanProcessor(opts ...SpanProcessorOption) sdktrace.SpanProcessor {
+	p := spanProcessor{clients: true, servers: true}
+	for _, o := range opts {
+		o.applySpanProcessor(&p)
+	}
+	return p
+}
 
-type spanProcessor struct{}
+type spanProcessor struct {
+	ins              *Inspector // whose provider it is in; nil: somebody else's
+	clients, servers bool       // which spans are waits, and which are tasks
+}
 
-// OnStart enters a client span as a wait of the running goroutine, and remembers
-// which spans answer a remote parent.
-func (spanProcessor) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
+// inspector is who inspects spans that start in ctx.
+func (p spanProcessor) inspector(ctx context.Context) *Inspector {
+	if t := TaskFromContext(ctx); t != nil || p.ins == nil {
+		return t.inspector()
+	}
+	return p.ins
+}
+
+// OnStart enters a client span as a wait of the running goroutine, a server or consumer
+// span as a task, and remembers which spans answer a remote parent.
+func (p spanProcessor) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
 	if !inspecting() {
 		return
 	}
-	if s.SpanKind() == trace.SpanKindClient {
-		if !declared.In(ctx) {
+	switch s.SpanKind() {
+	case trace.SpanKindClient:
+		if p.clients && !declared.In(ctx) {
+			p.checkPropagator(ctx, s)
 			followed.call(ctx, s)
 		}
 		return
+	case trace.SpanKindServer, trace.SpanKindConsumer:
+		if p.servers && p.begin(ctx, s) {
+			return
+		}
 	}
 	if TaskFromContext(ctx) != nil {
 		return // tasks hand on what they answer themselves
 	}
-	parent := s.Parent()
-	remote := followed.remoteOf(parent.SpanID())
-	if parent.IsRemote() {
-		remote = &remoteParent{trace: parent.TraceID(), span: parent.SpanID(), goroutine: goid.Get()}
-	}
+	remote := remoteParentOf(s.Parent())
 	if !remote.valid() {
 		return
 	}
@@ -143,6 +196,15 @@ func (spanProcessor) OnStart(ctx context.Context, s sdktrace.ReadWriteSpan) {
 		return
 	}
 	followed.put(s.SpanContext().SpanID(), openSpan{remote: remote})
+}
+
+// remoteParentOf returns what a span with this parent answers, if that is known. The
+// running goroutine answers it, or the one that has answered for its local parent.
+func remoteParentOf(parent trace.SpanContext) *remoteParent {
+	if parent.IsRemote() {
+		return &remoteParent{trace: parent.TraceID(), span: parent.SpanID(), goroutine: goid.Get()}
+	}
+	return followed.remoteOf(parent.SpanID())
 }
 
 func (o *openSpans) call(ctx context.Context, s sdktrace.ReadWriteSpan) {
@@ -166,12 +228,17 @@ func dropOpenSpan(ctx context.Context) {
 }
 
 // OnEnd ends what OnStart began. The span may end on another goroutine.
-func (spanProcessor) OnEnd(s sdktrace.ReadOnlySpan) {
+func (p spanProcessor) OnEnd(s sdktrace.ReadOnlySpan) {
 	if !compiledIn {
 		return
 	}
-	if span, ok := followed.take(s.SpanContext().SpanID()); ok {
-		endWait(span.wait)
+	span, ok := followed.take(s.SpanContext().SpanID())
+	if !ok {
+		return
+	}
+	endWait(span.wait)
+	if span.task != nil {
+		p.end(span.task, s)
 	}
 }
 

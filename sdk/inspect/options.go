@@ -66,6 +66,7 @@ type config struct {
 	allocations   bool
 	labels        bool
 	remoteWaits   bool
+	serverTasks   bool
 	reports       bool
 	logger        *slog.Logger
 
@@ -85,7 +86,7 @@ func defaultConfig() *config {
 	return &config{
 		enabled: compiledIn, export: true, protocol: protocolGRPC,
 		maxTasks: 10_000, maxEvents: 100_000, maxTaskEvents: 128,
-		labels: true, remoteWaits: true, reports: true, logger: slog.Default(),
+		labels: true, remoteWaits: true, serverTasks: true, reports: true, logger: slog.Default(),
 		stuckAfter: time.Second, longTask: 30 * time.Second,
 		minWait: 10 * time.Millisecond, heartbeatInterval: 5 * time.Second,
 		spanLimits: sdktrace.SpanLimits{
@@ -288,7 +289,7 @@ func WithOTelSampler(s sdktrace.Sampler) Option {
 
 // WithTracerProvider makes tasks spans of an existing provider, which samples and
 // exports them. Reports still go out by the SDK's own client. To let client spans
-// show as remote waits, add [NewSpanProcessor] to the provider and wrap its sampler
+// show as remote waits, and server spans as tasks, add [NewSpanProcessor] to the provider and wrap its sampler
 // with [WrapSampler]. Make its resource with [NewResource], so that the collector
 // knows its spans and the reports for those of one process.
 func WithTracerProvider(p trace.TracerProvider) Option {
@@ -301,7 +302,8 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 
 // WithGlobalTracerProvider makes the Inspector's provider OpenTelemetry's global
 // one, so that instrumentation libraries use it. Without this option the SDK leaves
-// the global provider alone.
+// the global provider alone. If no global propagator has been set, it sets that of W3C,
+// trace context and baggage: without one, calls between services cannot be joined.
 func WithGlobalTracerProvider() Option {
 	return optionFunc(func(c *config) { c.globalProvider = true })
 }
@@ -360,6 +362,11 @@ func WithPprofLabels(on bool) Option { return optionFunc(func(c *config) { c.lab
 
 // WithRemoteWaits sets whether open client spans show as waits. On by default.
 func WithRemoteWaits(on bool) Option { return optionFunc(func(c *config) { c.remoteWaits = on }) }
+
+// WithServerTasks sets whether open server and consumer spans of other instrumentation,
+// such as otelhttp and otelgrpc, are tasks; see [NewSpanProcessor]. On by default. It
+// concerns the Inspector's own provider; for one of yours there is [WithoutServerTasks].
+func WithServerTasks(on bool) Option { return optionFunc(func(c *config) { c.serverTasks = on }) }
 
 // WithReports sets whether what is stuck is reported, and heartbeats are sent. On by
 // default.

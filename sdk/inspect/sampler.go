@@ -96,8 +96,10 @@ func randomness(id trace.TraceID, state trace.TraceState) uint64 {
 // spanSampler is the sampler of our own provider. It makes the same decisions for
 // plain spans as for tasks, and carries out the one that a task has made already.
 type spanSampler struct {
-	head        *headSampler
-	remoteWaits bool
+	head *headSampler
+	// Of which spans the processor wants to know: those that are waits, and those that
+	// are tasks or answer somebody.
+	clients, servers bool
 }
 
 func (s spanSampler) Description() string {
@@ -127,7 +129,7 @@ func (s spanSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.Sampli
 			r = result(s.head.decide(p.TraceID, p.Name, parent.TraceState()))
 		}
 	}
-	if s.remoteWaits && task == nil {
+	if task == nil && (p.Kind == trace.SpanKindClient && s.clients || p.Kind != trace.SpanKindClient && s.servers) {
 		r = recorded(r, p.Kind)
 	}
 	return r

@@ -211,7 +211,8 @@ func (s *recordingOTelSampler) ShouldSample(p sdktrace.SamplingParameters) sdktr
 func TestUnsampledSpansThatAreRecorded(t *testing.T) {
 	wrapped := sdktrace.NewTracerProvider(sdktrace.WithSampler(WrapSampler(sdktrace.NeverSample())))
 	own, _ := newSeen(t, WithSamplingRate(0))
-	without, _ := newSeen(t, WithSamplingRate(0), WithRemoteWaits(false))
+	without, _ := newSeen(t, WithSamplingRate(0), WithRemoteWaits(false), WithServerTasks(false))
+	servers, _ := newSeen(t, WithSamplingRate(0), WithRemoteWaits(false))
 	for _, test := range []struct {
 		name     string
 		provider trace.TracerProvider
@@ -219,7 +220,8 @@ func TestUnsampledSpansThatAreRecorded(t *testing.T) {
 	}{
 		{"our provider", own.own, map[trace.SpanKind]bool{trace.SpanKindClient: true, trace.SpanKindServer: true, trace.SpanKindConsumer: true}},
 		{"a wrapped sampler", wrapped, map[trace.SpanKind]bool{trace.SpanKindClient: true, trace.SpanKindServer: true, trace.SpanKindConsumer: true}},
-		{"without remote waits", without.own, nil},
+		{"without remote waits", servers.own, map[trace.SpanKind]bool{trace.SpanKindServer: true, trace.SpanKindConsumer: true}},
+		{"without server tasks, too", without.own, nil},
 	} {
 		for kind := trace.SpanKindInternal; kind <= trace.SpanKindConsumer; kind++ {
 			_, span := test.provider.Tracer("x").Start(t.Context(), "x", trace.WithSpanKind(kind))

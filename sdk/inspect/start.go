@@ -7,8 +7,11 @@ import (
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/propagator"
 )
 
 // Start starts an Inspector and makes it the default one, which the functions of
@@ -76,8 +79,14 @@ func (ins *Inspector) beOff() {
 // setGlobals changes what OpenTelemetry has for the whole process, as far as it is
 // asked to.
 func (ins *Inspector) setGlobals() {
-	if ins.config.globalProvider && ins.provider != nil {
+	if !ins.config.globalProvider {
+		return
+	}
+	if ins.provider != nil {
 		otel.SetTracerProvider(ins.provider)
+	}
+	if propagator.Global() == nil {
+		otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
 	}
 }
 
@@ -127,10 +136,11 @@ func (ins *Inspector) startProvider(ctx context.Context) error {
 	ins.head = newHeadSampler(c)
 	opts := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(ins.resource), sdktrace.WithIDGenerator(idGenerator{}),
-		sdktrace.WithRawSpanLimits(c.spanLimits), sdktrace.WithSampler(spanSampler{head: ins.head, remoteWaits: c.remoteWaits}),
+		sdktrace.WithRawSpanLimits(c.spanLimits),
+		sdktrace.WithSampler(spanSampler{head: ins.head, clients: c.remoteWaits, servers: c.remoteWaits || c.serverTasks}),
 	}
-	if c.remoteWaits {
-		opts = append(opts, sdktrace.WithSpanProcessor(spanProcessor{}))
+	if c.remoteWaits || c.serverTasks {
+		opts = append(opts, sdktrace.WithSpanProcessor(spanProcessor{ins: ins, clients: c.remoteWaits, servers: c.serverTasks}))
 	}
 	exporter := c.spanExporter
 	if exporter == nil && c.export {

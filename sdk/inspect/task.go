@@ -41,15 +41,18 @@ type Task struct {
 	goroutine atomic.Uint64
 	outer     *Task // the goroutine's task before this one; guarded by the shard
 
-	state   atomic.Int32 // 0 while the task is open, then an index into endStates
-	tracked bool         // in the table; false above the limit
-	sampled bool         // its span records
-	measure bool         // its cost is measured
-	alone   bool         // its goroutine ends with it
+	// state is 0 while the task is open, then an index into endStates, and the negative
+	// of that while it ends: its span may have to wait for what others hold.
+	state   atomic.Int32
+	tracked bool // in the table; false above the limit
+	sampled bool // its span records
+	measure bool // its cost is measured
+	alone   bool // its goroutine ends with it
 
 	blockage blockage
 	points   atomic.Pointer[points] // nil: none
 	rare     *taskRare              // nil for most
+	server   *serverSpan            // nil: the span is the task's own
 }
 
 // taskRare is what few tasks have; only its own goroutine and, after its end, the
@@ -69,10 +72,24 @@ func (t *Task) rarely() *taskRare {
 	return t.rare
 }
 
-// endStates are how a task can end.
-var endStates = [...]taskspan.State{0: "", 1: taskspan.Completed, 2: taskspan.Failed, 3: taskspan.Cancelled}
+// How a task can end, as indexes into endStates.
+const (
+	endedCompleted int32 = 1 + iota
+	endedFailed
+	endedCancelled
+)
 
-func (t *Task) ended() bool { return t.state.Load() != 0 }
+var endStates = [...]taskspan.State{
+	0: "", endedCompleted: taskspan.Completed, endedFailed: taskspan.Failed, endedCancelled: taskspan.Cancelled,
+}
+
+func (t *Task) ended() bool { return t.state.Load() > 0 }
+
+// endState is how the task has ended, or is about to.
+func (t *Task) endState() taskspan.State {
+	state := t.state.Load()
+	return endStates[max(state, -state)]
+}
 
 func (t *Task) at() *links[Task] { return &t.links }
 
@@ -182,6 +199,9 @@ func (t *Task) Name() string {
 	if t == nil {
 		return ""
 	}
+	if t.server != nil {
+		return t.server.name()
+	}
 	return t.label
 }
 
@@ -244,35 +264,52 @@ func (t *Task) TracerProvider() trace.TracerProvider {
 func outcome(err error) int32 {
 	switch {
 	case err == nil:
-		return 1
+		return endedCompleted
 	case errors.Is(err, context.Canceled):
-		return 3
+		return endedCancelled
 	default:
-		return 2
+		return endedFailed
 	}
 }
 
 // end reports whether this is the first End.
 func (t *Task) end(err error) bool {
-	how := outcome(err)
-	if !t.state.CompareAndSwap(0, how) {
+	return t.finish(outcome(err), err)
+}
+
+// finish ends the task in a way, and reports whether nobody has before.
+func (t *Task) finish(how int32, err error) bool {
+	if !t.state.CompareAndSwap(0, -how) {
 		return false
 	}
 	ended := now()
-	state := endStates[how]
+	if t.sampled && t.server == nil {
+		// The text of the error, or a processor of somebody else, may want a lock. Who
+		// waits there is still this task; and whatever panics there, it ends.
+		defer t.leave(how, ended)
+		t.endSpan(endStates[how], err)
+	} else {
+		t.leave(how, ended)
+	}
+	return true
+}
+
+// leave takes an ended task out of the table, and counts it.
+func (t *Task) leave(how int32, ended nanos) {
+	t.state.Store(how)
 	t.unbind()
-	t.name.counts.of(t.goroutine.Load()).ended(state, ended.sub(t.start))
+	entry := t.name
+	if t.server != nil {
+		entry = t.book()
+	}
+	entry.counts.of(t.goroutine.Load()).ended(endStates[how], ended.sub(t.start))
 	t.ins.live.Add(-1)
 	if t.tracked {
 		t.points.Load().release(t.ins)
 	}
-	if t.sampled {
-		t.endSpan(state, err)
-	}
 	if t.measure {
 		t.ins.spentOnTask(now().sub(ended))
 	}
-	return true
 }
 
 // errorType is a name for the kind of an error, of low cardinality.

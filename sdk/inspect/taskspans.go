@@ -61,7 +61,7 @@ type taskFacts struct {
 
 func (t *Task) facts() taskFacts {
 	return taskFacts{
-		state: endStates[t.state.Load()], goroutine: t.goroutine.Load(), begun: t.begun,
+		state: t.endState(), goroutine: t.goroutine.Load(), begun: t.begun,
 		blockedNS: t.blockage.total.Load(), waits: t.blockage.count.Load(),
 		longest: t.blockage.longest.Load(), rare: t.rare,
 	}
@@ -104,6 +104,9 @@ func (p taskSpans) OnEnd(s sdktrace.ReadOnlySpan) {
 	t := shardOf(goid.Get()).ending.Load()
 	if t != nil && t.sc.SpanID() == s.SpanContext().SpanID() {
 		s = &taskView{ReadOnlySpan: s, facts: t.facts()}
+		if t.server != nil {
+			shardOf(goid.Get()).ending.CompareAndSwap(t, nil) // only this has waited for it
+		}
 	}
 	p.SpanProcessor.OnEnd(s)
 }

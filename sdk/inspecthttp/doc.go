@@ -4,7 +4,7 @@
 //
 // It works by itself: the tasks are the server spans, and the transport makes the
 // client spans and sends traceparent on. And it works beside otelhttp, whose spans it
-// then uses. Put the handler inside of otelhttp's, and the transport below
+// then uses: its server span is the task. Put the handler inside of otelhttp's, and the transport below
 // otelhttp's:
 //
 //	handler := otelhttp.NewHandler(inspecthttp.NewHandler(mux), "shop")

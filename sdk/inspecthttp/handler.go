@@ -84,7 +84,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // place says where the task of a request belongs. If there is a span in the context
-// already, a server span of another instrumentation, the task is its child;
+// already, a server span of another instrumentation, the task is that span, or its child
+// if server spans are no tasks;
 // otherwise the task is the server span. Either way it answers the caller.
 func (h *handler) place(r *http.Request, of *serverTask) (ctx context.Context, isServer bool, opts []inspect.TaskOption) {
 	ctx = r.Context()
@@ -92,15 +93,17 @@ func (h *handler) place(r *http.Request, of *serverTask) (ctx context.Context, i
 	if trace.SpanContextFromContext(ctx).IsValid() {
 		caller := trace.SpanContextFromContext(extracted)
 		if !caller.IsRemote() {
-			return ctx, false, nil
+			return ctx, false, withinServerSpan
 		}
-		return ctx, false, []inspect.TaskOption{inspect.WithRemoteParent(caller)}
+		return ctx, false, []inspect.TaskOption{inspect.WithinServerSpan(), inspect.WithRemoteParent(caller)}
 	}
 	if h.config.internal {
 		return extracted, false, nil
 	}
 	return extracted, true, of.options
 }
+
+var withinServerSpan = []inspect.TaskOption{inspect.WithinServerSpan()}
 
 // server is what a request is, as far as the name and the first attributes of its span
 // tell.

@@ -132,20 +132,39 @@ func TestPanics(t *testing.T) {
 	}
 }
 
-// Inside of another instrumentation the task is a child of its server span.
+// Inside of another instrumentation the task is its server span, or a child of that if
+// server spans are no tasks. Either way there is one task, which answers the caller.
 func TestInsideOfAServerSpan(t *testing.T) {
-	s := start(t)
-	h := otherHandler(s, NewHandler(statusHandler(200)))
-	r := httptest.NewRequest("GET", "/", nil)
-	callerOf(r, true)
-	h.ServeHTTP(httptest.NewRecorder(), r)
-	spans := s.spans()
-	task, server := spans["GET"], spans["other server"]
-	if task.SpanKind != trace.SpanKindInternal || task.Parent.SpanID() != server.SpanContext.SpanID() {
-		t.Errorf("the task is of kind %v below %v, the server span is %v", task.SpanKind, task.Parent, server.SpanContext)
-	}
-	if len(spans) != 2 {
-		t.Errorf("%d spans", len(spans))
+	for _, serverTasks := range []bool{true, false} {
+		t.Run(fmt.Sprint(serverTasks), func(t *testing.T) {
+			s := start(t, inspect.WithServerTasks(serverTasks))
+			var live []inspect.TaskInfo
+			h := otherHandler(s, NewHandler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { live = inspect.Tasks() })))
+			r := httptest.NewRequest("GET", "/", nil)
+			caller := callerOf(r, true)
+			h.ServeHTTP(httptest.NewRecorder(), r)
+			spans := s.spans()
+			server := spans["other server"]
+			of := server
+			if !serverTasks {
+				of = spans["GET"]
+				if of.SpanKind != trace.SpanKindInternal || of.Parent.SpanID() != server.SpanContext.SpanID() {
+					t.Errorf("the task is of kind %v below %v, the server span is %v", of.SpanKind, of.Parent, server.SpanContext)
+				}
+			}
+			if len(live) != 1 || live[0].Name != "GET" || live[0].SpanID != of.SpanContext.SpanID().String() || live[0].TraceID != caller.TraceID().String() {
+				t.Errorf("the tasks are %+v, want one called GET with the span %v", live, of.SpanContext)
+			}
+			if got := attributeOf(of, "async_inspect.task.state"); got != "completed" {
+				t.Errorf("the state is %v", got)
+			}
+			if want := map[bool]int{true: 1, false: 2}[serverTasks]; len(spans) != want {
+				t.Errorf("%d spans, want %d", len(spans), want)
+			}
+			if left := inspect.Tasks(); len(left) > 0 {
+				t.Errorf("afterwards there are %+v", left)
+			}
+		})
 	}
 }
 

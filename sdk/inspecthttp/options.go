@@ -2,10 +2,10 @@ package inspecthttp
 
 import (
 	"net/http"
-	"reflect"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/propagation"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/propagator"
 )
 
 // ScopeName is the instrumentation scope of the client spans.
@@ -62,18 +62,8 @@ func (c *config) propagator() propagation.TextMapPropagator {
 	if c.propagators != nil {
 		return c.propagators
 	}
-	if p := otel.GetTextMapPropagator(); p != nonePropagator {
+	if p := propagator.Global(); p != nil {
 		return p
 	}
 	return propagation.TraceContext{}
 }
-
-// nonePropagator stands for the global propagator as long as nobody has set one; nil if
-// somebody had, before this package was there.
-var nonePropagator = func() propagation.TextMapPropagator {
-	p := otel.GetTextMapPropagator()
-	if len(p.Fields()) > 0 || !reflect.TypeOf(p).Comparable() {
-		return nil
-	}
-	return p
-}()
