@@ -180,14 +180,13 @@ func TestWhichSpansAreTasks(t *testing.T) {
 // Waits of the goroutine belong to the task, and say what it answers.
 func TestWaitsOfAServerSpan(t *testing.T) {
 	r := newReporterRig(t)
-	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.AlwaysSample()), sdktrace.WithSpanProcessor(spanProcessor{ins: r.ins, clients: true, servers: true}))
 	m := NewMutex(t.Name())
 	m.Lock()
 	ctx, caller := remoteCaller()
 	var done sync.WaitGroup
 	begun := make(chan uint64)
 	done.Go(func() {
-		_, span := provider.Tracer("other").Start(ctx, "GET", trace.WithSpanKind(trace.SpanKindServer))
+		_, span := r.ins.own.Tracer("other").Start(ctx, "GET", trace.WithSpanKind(trace.SpanKindServer))
 		defer span.End()
 		begun <- goid.Get()
 		m.Lock()
