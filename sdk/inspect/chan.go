@@ -30,6 +30,7 @@ type Chan[T any] struct {
 	c         chan T
 	senders   ends
 	receivers ends
+	traffic   traffic
 }
 
 // NewChan returns a channel with room for capacity values. The name may be empty;
@@ -55,10 +56,14 @@ func (c *Chan[T]) send(ctx context.Context, v T) error {
 	}
 	select {
 	case c.plain() <- v:
+		c.traffic.sent.Add(1)
 		return nil
 	default:
 	}
-	return waitToSend(ctx, c.plain(), v, (*sendSide[T])(c))
+	(*sendSide[T])(c).waiting(1)
+	err := waitToSend(ctx, c.plain(), v, (*sendSide[T])(c))
+	(*sendSide[T])(c).waited(err == nil)
+	return err
 }
 
 func waitToSend[T any, W waitable](ctx context.Context, c chan<- T, v T, on W) error {
@@ -89,10 +94,14 @@ func (c *Chan[T]) receive(ctx context.Context) (v T, err error) {
 	}
 	select {
 	case v, open := <-c.plain():
+		c.traffic.got(open)
 		return v, closedUnless(open)
 	default:
 	}
-	return waitToReceive(ctx, c.plain(), (*receiveSide[T])(c))
+	(*receiveSide[T])(c).waiting(1)
+	v, err = waitToReceive(ctx, c.plain(), (*receiveSide[T])(c))
+	(*receiveSide[T])(c).waited(err == nil)
+	return v, err
 }
 
 func waitToReceive[T any, W waitable](ctx context.Context, c <-chan T, on W) (v T, err error) {
@@ -134,6 +143,7 @@ func (c *Chan[T]) TrySend(v T) bool {
 func (c *Chan[T]) trySend(v T) bool {
 	select {
 	case c.plain() <- v:
+		c.traffic.sent.Add(1)
 		return true
 	default:
 		return false
@@ -149,6 +159,7 @@ func (c *Chan[T]) TryReceive() (v T, ok bool) {
 func (c *Chan[T]) tryReceive() (v T, ok bool) {
 	select {
 	case v, ok = <-c.plain():
+		c.traffic.got(ok)
 		return v, ok
 	default:
 		return v, false
@@ -177,6 +188,9 @@ func all[T any](ctx context.Context, receive func(context.Context) (T, error)) i
 // Close closes the channel, as the built-in function does.
 func (c *Chan[T]) Close() {
 	(*sendSide[T])(c).use(context.Background())
+	if c != nil {
+		c.traffic.closed.Store(true) // before those who receive are woken
+	}
 	close(c.plain())
 }
 
@@ -244,11 +258,45 @@ var nilChannel = &thing{id: "nil channel", called: "nil channel"}
 func (c *sendSide[T]) holders(_ *waitView, s *holderSet) {
 	if c != nil {
 		c.receivers.holders(s)
+		s.complete = s.complete && c.traffic.full(cap(c.c))
 	}
 }
 
 func (c *receiveSide[T]) holders(_ *waitView, s *holderSet) {
 	if c != nil {
 		c.senders.holders(s)
+		s.complete = s.complete && c.traffic.empty()
 	}
+}
+
+// waiting notes that a goroutine begins to wait; waited, that it does not any more,
+// and whether it has sent or received a value. The side may be nil.
+func (c *sendSide[T]) waiting(n int32) {
+	if c != nil {
+		c.traffic.sending.Add(n)
+	}
+}
+
+func (c *sendSide[T]) waited(done bool) {
+	if c == nil {
+		return
+	}
+	if done {
+		c.traffic.sent.Add(1)
+	}
+	c.traffic.sending.Add(-1)
+}
+
+func (c *receiveSide[T]) waiting(n int32) {
+	if c != nil {
+		c.traffic.receiving.Add(n)
+	}
+}
+
+func (c *receiveSide[T]) waited(done bool) {
+	if c == nil {
+		return
+	}
+	c.traffic.got(done)
+	c.traffic.receiving.Add(-1)
 }

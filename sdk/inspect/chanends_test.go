@@ -91,7 +91,7 @@ func TestUsesPastADeclaredEnd(t *testing.T) {
 		sides = append(sides, side{name, func(c channel) (func(), func()) {
 			r := c.Receiver(t.Context())
 			return func() { use(c, r) }, r.Close
-		}, func(ctx context.Context, c channel) { drain(c); c.c <- 1; _ = c.send(ctx, 1) }})
+		}, func(ctx context.Context, c channel) { drain(c); c.trySend(1); _ = c.send(ctx, 1) }})
 	}
 	for _, side := range sides {
 		for _, tt := range []struct {

@@ -2,7 +2,6 @@ package inspect
 
 import (
 	"slices"
-	"time"
 
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 	"github.com/asyncinspect/asyncinspect/sdk/waitgraph"
@@ -12,8 +11,8 @@ import (
 // and cannot proceed. It reads every wait twice and believes only what is the same in
 // both readings, it takes everything that it does not know for able to proceed, and a
 // wait with a deadline ends by itself. It sees waits on the primitives of this
-// package, in this process only, those on channels from 100 ms on, and takes as long
-// as there are waits. Any goroutine that can still run can call it.
+// package, in this process only, and takes as long as there are waits. Any goroutine
+// that can still run can call it.
 //
 // A deadlock is certain only if every hold in it is of a kind that has been released
 // before by who took it, and never by another goroutine; see [Deadlock.Confidence].
@@ -51,7 +50,7 @@ func Deadlocks() []Deadlock {
 		v := &views[i]
 		var s holderSet
 		v.holders(&s)
-		if !s.complete || v.deadline() != 0 || v.maybeServed(at) || !equalSets(s, before[goroutine]) || !stillOpen(v.id, goroutine) {
+		if !s.complete || v.deadline() != 0 || !equalSets(s, before[goroutine]) || !stillOpen(v.id, goroutine) {
 			continue // can proceed, as far as is known
 		}
 		holders := make([]waitgraph.Holder, 0, len(s.list))
@@ -83,21 +82,6 @@ func Deadlocks() []Deadlock {
 		}
 	}
 	return found
-}
-
-// servedWithin is how long a goroutine may take to run after a channel operation of
-// another one has ended its wait.
-const servedWithin = 100 * time.Millisecond
-
-// maybeServed reports whether another goroutine may have ended the wait just now, and
-// the one that waits has not run since. A lock tells by its holder, but neither end of
-// a channel knows what the other one has done.
-func (v *waitView) maybeServed(at nanos) bool {
-	switch v.kind {
-	case taskspan.WaitChannelSend, taskspan.WaitChannelReceive, taskspan.WaitSelect:
-		return at.sub(v.start) < servedWithin
-	}
-	return false
 }
 
 // holderTask returns the node of a holder: unknown, and so able to proceed, if it

@@ -317,6 +317,7 @@ func TestDeclaredEndsOfAChan(t *testing.T) {
 		}
 		w.holders(&set)
 		c.c <- 1 // past everything, to set it free
+		c.traffic.sent.Add(1)
 		<-done
 		return set
 	}

@@ -76,6 +76,7 @@ type (
 )
 
 func (c rawReceive[T]) use(context.Context)               {}
+func (c rawReceive[T]) waiting(int32)                     {}
 func (c rawReceive[T]) try(v any) (bool, error)           { return tryReceive((<-chan T)(c), v) }
 func (c rawReceive[T]) reflect(any) reflect.SelectCase    { return receiving((<-chan T)(c)) }
 func (c rawReceive[T]) isNil() bool                       { return c == nil }
@@ -91,6 +92,7 @@ func (c rawReceive[T]) complete(v any, got reflect.Value, open bool) error {
 }
 
 func (c rawSend[T]) use(context.Context)                     {}
+func (c rawSend[T]) waiting(int32)                           {}
 func (c rawSend[T]) try(v any) (bool, error)                 { return trySend((chan<- T)(c), v) }
 func (c rawSend[T]) reflect(v any) reflect.SelectCase        { return sending((chan<- T)(c), v) }
 func (c rawSend[T]) complete(any, reflect.Value, bool) error { return nil }

@@ -29,6 +29,9 @@ type channelOp interface {
 	// try carries it out if that is possible without blocking.
 	try(value any) (done bool, err error)
 	reflect(value any) reflect.SelectCase
+	// waiting is called with 1 before the goroutine blocks on the operation among others,
+	// and with -1 after that.
+	waiting(n int32)
 	// complete takes what a receive has got.
 	complete(value any, got reflect.Value, open bool) error
 	isNil() bool
@@ -131,13 +134,22 @@ func block(ctx context.Context, cases []Case) (int, error) {
 		choices = append(choices, c.op.reflect(c.value))
 	}
 	choices = append(choices, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(ctx.Done())})
+	for _, c := range cases {
+		c.op.waiting(1)
+	}
 	w := beginWait(ctx, taskspan.WaitSelect, &choice{cases: cases})
 	defer endWait(w)
 	i, v, open := reflect.Select(choices)
+	err := ctx.Err()
 	if i == len(cases) {
-		return -1, ctx.Err()
+		i = -1
+	} else {
+		err = cases[i].op.complete(cases[i].value, v, open)
 	}
-	return i, cases[i].op.complete(cases[i].value, v, open)
+	for _, c := range cases {
+		c.op.waiting(-1)
+	}
+	return i, err
 }
 
 // choice is what a Select waits for.
@@ -201,26 +213,43 @@ func (c *choice) holders(w *waitView, s *holderSet) {
 
 // The operations of a Chan.
 
-func (c *receiveSide[T]) try(v any) (bool, error) { return tryReceive((*Chan[T])(c).plain(), v) }
+func (c *receiveSide[T]) try(v any) (bool, error) {
+	done, err := tryReceive((*Chan[T])(c).plain(), v)
+	if done {
+		c.traffic.got(err == nil)
+	}
+	return done, err
+}
 
 func (c *receiveSide[T]) reflect(any) reflect.SelectCase {
 	return receiving((*Chan[T])(c).plain())
 }
 
 func (c *receiveSide[T]) complete(v any, got reflect.Value, open bool) error {
+	c.traffic.got(open)
 	return received[T](v, got, open)
 }
 
 func (c *receiveSide[T]) isNil() bool { return (*Chan[T])(c).plain() == nil }
 
-func (c *sendSide[T]) try(v any) (bool, error) { return trySend((*Chan[T])(c).plain(), v) }
+func (c *sendSide[T]) try(v any) (bool, error) {
+	done, err := trySend((*Chan[T])(c).plain(), v)
+	if done {
+		c.traffic.sent.Add(1)
+	}
+	return done, err
+}
 
 func (c *sendSide[T]) reflect(v any) reflect.SelectCase {
 	return sending((*Chan[T])(c).plain(), v)
 }
 
-func (c *sendSide[T]) complete(any, reflect.Value, bool) error { return nil }
-func (c *sendSide[T]) isNil() bool                             { return (*Chan[T])(c).plain() == nil }
+func (c *sendSide[T]) complete(any, reflect.Value, bool) error {
+	c.traffic.sent.Add(1)
+	return nil
+}
+
+func (c *sendSide[T]) isNil() bool { return (*Chan[T])(c).plain() == nil }
 
 // What they have in common with those of a plain channel. The value of a Case is a *T.
 
