@@ -361,7 +361,9 @@ func (t *Task) unbind() {
 	if goroutine == 0 {
 		return
 	}
-	noteAnswered(goroutine, t.answers)
+	if t.answers != nil {
+		noteAnswered(goroutine, t.answers)
+	}
 	outer := t.outer
 	if t.tracked {
 		s := shardOf(goroutine)

@@ -107,7 +107,7 @@ func noteAnswering(goroutine uint64, remote *remoteParent, task string) *lockNam
 }
 
 func noteAnswered(goroutine uint64, r *lockName) {
-	if t := holding.Load(); t != nil && r != nil {
+	if t := holding.Load(); t != nil {
 		t.release(goroutine, r)
 	}
 }

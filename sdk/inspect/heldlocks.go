@@ -46,29 +46,46 @@ func useHeldLocks() (stop func()) {
 // noteTaking is called before a goroutine may block on a lock.
 func (n *named) noteTaking(goroutine uint64, reads bool, place uintptr) {
 	if t := holding.Load(); t != nil {
-		t.taking(goroutine, n.orderName(place), reads, place)
+		t.takingLock(goroutine, n, reads, place)
 	}
 }
 
 func (n *named) noteHeld(goroutine uint64, reads bool, place uintptr) {
 	if t := holding.Load(); t != nil {
-		t.hold(goroutine, n.orderName(place), reads, place)
+		t.holdLock(goroutine, n, reads, place)
 	}
 }
 
 // noteReleased is called with who has held the lock.
 func (n *named) noteReleased(holder uint64) {
 	if t := holding.Load(); t != nil {
-		t.release(holder, n.res.Load())
+		t.releaseLock(holder, n)
 	}
 }
 
 // noteRead is called when a read lock is released, by anybody.
 func (n *named) noteRead(goroutine uint64) {
 	if t := holding.Load(); t != nil {
-		if r := n.res.Load(); !t.release(goroutine, r) {
-			t.releaseAny(r)
-		}
+		t.releaseRead(goroutine, n)
+	}
+}
+
+func (t *heldTable) takingLock(goroutine uint64, n *named, reads bool, place uintptr) {
+	t.taking(goroutine, n.orderName(place), reads, place)
+}
+
+func (t *heldTable) holdLock(goroutine uint64, n *named, reads bool, place uintptr) {
+	t.hold(goroutine, n.orderName(place), reads, place)
+}
+
+// It is not inlined, or noteReleased would not be.
+//
+//go:noinline
+func (t *heldTable) releaseLock(holder uint64, n *named) { t.release(holder, n.res.Load()) }
+
+func (t *heldTable) releaseRead(goroutine uint64, n *named) {
+	if r := n.res.Load(); !t.release(goroutine, r) {
+		t.releaseAny(r)
 	}
 }
 
