@@ -127,23 +127,34 @@ func TestADeadlockKeepsItsNameOverARestart(t *testing.T) {
 func TestAPotentialDeadlockIsWarnedOf(t *testing.T) {
 	program := buildStuck(t)
 	t.Parallel()
-	collector := startCollector(t)
-	playStuck(t, program, "lock-order", append(sendTo(collector, "grpc", "0"), "ASYNC_INSPECT_MODE=analysis"))
-	eventually(t, 30*time.Second, "the warning", func() error {
-		log := collector.log.String()
-		for _, want := range []string{"POTENTIAL DEADLOCK", "accounts", "audit", "lookalikes.go:"} {
-			if !strings.Contains(log, want) {
-				return fmt.Errorf("no %q in the log", want)
+	for name, says := range map[string][]string{
+		"lock-order":     {"accounts", "audit", "lookalikes.go:"},
+		"order-unnamed":  {`read lock "`, "main.orderUnnamed", "orders.go:"},
+		"read-twice":     {"takes the read lock", "twice", "no writer comes in between", "orders.go:"},
+		"order-external": {"order-external and order-external other take the locks", "orders of both", "payments of both"},
+		"order-call":     {"order-call and order-call back take the locks", "cart of call", "ledger of call", "calls ", "answering in ", "release it before the call"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			collector := startCollector(t)
+			playStuck(t, program, name, append(sendTo(collector, "grpc", "0"), "ASYNC_INSPECT_MODE=analysis"))
+			eventually(t, 30*time.Second, "the warning", func() error {
+				log := strings.Join(strings.Fields(collector.log.String()), " ")
+				for _, want := range append(says, "POTENTIAL DEADLOCK") {
+					if !strings.Contains(log, strings.TrimSpace(want)) {
+						return fmt.Errorf("no %q in the log", want)
+					}
+				}
+				n, err := collector.sum("otelcol_processor_deadlock_detector_potential", nil)
+				if err == nil && n != 1 {
+					err = fmt.Errorf("%v of them", n)
+				}
+				return err
+			})
+			if n, err := collector.sum(foundDeadlocks, nil); err != nil || n != 0 {
+				t.Errorf("%v deadlocks were reported (%v)", n, err)
 			}
-		}
-		n, err := collector.sum("otelcol_processor_deadlock_detector_potential", nil)
-		if err == nil && n != 1 {
-			err = fmt.Errorf("%v of them", n)
-		}
-		return err
-	})
-	if n, err := collector.sum(foundDeadlocks, nil); err != nil || n != 0 {
-		t.Errorf("%v deadlocks were reported (%v)", n, err)
+		})
 	}
 }
 

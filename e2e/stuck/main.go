@@ -24,11 +24,12 @@ var (
 	}
 	lookalikes = map[string]func(context.Context){
 		"contention": contention, "slow-holder": slowHolder, "cancelled": cancelled, "livelock": livelock,
-		"handed-over": handedOver, "free-permit": freePermit, "way-out": wayOut, "lock-order": lockOrder, "crowd": crowd,
+		"handed-over": handedOver, "free-permit": freePermit, "way-out": wayOut, "lock-order": lockOrder, "order-unnamed": orderUnnamed, "read-twice": readTwice, "crowd": crowd,
 	}
 	// remote cases are made of several processes; the role says which one this is.
 	remote = map[string]func(context.Context, string){
 		"http": httpServices, "grpc": grpcServices, "grpc-stream": grpcStream, "plain-http": plainHTTP, "plain-grpc": plainGRPC, "killed-holder": killedHolder,
+		"order-external": orderExternal, "order-call": orderCall,
 		"external": external("external", inspect.UntilReleased()), "external-undeclared": external("external-undeclared"),
 		"external-ttl": external("external-ttl", inspect.WithTTL(12*time.Second)),
 	}
