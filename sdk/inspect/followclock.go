@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"math"
 	"time"
 
 	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
@@ -19,7 +20,7 @@ func (r *reporter) followClock() {
 	r.ins.config.logger.Info("async-inspect: the wall clock was set, or the machine was suspended; times follow the wall clock",
 		"moved", time.Duration(moved))
 	for _, told := range r.waits {
-		told.moved, told.tellAt, told.repeated = true, 0, 0
+		told.moved, told.tellAt, told.repeated = true, math.MinInt64, 0
 		told.last.Revision++
 		told.last.Since += moved
 		told.last.Start += moved
@@ -36,7 +37,7 @@ func (r *reporter) followClock() {
 		}
 	}
 	for _, told := range r.tasks {
-		told.tellAt, told.repeated = 0, 0
+		told.tellAt, told.repeated = math.MinInt64, 0
 		told.last.Start += moved
 	}
 }

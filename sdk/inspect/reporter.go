@@ -77,7 +77,7 @@ func newReporter(ins *Inspector, client otlptrace.Client, res *resource.Resource
 	r := &reporter{
 		ins: ins, config: config, client: client,
 		waits: make(map[uint64]*toldWait), tasks: make(map[*Task]*toldTask),
-		stop: make(chan struct{}), done: make(chan struct{}), step: followWallClock(),
+		stop: make(chan struct{}), done: make(chan struct{}), step: followWallClock(), ordersAgain: now(),
 	}
 	r.flushes = turn.NewBell(r.done)
 	putRandom(r.seed[:8])
