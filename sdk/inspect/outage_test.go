@@ -77,7 +77,8 @@ func TestAReporterThroughAnOutage(t *testing.T) {
 			t.Fatal(err)
 		}
 		first := blocked(ins, "before", NewChan[int]("outage a", 0))
-		time.Sleep(2 * time.Second)
+		time.Sleep(1600 * time.Millisecond) // told after a second, and again a second later
+		synctest.Wait()
 		if n := len(client.taken(taskspan.ReportWait)); n != 1 {
 			t.Fatalf("%d reports of waits before the outage", n)
 		}
