@@ -91,6 +91,10 @@ func newLogged(limits Limits) (*Table, *log) {
 			sum.Running += e.Delta.Running
 			sum.Blocked += e.Delta.Blocked
 			sum.Lost += e.Delta.Lost
+			sum.Durations.Seconds += e.Delta.Durations.Seconds
+			for i, n := range e.Delta.Durations.Buckets {
+				sum.Durations.Buckets[i] += n
+			}
 			l.totals[e.Process.Service+"/"+e.Name] = sum
 		}
 	}), l
@@ -567,4 +571,54 @@ func TestActivityIsToldByHowMuchItGrew(t *testing.T) {
 	}
 	require.EqualValues(t, 11, events)
 	require.EqualValues(t, 4, dropped)
+}
+
+// Each count is a maximum: late, repeated and contradictory heartbeats add nothing, and
+// what each one adds is what it has grown by, whatever the name it ends up under.
+func TestDurationsAdvanceLikeCounts(t *testing.T) {
+	durations := func(seconds float64, first, second, last int64) (d report.Durations) {
+		d.Seconds = seconds
+		d.Buckets[0], d.Buckets[1], d.Buckets[len(d.Buckets)-1] = first, second, last
+		return d
+	}
+	table, l := newLogged(roomy)
+	a, b := newSpeaker("1"), newSpeaker("2")
+	say := func(s *speaker, second float64, name string, n report.NameCounts) *report.Report {
+		r := s.counting(s.beat(at(second)), name, n)
+		return r
+	}
+	first := say(a, 1, "order", report.NameCounts{Counts: report.Counts{Started: 9, Completed: 5, Failed: 3, Cancelled: 1}, Durations: durations(7.5, 4, 3, 2)})
+	second := say(a, 2, "order", report.NameCounts{Counts: report.Counts{Started: 17, Completed: 8, Failed: 5, Cancelled: 2}, Durations: durations(19.25, 6, 8, 3)})
+	third := say(a, 3, "order", report.NameCounts{Counts: report.Counts{Started: 17, Completed: 7, Failed: 6, Cancelled: 1}, Durations: durations(11, 5, 11, 1)})
+	other := say(b, 3, "order", report.NameCounts{Counts: report.Counts{Started: 2, Completed: 2}, Durations: durations(0.25, 1, 0, 1)})
+	apply := func(r *report.Report) {
+		require.Equal(t, report.Used, table.Apply(r, at(4)))
+	}
+	apply(second)
+	require.Equal(t, durations(19.25, 6, 8, 3), l.totals["orders/order"].Durations)
+	apply(first) // late
+	apply(second)
+	require.Equal(t, durations(19.25, 6, 8, 3), l.totals["orders/order"].Durations)
+	apply(third) // some are fewer, some are more
+	require.Equal(t, durations(19.25, 6, 11, 3), l.totals["orders/order"].Durations)
+	apply(other) // the second of two processes
+	require.Equal(t, durations(19.5, 7, 11, 4), l.totals["orders/order"].Durations)
+	require.Equal(t, report.Counts{Started: 19, Completed: 10, Failed: 6, Cancelled: 2}, l.totals["orders/order"].Counts)
+
+	// Names beyond the limit are summed, with their durations.
+	many := a.beat(at(5))
+	many.Heartbeat.ByName = make(map[string]report.NameCounts)
+	for i := range maxNames + 3 {
+		many.Heartbeat.ByName[fmt.Sprint("task ", i)] = report.NameCounts{Counts: report.Counts{Started: 2}, Durations: durations(0.5, 2, 0, 0)}
+	}
+	apply(many)
+	var seconds float64
+	var timed int64
+	for _, sum := range l.totals {
+		seconds += sum.Durations.Seconds
+		timed += sum.Durations.Buckets[0]
+	}
+	require.InDelta(t, 19.5+0.5*float64(maxNames+3), seconds, 1e-9)
+	require.EqualValues(t, 7+2*(maxNames+3), timed)
+	require.EqualValues(t, 2*4, l.totals["orders/other"].Durations.Buckets[0])
 }

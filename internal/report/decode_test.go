@@ -1,9 +1,11 @@
 package report
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -544,4 +546,114 @@ func TestABadNameIsCountedUnderOther(t *testing.T) {
 		require.Equal(t, Used, drop)
 		require.Equal(t, NameCounts{Counts: Counts{Cancelled: 3}, Blocked: 1}, got.Heartbeat.ByName["other"])
 	})
+}
+
+// Both sides of every limit of a heartbeat: at the limit all is there, beyond it nothing
+// is invented, and what was cut is said.
+func TestTheLimitsOfAHeartbeat(t *testing.T) {
+	names := func(n int) func(ptrace.Span) {
+		return func(s ptrace.Span) {
+			list := s.Attributes().PutEmptySlice(taskspan.TasksByName)
+			for i := range n {
+				list.AppendEmpty().SetStr(fmt.Sprintf(`{"name":"task %d","started":%d}`, i, i+3))
+			}
+		}
+	}
+	fill := func(key string, n int) func(ptrace.Span) {
+		return func(s ptrace.Span) {
+			for _, k := range []string{taskspan.WaitsIDs, taskspan.WaitsRevisions} {
+				if key == k || key == "" {
+					list := s.Attributes().PutEmptySlice(k)
+					for i := range n {
+						list.AppendEmpty().SetInt(int64(i))
+					}
+				}
+			}
+		}
+	}
+	put := func(edit func(pcommon.Map)) func(ptrace.Span) {
+		return func(s ptrace.Span) { edit(s.Attributes()) }
+	}
+	for name, c := range map[string]struct {
+		edit  func(ptrace.Span)
+		drop  Drop
+		cut   bool
+		check func(*testing.T, *Heartbeat)
+	}{
+		"as many names as are told apart": {names(taskspan.MaxNames), Used, false, func(t *testing.T, h *Heartbeat) {
+			require.Len(t, h.ByName, taskspan.MaxNames)
+			require.EqualValues(t, taskspan.MaxNames+2, h.ByName[fmt.Sprint("task ", taskspan.MaxNames-1)].Started)
+		}},
+		"two more": {names(taskspan.MaxNames + 2), Used, true, func(t *testing.T, h *Heartbeat) {
+			require.Len(t, h.ByName, taskspan.MaxNames+1)
+			require.EqualValues(t, 2*taskspan.MaxNames+7, h.ByName["other"].Started)
+		}},
+		"as many waits as a part holds": {fill("", taskspan.MaxHeartbeatWaits), Used, false, func(t *testing.T, h *Heartbeat) {
+			require.Len(t, h.WaitIDs, taskspan.MaxHeartbeatWaits)
+			require.Len(t, h.Revisions, taskspan.MaxHeartbeatWaits)
+		}},
+		"one wait more": {fill("", taskspan.MaxHeartbeatWaits+1), DropTooLong, false, nil},
+		"the last part": {put(func(a pcommon.Map) {
+			a.PutInt(taskspan.HeartbeatPart, MaxParts)
+			a.PutInt(taskspan.HeartbeatParts, MaxParts)
+		}), Used, false, func(t *testing.T, h *Heartbeat) {
+			require.Equal(t, MaxParts, h.Part)
+		}},
+		"the first part": {put(func(a pcommon.Map) { a.PutInt(taskspan.HeartbeatPart, 1) }), Used, false, func(t *testing.T, h *Heartbeat) { require.Equal(t, 1, h.Part) }},
+		"a rate of 1":    {put(func(a pcommon.Map) { a.PutDouble(taskspan.SamplingRate, 1) }), Used, false, func(t *testing.T, h *Heartbeat) { require.EqualValues(t, 1, h.Rate) }},
+		"a drop of 0": {put(func(a pcommon.Map) { a.PutEmptySlice(taskspan.Dropped).AppendEmpty().SetStr("x=0") }), Used, false, func(t *testing.T, h *Heartbeat) {
+			require.Equal(t, map[string]int64{"x": 0}, h.Dropped)
+		}},
+		"statistics of 4 kB": {put(func(a pcommon.Map) { a.PutStr(taskspan.Memory, strings.Repeat("m", taskspan.MaxJSONBytes)) }), Used, false, func(t *testing.T, h *Heartbeat) {
+			require.Len(t, h.Memory, taskspan.MaxJSONBytes)
+		}},
+		"more statistics": {put(func(a pcommon.Map) { a.PutStr(taskspan.Memory, strings.Repeat("m", taskspan.MaxJSONBytes+1)) }), Used, true, func(t *testing.T, h *Heartbeat) {
+			require.Empty(t, h.Memory)
+		}},
+		"no time and much time": {put(func(a pcommon.Map) {
+			list := a.PutEmptySlice(taskspan.TasksByName)
+			list.AppendEmpty().SetStr(`{"name":"none","durations":{"seconds":0,"buckets":[2]}}`)
+			list.AppendEmpty().SetStr(fmt.Sprintf(`{"name":"much","durations":{"seconds":%d,"buckets":[3]}}`, int64(maxSeconds)))
+		}), Used, false, func(t *testing.T, h *Heartbeat) {
+			require.EqualValues(t, 2, h.ByName["none"].Durations.Buckets[0])
+			require.EqualValues(t, maxSeconds, h.ByName["much"].Durations.Seconds)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := heartbeatSpan()
+			c.edit(s)
+			got, drop := Decode(process, s, now)
+			require.Equal(t, c.drop, drop)
+			require.Equal(t, c.cut, got.Shortened)
+			if c.check != nil {
+				c.check(t, got.Heartbeat)
+			}
+		})
+	}
+}
+
+// Holds that are not told make nothing certain; each limit is said to have been met.
+func TestTheLimitsOfHolds(t *testing.T) {
+	for name, c := range map[string]struct {
+		holds []string
+		want  int
+		cut   bool
+	}{
+		"at the limit of a name": {[]string{strings.Repeat("x", taskspan.MaxStringBytes), "b"}, 2, false},
+		"beyond it":              {[]string{strings.Repeat("x", taskspan.MaxStringBytes+1), "b"}, 1, true},
+		"as many as are kept":    {slices.Repeat([]string{"a"}, MaxHolds), MaxHolds, false},
+		"one more":               {slices.Repeat([]string{"a"}, MaxHolds+1), MaxHolds, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := waitSpan()
+			list := s.Attributes().PutEmptySlice(taskspan.Holds)
+			for _, hold := range c.holds {
+				list.AppendEmpty().SetStr(hold)
+			}
+			got, drop := Decode(process, s, now)
+			require.Equal(t, Used, drop)
+			require.Len(t, got.Task.Holds, c.want)
+			require.Equal(t, c.cut, got.Shortened)
+		})
+	}
 }

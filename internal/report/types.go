@@ -175,14 +175,6 @@ type Durations struct {
 	Buckets [taskspan.DurationBuckets]int64 // not cumulative
 }
 
-// Count returns how many durations have been counted.
-func (d *Durations) Count() (n int64) {
-	for _, in := range d.Buckets {
-		n += in
-	}
-	return n
-}
-
 // Add adds the counts of another one.
 func (n *NameCounts) Add(o NameCounts) {
 	n.Started += o.Started

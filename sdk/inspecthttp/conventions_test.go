@@ -413,3 +413,44 @@ func TestAnUnsampledRequest(t *testing.T) {
 		t.Errorf("status %d, spans %v", w.Code, s.spans())
 	}
 }
+
+// A task that is no server span, beside one of another instrumentation, says how it went
+// and leaves the rest to the server span.
+func TestATaskBesideAServerSpanRepeatsNothing(t *testing.T) {
+	for name, layers := range map[string]func(*seen, http.Handler) http.Handler{
+		"inside":  func(s *seen, h http.Handler) http.Handler { return otherHandler(s, NewHandler(h)) },
+		"outside": func(s *seen, h http.Handler) http.Handler { return NewHandler(otherHandler(s, h), WithoutServerSpan()) },
+	} {
+		for _, called := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, called), func(t *testing.T) {
+				s := start(t, inspect.WithServerTasks(false))
+				mux := http.NewServeMux()
+				mux.Handle("/orders/{item}", statusHandler(503))
+				// A handler between hides the mux, which sets the pattern on the request.
+				h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { mux.ServeHTTP(w, r) })
+				r := httptest.NewRequest("GET", "/orders/7?card=1234", nil)
+				if called {
+					callerOf(r, true)
+				}
+				layers(s, h).ServeHTTP(httptest.NewRecorder(), r)
+				sameAttributes(t, s.spans()["GET"], map[string]any{"http.response.status_code": int64(503), "error.type": "503"})
+			})
+		}
+	}
+}
+
+func TestCredentialsOfTheConventionsAreRedacted(t *testing.T) {
+	c := newConfig([]Option{WithQueryValues()})
+	for _, name := range []string{
+		"AWSAccessKeyId", "Signature", "sig", "X-Goog-Signature", "X-Amz-Signature", "X-Amz-Credential", "X-Amz-Security-Token",
+	} {
+		if got, want := c.query("a=1&"+name+"=secret&b=2"), "a=1&"+name+"=REDACTED&b=2"; got != want {
+			t.Errorf("%s becomes %s", name, got)
+		}
+	}
+	for query, want := range map[string]string{"": "", "&": "&", "a": "a", "=x": "=x", "%zz=1": "%zz=REDACTED", "a=1;sig=2": "a=1;sig=2", "a=b=c": "a=b=c"} {
+		if got := c.query(query); got != want {
+			t.Errorf("%q becomes %q, want %q", query, got, want)
+		}
+	}
+}
