@@ -97,6 +97,39 @@ func TestLookalikesAreLeftAlone(t *testing.T) {
 	}
 }
 
+// Programs in which another goroutine releases than took are never a deadlock for
+// certain. Until the first release they are suspected, as a program that deadlocks with
+// its first use of a lock is.
+func TestHandOversAreNeverCertain(t *testing.T) {
+	program := buildStuck(t)
+	t.Parallel()
+	collector := startCollector(t)
+	for _, name := range []string{
+		"pool", "pool-after-errors", "pool-per-request", "unnamed-pool", "drained-pool", "permit-and-lock", "signal", "signal-per-request",
+		"unnamed-signal", "crossed-signals", "write-hand-over", "read-hand-over",
+	} {
+		playStuck(t, program, name, sendTo(collector, "grpc", "1.0"))
+	}
+	heardOf(t, collector, "signal")
+	time.Sleep(*lookalikesFor)
+	found := func(confidence string) float64 {
+		n, err := collector.sum(foundDeadlocks, map[string]string{"confidence": confidence})
+		if err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	if n := found("certain"); n != 0 {
+		t.Errorf("%v deadlocks are called certain:\n%s", n, collector.log.String())
+	}
+	if n := found("suspected"); n < 10 {
+		t.Errorf("only %v are suspected: this proves nothing", n)
+	}
+	if log := collector.log.String(); !strings.Contains(log, "SUSPECTED DEADLOCK") || !strings.Contains(log, "a deadlock if semaphore ") {
+		t.Error("no suspicion is told as one")
+	}
+}
+
 // A collector that starts when a deadlock stands already finds it, and calls it the
 // same.
 func TestADeadlockKeepsItsNameOverARestart(t *testing.T) {

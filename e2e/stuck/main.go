@@ -26,6 +26,13 @@ var (
 		"contention": contention, "slow-holder": slowHolder, "cancelled": cancelled, "livelock": livelock,
 		"handed-over": handedOver, "free-permit": freePermit, "way-out": wayOut, "lock-order": lockOrder, "order-unnamed": orderUnnamed, "read-twice": readTwice, "crowd": crowd,
 	}
+	// handOvers release what others have taken, and end by themselves. They are in a
+	// circle all the same, and may be suspected until the first release.
+	handOvers = map[string]func(context.Context){
+		"pool": pool, "pool-after-errors": poolAfterErrors, "pool-per-request": poolPerRequest, "unnamed-pool": unnamedPool,
+		"drained-pool": drainedPool, "permit-and-lock": permitAndLock, "signal": signal, "signal-per-request": signalPerRequest,
+		"unnamed-signal": unnamedSignal, "crossed-signals": crossedSignals, "write-hand-over": writeHandOver, "read-hand-over": readHandOver,
+	}
 	// remote cases are made of several processes; the role says which one this is.
 	remote = map[string]func(context.Context, string){
 		"http": httpServices, "grpc": grpcServices, "grpc-stream": grpcStream, "plain-http": plainHTTP, "plain-grpc": plainGRPC, "killed-holder": killedHolder,
@@ -50,8 +57,10 @@ func main() {
 		log.Fatal(err)
 	}
 	play := deadlocks[name]
-	if play == nil {
-		play = lookalikes[name]
+	for _, more := range []map[string]func(context.Context){lookalikes, handOvers} {
+		if play == nil {
+			play = more[name]
+		}
 	}
 	switch {
 	case play != nil:

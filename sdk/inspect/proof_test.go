@@ -5,6 +5,7 @@ package inspect
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -298,6 +299,52 @@ func TestUnnamedLocksAreKnownByWhereTheyAreTaken(t *testing.T) {
 		cancel()
 		waiter.does(func() {})
 		taker.does(m.Unlock)
+	}
+}
+
+// A place inside of the SDK or of package sync is shared by locks that have nothing to do
+// with each other: a method value, an RLocker, a Cond. It is no kind.
+func TestSharedPlacesAreNoKind(t *testing.T) {
+	watched(t)
+	forgetHolds(t)
+	taker, waiter := newActor(t), newActor(t)
+	for name, take := range map[string]func(m *RWMutex) (lock, unlock func()){
+		"a method value": func(m *RWMutex) (func(), func()) { return m.Lock, m.Unlock },
+		"an RLocker":     func(m *RWMutex) (func(), func()) { l := m.RLocker(); return l.Lock, l.Unlock },
+	} {
+		for range 3 {
+			m := new(RWMutex)
+			lock, unlock := take(m)
+			taker.does(lock)
+			ctx, cancel := context.WithCancel(context.Background())
+			waiter.starts(func() { _ = m.LockContext(ctx) })
+			if set := waiter.blocked(); !set.complete || !set.inferred {
+				t.Errorf("%s: %+v, want it complete and inferred", name, set)
+			}
+			cancel()
+			waiter.does(func() {})
+			taker.does(unlock)
+		}
+	}
+}
+
+// A suspected deadlock makes no process unready; a certain one does.
+func TestASuspectedDeadlockIsAWarningOfReadiness(t *testing.T) {
+	for _, used := range []bool{false, true} {
+		t.Run(fmt.Sprint("used before ", used), func(t *testing.T) {
+			ins, c := quietInspector(t), newCast(t, 1)
+			m := stage{used}.mutex()
+			c.plays(m.LockContext, m.LockContext)
+			c.found()
+			check := ins.deadlockCheck()
+			want := "warning"
+			if used {
+				want = "failed"
+			}
+			if check.Status != want || !strings.Contains(check.Message, m.res.Load().name) {
+				t.Errorf("%+v, want %s", check, want)
+			}
+		})
 	}
 }
 
