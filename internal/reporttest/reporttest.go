@@ -68,6 +68,15 @@ func write(span ptrace.Span, r *report.Report) {
 		span.SetParentSpanID(o.Task.Span)
 		a.PutStr(taskspan.LockOrderHeld, o.Held)
 		a.PutStr(taskspan.LockOrderTaken, o.Taken)
+		if o.HeldName != "" {
+			a.PutStr(taskspan.LockOrderHeldName, o.HeldName)
+		}
+		if o.TakenName != "" {
+			a.PutStr(taskspan.LockOrderTakenName, o.TakenName)
+		}
+		if o.Recursive {
+			a.PutBool(taskspan.LockOrderRecursive, true)
+		}
 		strs(a, taskspan.LockOrderGuards, o.Guards)
 		if o.Mode != "" {
 			a.PutStr(taskspan.LockOrderMode, o.Mode)

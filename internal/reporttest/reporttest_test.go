@@ -28,6 +28,9 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 			Interval: time.Second, Part: 1, Parts: 1, WaitIDs: []int64{5}, Revisions: []int64{2},
 		}},
 		{Process: p, Sequence: 3, Observed: now, LockOrder: &report.LockOrder{Task: id, Held: "a", Taken: "b", Guards: []string{"c"}}},
+		{Process: p, Sequence: 4, Observed: now, LockOrder: &report.LockOrder{
+			Task: id, Held: "r1@0", HeldName: "lock in f", Taken: "r2@0", TakenName: "lock in g", Recursive: true, Mode: "read/read",
+		}},
 	} {
 		scope := Traces(r).ResourceSpans().At(0)
 		process, drop := report.DecodeProcess(scope.Resource().Attributes())

@@ -342,6 +342,30 @@ func TestCallsAreInOrders(t *testing.T) {
 	}
 }
 
+// An open server span answers a call as a task does.
+func TestServerSpansAnswerCallsInOrders(t *testing.T) {
+	rig := ordersRig(t)
+	ins, _ := newSeen(t)
+	m := NewMutex(lockNames(t, 1)[0])
+	client := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{15: 9}, SpanID: trace.SpanID{7: 9}, Remote: true})
+	ctx := trace.ContextWithRemoteSpanContext(context.Background(), client)
+	_, span := ins.own.Tracer("server").Start(ctx, "GET /orders", trace.WithSpanKind(trace.SpanKindServer))
+	m.Lock()
+	m.Unlock()
+	span.End()
+	m.Lock()
+	m.Unlock()
+	lockOrders.calls.mu.Lock()
+	for _, o := range lockOrders.calls.list {
+		o.task = rig.ins
+	}
+	lockOrders.calls.mu.Unlock()
+	spans := spansOf(rig)
+	if want := callName(client.TraceID(), client.SpanID(), "").name; len(spans) != 1 || reported(spans[0], taskspan.LockOrderHeld).GetStringValue() != want {
+		t.Errorf("reported %v, want an order of %s", spans, want)
+	}
+}
+
 // Both sides of a call choose the same traces, however many of them each sees, and few
 // of many.
 func TestBothSidesOfACallChooseTheSameTraces(t *testing.T) {

@@ -275,11 +275,13 @@ func TestThePartsOfAHeartbeat(t *testing.T) {
 func TestALockOrderSaysEverything(t *testing.T) {
 	o := &LockOrder{
 		Node: Node{[16]byte{1}, [8]byte{2}}, SpanID: [8]byte{3}, Observed: 4_000, Held: "a", Taken: "b", HeldReads: true, Guards: []string{"c", "d"},
+		HeldName: "lock in f", TakenName: "lock in g", Recursive: true,
 		HeldPlace: Place{"main.hold", "/src/hold.go", 5}, Place: Place{"main.take", "/src/take.go", 6},
 	}
 	want := map[string]any{
 		taskspan.Report: "lock_order", taskspan.ReportSequence: int64(0),
 		taskspan.LockOrderHeld: "a", taskspan.LockOrderTaken: "b", taskspan.LockOrderMode: "read/write", taskspan.LockOrderGuards: []any{"c", "d"},
+		taskspan.LockOrderHeldName: "lock in f", taskspan.LockOrderTakenName: "lock in g", taskspan.LockOrderRecursive: true,
 		taskspan.LockOrderHeldFunction: "main.hold", taskspan.LockOrderHeldFile: "/src/hold.go", taskspan.LockOrderHeldLine: int64(5),
 		taskspan.CodeFunctionName: "main.take", taskspan.CodeFilePath: "/src/take.go", taskspan.CodeLineNumber: int64(6),
 	}
@@ -289,8 +291,9 @@ func TestALockOrderSaysEverything(t *testing.T) {
 		t.Errorf("the span is %v", s)
 	}
 	o.HeldReads, o.TakenReads, o.Guards, o.HeldPlace, o.Place = false, true, nil, Place{}, Place{}
+	o.HeldName, o.TakenName, o.Recursive = "", "", false
 	for _, key := range []string{
-		taskspan.LockOrderGuards, taskspan.LockOrderHeldFunction, taskspan.LockOrderHeldFile, taskspan.LockOrderHeldLine,
+		taskspan.LockOrderHeldName, taskspan.LockOrderTakenName, taskspan.LockOrderRecursive, taskspan.LockOrderGuards, taskspan.LockOrderHeldFunction, taskspan.LockOrderHeldFile, taskspan.LockOrderHeldLine,
 		taskspan.CodeFunctionName, taskspan.CodeFilePath, taskspan.CodeLineNumber,
 	} {
 		delete(want, key)
