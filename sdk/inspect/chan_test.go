@@ -287,10 +287,14 @@ func TestSelectMovesValues(t *testing.T) {
 					if got != want {
 						t.Errorf("got %v, want %v", got, want)
 					}
+					shut := c.Close
 					if name == "plain" {
-						close(raw)
+						shut = func() { close(raw) }
+					}
+					if waits {
+						go func() { synctest.Wait(); shut() }()
 					} else {
-						c.Close()
+						shut()
 					}
 					receive(ErrClosed)
 					if got != want {
