@@ -89,7 +89,7 @@ type taskRef struct {
 }
 
 func (r *taskRef) String() string {
-	if !r.Known {
+	if !r.Known && r.Name == "" {
 		return "a task that is not known"
 	}
 	return r.Service + ": " + r.Name
@@ -168,6 +168,7 @@ type wait struct {
 	Holders  []struct {
 		Task  taskRef
 		Place *place
+		Ended bool
 	}
 }
 

@@ -132,7 +132,7 @@ func (m *model) table() string {
 			inState = seconds(t.InState)
 		}
 		waits := t.WaitingFor.String()
-		if t.WaitingFor != nil && t.WaitingFor.Holder != nil && t.WaitingFor.Holder.Known {
+		if t.WaitingFor != nil && t.WaitingFor.Holder != nil && (t.WaitingFor.Holder.Known || t.WaitingFor.Holder.Name != "") {
 			waits += " held by " + t.WaitingFor.Holder.Name
 		}
 		text := row(t.State, t.Service+": "+t.Name, inState, seconds(t.Age), waits, place)
@@ -196,6 +196,9 @@ func (m *model) taskText() string {
 			line("  held by     %s", &h.Task)
 			if h.Place != nil {
 				line("  taken at    %s", h.Place)
+			}
+			if h.Ended {
+				line("              which has ended without releasing it")
 			}
 		}
 		if len(w.Holders) == 0 {

@@ -67,6 +67,16 @@ func (p *picture) ref(id report.TaskID) taskRef {
 	return r
 }
 
+// refNamed is ref for a holder of what w is for, which is called by its name if its
+// process has told that.
+func (p *picture) refNamed(id report.TaskID, w *fleet.Wait, name string) taskRef {
+	r := p.ref(id)
+	if !r.Known {
+		r.Service, r.Name = w.Process.Service, name
+	}
+	return r
+}
+
 // refOf names a task of a deadlock, which may be gone by now.
 func (p *picture) refOf(t *fleet.Task) taskRef {
 	r := p.ref(t.ID)
@@ -91,7 +101,13 @@ func (p *picture) summarize(task report.TaskID, w *fleet.Wait, ahead time.Durati
 	edges := p.holders[waitID{task, w.ID}]
 	s.Holders = len(edges)
 	if len(edges) > 0 {
-		ref := p.ref(p.edges[edges[0]].holder)
+		holder, name := p.edges[edges[0]].holder, ""
+		for i := range w.Holders {
+			if w.Holders[i].Task == holder {
+				name = w.Holders[i].TaskName
+			}
+		}
+		ref := p.refNamed(holder, w, name)
 		s.Holder = &ref
 	}
 	return s
@@ -132,6 +148,7 @@ type holderAnswer struct {
 	Generation int64        `json:"generation"`
 	Weight     int64        `json:"weight"`
 	Place      *placeAnswer `json:"place"`
+	Ended      bool         `json:"ended"` // without releasing it
 }
 
 // wait tells all of a wait, as of a time: now, or the end of the deadlock that it was part of.
@@ -150,7 +167,8 @@ func (p *picture) wait(w *fleet.Wait, ahead time.Duration, asOf time.Time) waitA
 	for i := range w.Holders {
 		h := &w.Holders[i]
 		a.Holders = append(a.Holders, holderAnswer{
-			Task: p.ref(h.Task), Since: own(h.Since), Generation: h.Generation, Weight: h.Weight, Place: placeOf(h.Place, true),
+			Task: p.refNamed(h.Task, w, h.TaskName), Since: own(h.Since), Generation: h.Generation, Weight: h.Weight, Place: placeOf(h.Place, true),
+			Ended: h.Ended,
 		})
 	}
 	if len(w.Holders) == 0 { // those who hold it say so themselves

@@ -192,7 +192,7 @@ func (x *inspector) sayReadiness(n *numbers) {
 }
 
 var (
-	deadlockKinds       = []deadlock.Kind{deadlock.Self, deadlock.Local, deadlock.Distributed}
+	deadlockKinds       = []deadlock.Kind{deadlock.Self, deadlock.Local, deadlock.Distributed, deadlock.Abandoned}
 	deadlockConfidences = []deadlock.Confidence{deadlock.Certain, deadlock.Suspected, deadlock.Transient}
 	deadlockEndings     = []string{
 		deadlock.Released, deadlock.Cancelled, deadlock.DeadlineReached, deadlock.ProcessLost, deadlock.Evicted, deadlock.EvidenceExpired,

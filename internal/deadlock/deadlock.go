@@ -37,6 +37,7 @@ const (
 	Self        Kind = "self"        // one task waits for itself
 	Local       Kind = "local"       // tasks of one process
 	Distributed Kind = "distributed" // tasks of several processes
+	Abandoned   Kind = "abandoned"   // a task waits for what somebody has taken who has ended
 )
 
 // How a deadlock ended.
@@ -95,6 +96,8 @@ func (p *proof) deadlock(j Judgment, now time.Time) *Deadlock {
 	}
 	slices.Sort(dl.Services)
 	switch {
+	case len(dl.Core) == 1 && slices.ContainsFunc(dl.Waits[dl.Core[0].ID], abandoned):
+		dl.Kind = Abandoned
 	case len(dl.Core) == 1:
 		dl.Kind = Self
 	case len(processes(dl.Core)) > 1:

@@ -28,6 +28,7 @@ type Detector struct {
 	skew     time.Duration
 	table    *fleet.Table
 	claims   claims
+	left     leftBehind
 	numbers  numbers
 	counters Counters
 	now      time.Time // of the last evaluation
@@ -56,6 +57,7 @@ type Counters struct {
 func New(limits Limits, skew time.Duration) *Detector {
 	d := &Detector{
 		limits: limits, skew: skew,
+		left:     make(leftBehind),
 		unproven: make(map[report.TaskID]struct{}),
 		standing: make(map[ID]*Deadlock), of: make(map[report.TaskID]*Deadlock), broken: make(map[ID]string),
 	}
@@ -85,8 +87,10 @@ func (d *Detector) on(e fleet.Event) {
 	switch e.Kind {
 	case fleet.WaitOpened, fleet.WaitRevised:
 		d.touchTask(e.Task)
+		d.leave(e.Wait, true)
 	case fleet.WaitClosed:
 		d.dirty = true
+		d.leave(e.Wait, false)
 		if dl := d.of[e.Wait.Task]; dl != nil && dl.waitsFor(e.Wait) {
 			d.breakUp(dl, dl.howEnded(e, d.table.Ahead(e.Process)))
 		}
@@ -99,6 +103,14 @@ func (d *Detector) on(e fleet.Event) {
 		for _, id := range d.claims.set(e.Task.ID, nil) {
 			d.touch(id)
 		}
+	}
+}
+
+// leave notes whether a wait is for what somebody has left behind. Who waits for the same
+// is looked at again, for one of them stands for it.
+func (d *Detector) leave(w *fleet.Wait, open bool) {
+	for _, other := range d.left.set(w, open) {
+		d.touch(other.task)
 	}
 }
 

@@ -35,7 +35,7 @@ func (d *Detector) judge(core []*fleet.Task, waits map[report.TaskID][]*fleet.Wa
 	for _, t := range core {
 		for _, w := range waits[t.ID] {
 			j.Cancellable = j.Cancellable || w.Cancellable
-			if w.Inferred {
+			if w.Inferred || abandoned(w) { // Go allows that somebody else releases it
 				j.Confidence = Suspected
 			}
 			if !w.Deadline.IsZero() {

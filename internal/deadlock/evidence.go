@@ -136,7 +136,7 @@ func (d *Detector) proofsAt(tasks []*fleet.Task, at time.Time, margin time.Durat
 		for _, t := range p.core {
 			for _, w := range t.Waits {
 				held := false
-				d.eachHolder(w, func(id report.TaskID, _ int64) { held = held || in[id] })
+				d.eachObstacle(w, func(id report.TaskID, _ int64) { held = held || in[id] })
 				if !held || !standing(t, w) {
 					continue
 				}

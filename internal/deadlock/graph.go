@@ -92,7 +92,7 @@ func (d *Detector) number(id report.TaskID) waitgraph.Task {
 // looks up. A wait that anybody unknown may end does not hold it up.
 func (d *Detector) addWait(g *subgraph, waiter waitgraph.Task, w *fleet.Wait, find func(report.TaskID) waitgraph.Task) {
 	g.holders = g.holders[:0]
-	d.eachHolder(w, func(id report.TaskID, weight int64) {
+	d.eachObstacle(w, func(id report.TaskID, weight int64) {
 		g.holders = append(g.holders, waitgraph.Holder{Task: find(id), Weight: weight})
 	})
 	if len(g.holders) > 0 {
@@ -115,6 +115,26 @@ func (d *Detector) eachHolder(w *fleet.Wait, fn func(id report.TaskID, weight in
 		for i := range w.Holders {
 			fn(w.Holders[i].Task, w.Holders[i].Weight)
 		}
+	}
+}
+
+// eachObstacle is eachHolder for the graph. A holder that has ended releases nothing, so
+// in its place stands a task that is stuck: the one that has waited behind it longest,
+// which thereby waits for itself.
+func (d *Detector) eachObstacle(w *fleet.Wait, fn func(id report.TaskID, weight int64)) {
+	if !abandoned(w) {
+		d.eachHolder(w, fn)
+		return
+	}
+	if !w.Complete {
+		return
+	}
+	for i := range w.Holders {
+		id := w.Holders[i].Task
+		if w.Holders[i].Ended {
+			id = d.left.first(w)
+		}
+		fn(id, w.Holders[i].Weight)
 	}
 }
 

@@ -19,12 +19,18 @@ const maxTold = 16
 func (dl *Deadlock) Headline() string {
 	where := list(dl.Services)
 	who := fmt.Sprintf("%d tasks of %s wait for each other", len(dl.Core), where)
-	if dl.Kind == Self {
+	switch dl.Kind {
+	case Abandoned:
+		who = fmt.Sprintf("a task of %s waits for a lock whose holder has ended", where)
+	case Self:
 		who = fmt.Sprintf("a task of %s waits for itself", where)
 	}
 	switch {
 	case dl.Confidence == Transient:
 		return fmt.Sprintf("%s until %s, when %s", who, dl.Ends.UTC().Format(time.TimeOnly), dl.whatEnds())
+	case dl.Confidence == Suspected && dl.Kind == Abandoned:
+		return fmt.Sprintf("a task of %s may be waiting forever for %s, whose holder has ended: a deadlock if %s",
+			where, resource(dl.toNext(0)), dl.condition())
 	case dl.Confidence == Suspected && dl.Kind == Self:
 		return fmt.Sprintf("a task of %s may be waiting for itself: a deadlock if %s", where, dl.condition())
 	case dl.Confidence == Suspected:
@@ -56,6 +62,10 @@ func (dl *Deadlock) CycleText() string {
 			fmt.Fprintf(&b, " at %s", words.Place(w.Place))
 		}
 		next := dl.next(i)
+		if h := leaver(w); h != nil {
+			fmt.Fprintf(&b, ", never unlocked: taken at %s %s", takenAt(h), left(h))
+			continue
+		}
 		fmt.Fprintf(&b, ", %s %s", dl.holds(i), dl.name(next))
 		if h := holderOf(w, next.ID); h != nil && !h.Place.IsZero() {
 			fmt.Fprintf(&b, ", taken at %s", words.Place(h.Place))
@@ -83,6 +93,10 @@ func (dl *Deadlock) Story(now time.Time) string {
 			fmt.Fprintf(&b, "\n    at         %s", words.Place(w.Place))
 		}
 		next := dl.next(i)
+		if h := leaver(w); h != nil {
+			fmt.Fprintf(&b, "\n    never unlocked: taken at %s %s\n    trace      %x", takenAt(h), left(h), t.ID.Trace)
+			continue
+		}
 		who := dl.name(next)
 		if next.ID == t.ID {
 			who = "itself"
@@ -137,11 +151,18 @@ func (dl *Deadlock) next(i int) *fleet.Task { return dl.Core[(i+1)%dl.Cycle] }
 func (dl *Deadlock) toNext(i int) *fleet.Wait {
 	waits, next := dl.Waits[dl.Core[i].ID], dl.next(i)
 	for _, w := range waits {
-		if holderOf(w, next.ID) != nil || shared(w) && claimed(next, w.ResourceID) {
+		if dl.Kind == Abandoned && abandoned(w) || holderOf(w, next.ID) != nil || shared(w) && claimed(next, w.ResourceID) {
 			return w
 		}
 	}
 	return waits[0]
+}
+
+func takenAt(h *report.Holder) string {
+	if h.Place.IsZero() {
+		return "an unknown place"
+	}
+	return words.Place(h.Place)
 }
 
 func holderOf(w *fleet.Wait, id report.TaskID) *report.Holder {

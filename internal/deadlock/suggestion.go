@@ -37,6 +37,9 @@ func (dl *Deadlock) Suggestion() string {
 	}
 	var advice string
 	switch {
+	case dl.Kind == Abandoned:
+		advice = fmt.Sprintf("%s was taken and not released: look for a return, a panic or a runtime.Goexit between the two, and release it by a "+
+			"deferred call, on the line after the one that takes it.", resource(dl.toNext(0)))
 	case kinds[taskspan.WaitRemote]:
 		advice = "Do not call another service while holding what its answer may need: let go of it before the call, or make the " +
 			"call part of nothing that others wait for. A deadline on the call turns this into an error."

@@ -39,6 +39,9 @@ func (dl *Deadlock) guesses() (g guesses) {
 // condition says what has to be so for a suspected deadlock to be one: it goes on after
 // "if".
 func (dl *Deadlock) condition() string {
+	if dl.Kind == Abandoned {
+		return "no other goroutine releases it"
+	}
 	g := dl.guesses()
 	var all []string
 	if n := len(g.locks); n > 0 {
@@ -74,6 +77,9 @@ func enumerate(names []string) string {
 
 // suspicion says how a suspected deadlock could be none.
 func (dl *Deadlock) suspicion() string {
+	if dl.Kind == Abandoned {
+		return "Go allows another goroutine to release it, and it then ends by itself. If it stands for longer than the work can take, only a restart of the process ends it."
+	}
 	g := dl.guesses()
 	var all []string
 	if len(g.locks) > 0 {

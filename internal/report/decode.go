@@ -162,6 +162,7 @@ func (f *fields) holder(link ptrace.SpanLink) (h Holder, known bool) {
 	h = Holder{
 		Task:       TaskID{Trace: link.TraceID(), Span: link.SpanID()},
 		Generation: l.generation, Weight: l.weight, Place: l.place,
+		TaskName: l.taskName, Ended: l.ended,
 	}
 	if l.since != 0 {
 		h.Since = time.Unix(0, l.since).UTC()

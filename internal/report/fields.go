@@ -254,6 +254,8 @@ func (f *fields) readLockOrder(key string, v pcommon.Value) {
 type linkFields struct {
 	generation, since, weight int64
 	place                     Place
+	taskName                  string
+	ended                     bool
 }
 
 func (l *linkFields) read(attrs pcommon.Map) Drop {
@@ -266,6 +268,10 @@ func (l *linkFields) read(attrs pcommon.Map) Drop {
 			l.since = f.count(v, 0)
 		case taskspan.HoldWeight:
 			l.weight = f.count(v, 0)
+		case taskspan.HoldTaskName:
+			l.taskName = f.str(v, 0)
+		case taskspan.HoldEnded:
+			l.ended = f.boolean(v, 0)
 		default:
 			readPlace(&l.place, key, v, &f)
 		}

@@ -154,6 +154,9 @@ type Holder struct {
 	Since      time.Time // zero: unknown
 	Weight     int64
 	Place      Place
+	TaskName   string // as the process knows it; empty: not told
+	// Ended says that who took it has ended without releasing it.
+	Ended bool
 }
 
 // Counts are tasks by what became of them, since the start of the process.

@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	kinds       = [...]deadlock.Kind{deadlock.Self, deadlock.Local, deadlock.Distributed}
+	kinds       = [...]deadlock.Kind{deadlock.Self, deadlock.Local, deadlock.Distributed, deadlock.Abandoned}
 	confidences = [...]deadlock.Confidence{deadlock.Certain, deadlock.Suspected, deadlock.Transient}
 	endings     = [...]string{
 		deadlock.Released, deadlock.Cancelled, deadlock.DeadlineReached, deadlock.ProcessLost, deadlock.Evicted, deadlock.EvidenceExpired,

@@ -255,6 +255,11 @@ func holder(h report.Holder, waiter *fleet.Task, byID map[report.TaskID]*fleet.T
 		who = "itself"
 	case known != nil:
 		who = words.OneLine(known.Process.Service + ": " + known.Name)
+	case h.TaskName != "":
+		who = words.OneLine(waiter.Process.Service + ": " + h.TaskName)
+	}
+	if h.Ended {
+		who += ", which has ended without releasing it"
 	}
 	if !h.Since.IsZero() {
 		who += " for " + words.Age(now.Sub(h.Since.Add(-waiter.Ahead)))

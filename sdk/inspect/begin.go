@@ -369,6 +369,10 @@ func (t *Task) unbind() {
 		s := shardOf(goroutine)
 		s.mu.Lock()
 		remove(&s.tasks, t)
+		if t.alone {
+			s.left[s.leaving%recentlyLeft] = leftTask{goroutine: goroutine, task: lastTask{node: taskNode(t), name: t.label}}
+			s.leaving++
+		}
 		for outer = t.outer; outer != nil && outer.ended(); {
 			outer = outer.outer // ended before its inner task
 		}

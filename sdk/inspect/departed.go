@@ -34,6 +34,36 @@ type lastTask struct {
 	name string
 }
 
+// recentlyLeft is how many goroutines each shard remembers that ended with their tasks:
+// if one of them has left a lock behind, that is told with the next scan.
+const recentlyLeft = 8
+
+type leftTask struct {
+	goroutine uint64
+	task      lastTask
+}
+
+// hasLeft reports whether a goroutine is known to have ended, and what it ran last.
+func hasLeft(goroutine uint64) (lastTask, bool) {
+	if last, ended := departed.of(goroutine); ended {
+		return last, true
+	}
+	s := shardOf(goroutine)
+	s.mu.Lock()
+	var found *leftTask
+	for i := range s.left {
+		if l := s.left[i]; l.goroutine == goroutine {
+			found = &l
+		}
+	}
+	s.mu.Unlock()
+	if found == nil {
+		return lastTask{}, false
+	}
+	departed.add(goroutine, found.task) // the shard will forget it
+	return found.task, true
+}
+
 func (d *departedGoroutines) add(goroutine uint64, last lastTask) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

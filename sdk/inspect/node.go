@@ -48,7 +48,7 @@ func (r *reporter) link(waiter *waitView, h holder) (l wire.Holder, idle uint64,
 	if t == nil {
 		t = taskOn(g)
 	}
-	last, ended := departed.of(g)
+	last, ended := hasLeft(g)
 	switch {
 	case t != nil:
 		l.Node, l.TaskName = taskNode(t), t.Name()

@@ -31,7 +31,9 @@ type shardState struct {
 	tasks   list[Task]
 	waits   list[openWait]
 	waitSeq uint64
-	ending  atomic.Pointer[Task] // whose span a goroutine of the shard is ending, see taskSpans
+	left    [recentlyLeft]leftTask // of goroutines that ended with their tasks, see departed
+	leaving int                    // where in left the next one goes
+	ending  atomic.Pointer[Task]   // whose span a goroutine of the shard is ending, see taskSpans
 }
 
 func shardOf(goroutine uint64) *shard { return &table[goroutine%shards] }

@@ -31,7 +31,7 @@ export interface TaskDetail {
 }
 export interface Member { task: TaskRef; in_cycle: boolean; instance: string; thread_id: number; waits: Wait[]; trace_url: string }
 export interface Deadlock {
-  id: string; standing: boolean; confidence: 'certain' | 'suspected' | 'transient'; kind: 'self' | 'local' | 'distributed'
+  id: string; standing: boolean; confidence: 'certain' | 'suspected' | 'transient'; kind: 'self' | 'local' | 'distributed' | 'abandoned'
   headline: string; story: string; cycle_text: string; suggestion: string; ends_at: string | null; cancellable: boolean; services: string[]
   since: string; found_at: string; ended_at: string | null; how: string; lasted_seconds: number
   size: number; cycle: number; members: Member[]; victims: number; victim_tasks: TaskRef[]; trace_url: string

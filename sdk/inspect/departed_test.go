@@ -1,0 +1,125 @@
+//go:build !noinspect
+
+package inspect
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// linkSays reads an attribute of the only link of a report.
+func linkSays(t *testing.T, s *tracepb.Span, key string) *commonpb.AnyValue {
+	t.Helper()
+	if len(s.Links) != 1 {
+		t.Fatalf("%d links", len(s.Links))
+	}
+	for _, kv := range s.Links[0].Attributes {
+		if kv.Key == key {
+			return kv.Value
+		}
+	}
+	return nil
+}
+
+// A lock whose holder has ended is told as that: at once if the goroutine ended with its
+// task, and else after a look when the wait is old. A holder that lives is not.
+func TestAHolderThatHasEnded(t *testing.T) {
+	stop := make(chan struct{})
+	for _, c := range []struct {
+		name      string
+		hold      func(r *reporterRig, m *Mutex)
+		now, late bool // said in the first report, and after ten seconds
+		task      string
+	}{
+		{"a task with its own goroutine", func(r *reporterRig, m *Mutex) {
+			h := r.ins.Go(context.Background(), "forgetful", func(context.Context) error { m.Lock(); return nil })
+			if err := h.Wait(context.Background()); err != nil {
+				panic(err)
+			}
+		}, true, true, "forgetful"},
+		{"a goroutine without a task", func(_ *reporterRig, m *Mutex) {
+			var done sync.WaitGroup
+			done.Go(m.Lock)
+			done.Wait()
+		}, false, true, ""},
+		{"a goroutine that lives", func(_ *reporterRig, m *Mutex) {
+			taken := make(chan struct{})
+			go func() { m.Lock(); close(taken); <-stop; m.Unlock() }()
+			<-taken
+		}, false, false, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			freshLooks(t)
+			r := newReporterRig(t)
+			m := NewMutex(t.Name())
+			c.hold(r, m)
+			var ended sync.WaitGroup
+			r.blockedOn(m, "waiter", &ended)
+			s := r.oneAfter(2 * time.Second)
+			if got := linkSays(t, s, taskspan.HoldEnded).GetBoolValue(); got != c.now {
+				t.Errorf("at once: ended %v, want %v", got, c.now)
+			}
+			if got := linkSays(t, s, taskspan.HoldTaskName).GetStringValue(); got != c.task {
+				t.Errorf("its task is called %q, want %q", got, c.task)
+			}
+			for range 8 { // the change has to stand for a while before it is told
+				for _, again := range r.after(2 * time.Second) {
+					s = again
+				}
+			}
+			if got := linkSays(t, s, taskspan.HoldEnded).GetBoolValue(); got != c.late {
+				t.Errorf("after ten seconds: ended %v, want %v", got, c.late)
+			}
+			if c.late {
+				m.Unlock()
+			} else {
+				close(stop)
+			}
+			ended.Wait()
+			for _, closing := range r.after(time.Second) {
+				if reported(closing, taskspan.WaitOpen).GetBoolValue() {
+					t.Errorf("still open: %v", closing)
+				}
+			}
+		})
+	}
+}
+
+// A running holder has a name from the start.
+func TestARunningHolderHasAName(t *testing.T) {
+	r := newReporterRig(t)
+	m := NewMutex(t.Name())
+	_, holder := r.ins.Begin(context.Background(), "stocktaking")
+	m.Lock()
+	var ended sync.WaitGroup
+	r.blockedOn(m, "reserve", &ended)
+	s := r.oneAfter(2 * time.Second)
+	if got := linkSays(t, s, taskspan.HoldTaskName).GetStringValue(); got != "stocktaking" || linkSays(t, s, taskspan.HoldEnded).GetBoolValue() {
+		t.Errorf("the holder is called %q, ended: %v", got, linkSays(t, s, taskspan.HoldEnded).GetBoolValue())
+	}
+	m.Unlock()
+	ended.Wait()
+	holder.End(nil)
+}
+
+func TestDepartedGoroutinesAreBounded(t *testing.T) {
+	d := departedGoroutines{known: make(map[uint64]lastTask)}
+	for g := range uint64(maxDeparted + 2) {
+		d.add(g+1, lastTask{name: "x"})
+		d.add(g+1, lastTask{name: "again"})
+	}
+	if _, known := d.of(2); known || len(d.known) != maxDeparted || len(d.order) != maxDeparted {
+		t.Errorf("%d are known, in order %d; the second is: %v", len(d.known), len(d.order), known)
+	}
+	if last, known := d.of(3); !known || last.name != "x" {
+		t.Errorf("the third is %+v (%v)", last, known)
+	}
+}
