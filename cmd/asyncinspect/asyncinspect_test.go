@@ -46,6 +46,7 @@ func inspector(tb testing.TB, deadlocks string, check func(*http.Request) int) *
 	say("tasks", `{"tasks":[`+blockedTask+`,`+endedTask+`],"total":7}`)
 	say("tasks/0a/0b", `{"task":`+blockedTask+`,"waits":[{"kind":"mutex","resource_name":"stock","waited_seconds":4.2,
 		"place":{"function":"main.reserve","file":"demo/stock.go","line":54},
+		"callers":[{"function":"main.checkout","file":"/src/demo/cart.go","line":31}],
 		"holders":[{"task":{"known":true,"service":"shop","name":"stocktaking"},"place":{"function":"main.sitOn","file":"demo/stock.go","line":69}}]}],
 		"waiters":[],"waiters_total":0,"chain":[{"task":{"known":true,"service":"shop","name":"reserve"},"waiting_for":{"kind":"mutex","resource_name":"stock"}},
 		{"task":{"known":true,"service":"shop","name":"stocktaking"}}],"chain_end":"running","events":[{"at":"2026-11-23T10:00:00Z","name":"blocked","detail":"mutex"}]}`)
@@ -101,7 +102,7 @@ func TestTopGoesToATaskAndToDeadlocks(t *testing.T) {
 	m := start(t, inspector(t, standing, nil))
 	press(m, "enter")
 	view := m.View()
-	for _, want := range []string{"shop: reserve is deadlocked", "goroutine   15", "held by     shop: stocktaking", "demo/stock.go:69", "who runs, as far as is known", "blocked  mutex"} {
+	for _, want := range []string{"shop: reserve is deadlocked", "goroutine   15", "called by   main.checkout demo/cart.go:31", "held by     shop: stocktaking", "demo/stock.go:69", "who runs, as far as is known", "blocked  mutex"} {
 		require.Contains(t, view, want)
 	}
 	press(m, "d")

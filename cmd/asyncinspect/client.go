@@ -165,6 +165,7 @@ type wait struct {
 	Resource string  `json:"resource_name"`
 	Waited   float64 `json:"waited_seconds"`
 	Place    *place
+	Callers  []place
 	Holders  []struct {
 		Task  taskRef
 		Place *place

@@ -192,6 +192,9 @@ func (m *model) taskText() string {
 		if w.Place != nil {
 			line("  at          %s", w.Place)
 		}
+		for i := range w.Callers {
+			line("  called by   %s", &w.Callers[i])
+		}
 		for _, h := range w.Holders {
 			line("  held by     %s", &h.Task)
 			if h.Place != nil {

@@ -50,6 +50,16 @@ func placeOf(p report.Place, stack bool) *placeAnswer {
 	return a
 }
 
+func placesOf(places []report.Place) []placeAnswer {
+	answers := make([]placeAnswer, 0, len(places))
+	for _, p := range places {
+		if a := placeOf(p, false); a != nil {
+			answers = append(answers, *a)
+		}
+	}
+	return answers
+}
+
 type taskRef struct {
 	TraceID string `json:"trace_id"`
 	SpanID  string `json:"span_id"`
@@ -139,6 +149,7 @@ type waitAnswer struct {
 	Complete      bool           `json:"complete"`
 	Inferred      bool           `json:"inferred"`
 	Place         *placeAnswer   `json:"place"`
+	Callers       []placeAnswer  `json:"callers"`
 	Holders       []holderAnswer `json:"holders"`
 }
 
@@ -162,7 +173,7 @@ func (p *picture) wait(w *fleet.Wait, ahead time.Duration, asOf time.Time) waitA
 	a := waitAnswer{
 		ID: w.ID, Revision: w.Revision, Kind: w.Kind, ResourceID: w.ResourceID, ResourceName: w.ResourceName,
 		Since: own(w.Since), WaitedSeconds: seconds(asOf.Sub(w.Since.Add(-ahead))), ConfirmedAt: own(w.Confirmed), Deadline: own(w.Deadline), Cancellable: w.Cancellable,
-		Need: w.Need, Complete: w.Complete, Inferred: w.Inferred, Place: placeOf(w.Place, true), Holders: []holderAnswer{},
+		Need: w.Need, Complete: w.Complete, Inferred: w.Inferred, Place: placeOf(w.Place, true), Callers: placesOf(w.Callers), Holders: []holderAnswer{},
 	}
 	for i := range w.Holders {
 		h := &w.Holders[i]

@@ -139,6 +139,7 @@ func waits(p report.Process, task int, lock string, holders ...int) *report.Repo
 		Wait: &report.Wait{
 			ID: int64(task), Revision: 1, Open: true, Kind: taskspan.WaitMutex, ResourceID: lock, ResourceName: lock,
 			Since: now.Add(-time.Duration(10+task) * time.Second), Complete: true, Place: report.Place{Function: "main.move", File: "shop/stock.go", Line: 85},
+			Callers: []report.Place{{Function: "main.buy", File: "shop/cart.go", Line: 31}},
 		},
 	}
 	for _, h := range holders {

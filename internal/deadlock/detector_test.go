@@ -287,6 +287,21 @@ func holding(resources ...string) func(*report.Report) {
 	}
 }
 
+func TestAStorySaysWhoCalledTheLine(t *testing.T) {
+	s := newSpeaker("a")
+	first, second := s.mutex(1, "x", 2), s.mutex(2, "y", 1)
+	first.Wait.Place = report.Place{Function: "main.(*pool).conn", File: "/src/shop/pool.go", Line: 20}
+	first.Wait.Callers = []report.Place{
+		{Function: "main.(*server).nested", File: "/src/shop/main.go", Line: 99}, {Function: "main.main", File: "/src/shop/main.go", Line: 7},
+	}
+	_, found := detect(t, first, second)
+	require.Len(t, found, 1)
+	const callers = "main.(*server).nested shop/main.go:99 ← main.main shop/main.go:7"
+	require.Contains(t, found[0].Story(at(7)), "\n    at         main.(*pool).conn shop/pool.go:20\n    called by  "+callers+"\n")
+	require.Contains(t, found[0].CycleText(), " at main.(*pool).conn shop/pool.go:20 ← "+callers+", ")
+	require.Equal(t, 1, strings.Count(found[0].Story(at(7)), "called by"), "the other wait has no callers")
+}
+
 func TestBystandersAreVictimsAndInNoCycle(t *testing.T) {
 	s := newSpeaker("a")
 	reports := []*report.Report{s.mutex(1, "x", 2), s.mutex(2, "y", 1)}

@@ -60,6 +60,9 @@ func (dl *Deadlock) CycleText() string {
 		fmt.Fprintf(&b, "%s waits for %s", dl.name(t), resource(w))
 		if !w.Place.IsZero() {
 			fmt.Fprintf(&b, " at %s", words.Place(w.Place))
+			if callers := words.Callers(w.Callers); callers != "" {
+				fmt.Fprintf(&b, " ← %s", callers)
+			}
 		}
 		next := dl.next(i)
 		if h := leaver(w); h != nil {
@@ -91,6 +94,9 @@ func (dl *Deadlock) Story(now time.Time) string {
 		fmt.Fprintf(&b, "\n    waits for  %s", resource(w))
 		if !w.Place.IsZero() {
 			fmt.Fprintf(&b, "\n    at         %s", words.Place(w.Place))
+		}
+		if callers := words.Callers(w.Callers); callers != "" {
+			fmt.Fprintf(&b, "\n    called by  %s", callers)
 		}
 		next := dl.next(i)
 		if h := leaver(w); h != nil {

@@ -123,7 +123,7 @@ func (f *fields) wait(links ptrace.SpanLinkSlice, start time.Time) *Wait {
 	w := &Wait{
 		ID: f.waitID, Revision: f.revision, Open: f.open, Kind: f.kind,
 		ResourceID: f.resourceID, ResourceName: f.resourceName, Since: start,
-		Need: f.need, Complete: f.complete, Inferred: f.inferred, Cancellable: f.cancellable, Place: f.place,
+		Need: f.need, Complete: f.complete, Inferred: f.inferred, Cancellable: f.cancellable, Place: f.place, Callers: f.callers,
 	}
 	if w.ResourceName == "" {
 		w.ResourceName = w.ResourceID

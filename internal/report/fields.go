@@ -46,6 +46,7 @@ type fields struct {
 	holdsEnds    []int64
 	thread       int64
 	place        Place
+	callers      []Place
 
 	waitID, revision         int64
 	open, complete, inferred bool
@@ -169,6 +170,8 @@ func (f *fields) readWait(key string, v pcommon.Value) bool {
 		f.inferred = f.boolean(v, 0)
 	case taskspan.WaitCancellable:
 		f.cancellable = f.boolean(v, 0)
+	case taskspan.WaitCallers:
+		f.callers = f.places(v)
 	default:
 		return false
 	}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/hex"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,6 +67,9 @@ type Place struct {
 	Line     int
 	Stack    string // only if the process takes backtraces
 }
+
+// Caller writes the place as an element of taskspan.WaitCallers.
+func (p Place) Caller() string { return p.Function + " " + p.File + ":" + strconv.Itoa(p.Line) }
 
 // IsZero reports whether the place is unknown.
 func (p Place) IsZero() bool { return p == Place{} }
@@ -144,7 +148,8 @@ type Wait struct {
 	// Cancellable says that the wait ends if a caller gives up.
 	Cancellable bool
 	Holders     []Holder
-	Place       Place // where it waits
+	Place       Place   // where it waits
+	Callers     []Place // who called Place, the nearest first, at most taskspan.MaxCallers
 }
 
 // Holder is a task that holds what is waited for.

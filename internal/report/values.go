@@ -138,6 +138,37 @@ func (f *fields) strsAt(v pcommon.Value, limit int) (out []string, at []int, cam
 	return out, at, s.Len()
 }
 
+// places reads places that are one text each, "<function> <file>:<line>". What does not
+// read like one is left out.
+func (f *fields) places(v pcommon.Value) (out []Place) {
+	s := f.slice(v)
+	if s.Len() > taskspan.MaxCallers {
+		f.shortened = true
+	}
+	for i := range min(s.Len(), taskspan.MaxCallers) {
+		e := s.At(i)
+		if e.Type() != pcommon.ValueTypeStr {
+			f.refuse(DropType)
+			return nil
+		}
+		function, at, ok := strings.Cut(e.Str(), " ")
+		colon := strings.LastIndexByte(at, ':')
+		if !ok || colon < 0 {
+			f.shortened = true
+			continue
+		}
+		line, err := strconv.ParseInt(at[colon+1:], 10, 32)
+		if err != nil || line < 0 {
+			f.shortened = true
+			continue
+		}
+		out = append(out, Place{
+			Function: f.cut(function, taskspan.MaxStringBytes), File: f.cut(at[:colon], taskspan.MaxStringBytes), Line: int(line),
+		})
+	}
+	return out
+}
+
 // ends reads when holds end: times, or the values of taskspan that are none.
 func (f *fields) ends(v pcommon.Value) []int64 {
 	s := f.slice(v)

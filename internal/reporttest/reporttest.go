@@ -132,6 +132,12 @@ func wait(span ptrace.Span, w *report.Wait) {
 		a.PutInt(taskspan.WaitDeadline, w.Deadline.UnixNano())
 	}
 	place(a, w.Place)
+	if len(w.Callers) > 0 {
+		callers := a.PutEmptySlice(taskspan.WaitCallers)
+		for _, p := range w.Callers {
+			callers.AppendEmpty().SetStr(p.Caller())
+		}
+	}
 	for i := range w.Holders {
 		h := &w.Holders[i]
 		link := span.Links().AppendEmpty()

@@ -26,6 +26,15 @@ func Place(p report.Place) string {
 	return OneLine(text)
 }
 
+// Callers writes who called a place, the nearest first; empty if that is not known.
+func Callers(places []report.Place) string {
+	texts := make([]string, len(places))
+	for i, p := range places {
+		texts[i] = Place(p)
+	}
+	return strings.Join(texts, " ← ")
+}
+
 // OneLine keeps names that anybody may have sent from forging lines of the log,
 // or speaking to the terminal.
 func OneLine(s string) string {

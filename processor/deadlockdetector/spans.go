@@ -58,6 +58,7 @@ func writeChildren(td ptrace.Traces, dl *deadlock.Deadlock, tasks []*fleet.Task)
 			attrs.PutStr(taskspan.WaitKind, string(w.Kind))
 			attrs.PutStr(taskspan.WaitResourceName, w.ResourceName)
 			putPlace(attrs, w.Place)
+			putCallers(attrs, w.Callers)
 		}
 	}
 }
@@ -179,6 +180,16 @@ func spanID(id deadlock.ID, of string) (span pcommon.SpanID) {
 	sum := sha256.Sum256(append(id[:], of...))
 	copy(span[:], sum[:])
 	return span
+}
+
+func putCallers(attrs pcommon.Map, callers []report.Place) {
+	if len(callers) == 0 {
+		return
+	}
+	list := attrs.PutEmptySlice(taskspan.WaitCallers)
+	for _, p := range callers {
+		list.AppendEmpty().SetStr(p.Caller())
+	}
 }
 
 func putPlace(attrs pcommon.Map, place report.Place) {

@@ -222,6 +222,9 @@ func (g *blockedGroup) render(b *strings.Builder, byID map[report.TaskID]*fleet.
 	if !w.Place.IsZero() {
 		fmt.Fprintf(b, "\n    at        %s", words.Place(w.Place))
 	}
+	if callers := words.Callers(w.Callers); callers != "" {
+		fmt.Fprintf(b, "\n    called by %s", callers)
+	}
 	switch {
 	case len(w.Holders) > 0 || w.Kind == taskspan.WaitSleep:
 	case w.Kind == taskspan.WaitRemote:

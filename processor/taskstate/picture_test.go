@@ -38,6 +38,7 @@ func TestThePictureIsAsInItsGoldenFile(t *testing.T) {
 	inventory := report.Wait{
 		Kind: taskspan.WaitMutex, ResourceID: "m1", ResourceName: "inventory", Complete: true,
 		Place:   report.Place{Function: "shop.(*Inventory).Reserve", File: "/build/src/shop/inventory.go", Line: 42},
+		Callers: []report.Place{{Function: "shop.(*Cart).Buy", File: "/build/src/shop/cart.go", Line: 31}, {Function: "shop.serve", File: "/build/src/shop/http.go", Line: 8}},
 		Holders: []report.Holder{{Task: id(1), Weight: 1, Since: at(14), Place: report.Place{Function: "shop.(*Inventory).Rebuild", File: "/build/src/shop/inventory.go", Line: 77}}},
 	}
 	deadlocked := blockedOn(6, "audit", 9, report.Wait{

@@ -40,6 +40,7 @@ func exampleWait() *Wait {
 		},
 		ID: 9, Revision: 2, Open: true, Kind: taskspan.WaitSemaphore, ResourceID: "r1", ResourceName: "slots",
 		Since: 2000, Need: 2, Complete: true, Inferred: true, Cancellable: true, Deadline: 9000,
+		Callers: []Place{{"main.buy", "/src/my cart.go", 31}, {"main.serve", "/src/http.go", 8}, {"main.main", "/src/main.go", 5}},
 		Holders: []Holder{{Node: Node{[16]byte{1}, [8]byte{8}}, Generation: 3, Since: 1500, Weight: 2, Place: Place{"main.hold", "/src/main.go", 40}}},
 	}
 }
@@ -58,6 +59,7 @@ func TestWaitSaysEverything(t *testing.T) {
 		taskspan.WaitID:         "9", taskspan.WaitRevision: "2", taskspan.WaitOpen: "true", taskspan.WaitKind: "semaphore",
 		taskspan.WaitResourceID: "r1", taskspan.WaitResourceName: "slots", taskspan.WaitNeed: "2",
 		taskspan.WaitHoldersComplete: "true", taskspan.WaitInferred: "true", taskspan.WaitCancellable: "true", taskspan.WaitDeadline: "9000",
+		taskspan.WaitCallers: "2 values",
 	}
 	got := attributesOf(s.Attributes)
 	for k, v := range want {
@@ -67,6 +69,16 @@ func TestWaitSaysEverything(t *testing.T) {
 	}
 	if len(got) != len(want) || len(s.Attributes) != len(want) {
 		t.Errorf("%d attributes, want %d: %v", len(s.Attributes), len(want), got)
+	}
+	for _, a := range s.Attributes {
+		if a.Key != taskspan.WaitCallers {
+			continue
+		}
+		for i, want := range []string{"main.buy /src/my cart.go:31", "main.serve /src/http.go:8"} {
+			if text := a.Value.GetArrayValue().Values[i].GetStringValue(); text != want {
+				t.Errorf("caller %d is %q, want %q", i, text, want)
+			}
+		}
 	}
 	if s.Name != "wait semaphore slots" || s.StartTimeUnixNano != 2000 || s.EndTimeUnixNano != 5000 || s.ParentSpanId[0] != 2 {
 		t.Errorf("span is %v", s)

@@ -19,7 +19,7 @@ export interface TaskList { as_of: string; tasks: Task[]; total: number; next_cu
 export interface Holder { task: TaskRef; since: string | null; weight: number; place: Place | null }
 export interface Wait {
   id: number; kind: string; resource_name: string; since: string; waited_seconds: number; deadline: string | null; cancellable: boolean
-  need: number; complete: boolean; inferred: boolean; place: Place | null; holders: Holder[]
+  need: number; complete: boolean; inferred: boolean; place: Place | null; callers: Place[]; holders: Holder[]
 }
 export interface Waiter { task: TaskRef; kind: string; resource_name: string; since: string; waited_seconds: number; place: Place | null }
 export interface ChainLink { task: TaskRef; waiting_for: WaitSummary | null; place: Place | null }

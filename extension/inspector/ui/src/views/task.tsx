@@ -109,6 +109,7 @@ export function WaitText({ wait: w }: { wait: Wait }) {
         {w.inferred && <span className="muted"> (guessed from an open client span)</span>}
       </p>
       <p>at <PlaceText place={w.place} /></p>
+      {w.callers.map((p) => <p key={`${p.function} ${p.file}:${p.line}`}>called by <PlaceText place={p} /></p>)}
       <Stack place={w.place} />
       {w.holders.length === 0 ? <p className="muted">held by nobody that is known</p> : w.holders.map((h) => (
         <p key={h.task.trace_id + h.task.span_id}>
