@@ -72,7 +72,7 @@ page: ## build the inspector's page anew, which is committed; needs npm
 
 ## Test
 
-TESTS := test-root test-sdk test-noinspect test-demo test-cli test-bench test-config test-rules test-e2e test-jaeger test-k8s test-image test-release test-page
+TESTS := test-root test-sdk test-noinspect test-demo test-cli test-bench test-config test-rules test-goker test-e2e test-jaeger test-k8s test-image test-release test-page
 
 .PHONY: test $(TESTS)
 test: compiler ## all tests of all modules with the race detector, and the end-to-end tests
@@ -101,6 +101,9 @@ test-config: collector
 test-rules: prometheus
 	@command -v promtool >/dev/null || exit 0; cd distribution/prometheus && \
 	  promtool check rules rules.yaml && promtool test rules rules_test.yaml
+# Kernels of real bugs, which the toolchain brings along, found and shown.
+test-goker:
+	@go -C e2e test -count=1 -timeout 5m ./goker
 test-e2e: build prometheus telemetrygen iproute2
 	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) ASYNCINSPECT_TELEMETRYGEN=$(TELEMETRYGEN) go -C e2e test -race -count=1 -timeout 8m .
 
@@ -201,6 +204,7 @@ soak: build ## the long versions of the random tests: a million graphs, hours of
 	go test -timeout 1h ./processor/adaptivesampler -runs 10000
 	go -C sdk test -race -timeout 1h -run TestTheWholeZooAtOnce ./inspect -zoo 10m
 	go -C bench test -timeout 1h -run TestAMillionSpansASecond . -millions 60
+	go -C e2e test -v -count=1 -timeout 1h ./goker -all
 	ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) go -C e2e test -count=1 -timeout 1h -run Lookalikes . -lookalikes 10m
 
 # Sends spans of stock OpenTelemetry, in tests and by hand: bin/telemetrygen traces --otlp-insecure

@@ -1,125 +1,28 @@
 package e2e
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
-	"strings"
+	"slices"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/asyncinspect/asyncinspect/e2e/goker"
 )
-
-// GoKer is a collection of kernels of real bugs (T. Yuan et al., "GoBench: a benchmark
-// suite of real-world Go concurrency bugs", CGO 2021). It comes with Go, as test data of
-// the runtime, and is read from there.
-
-var (
-	syncLocks  = regexp.MustCompile(`\bsync\.(RWMutex|Mutex)\b`)
-	usesSync   = regexp.MustCompile(`\bsync\.`)
-	writesLeak = regexp.MustCompile(`prof\.WriteTo\(os\.Stdout, 2\)`)
-)
-
-// gokerMain runs the kernel that it is told, for some seconds, and says goodbye.
-const gokerMain = `package main
-
-import (
-	"context"
-	"os"
-	"time"
-
-	"github.com/asyncinspect/asyncinspect/sdk/inspect"
-)
-
-const yieldCount = 10
-
-var kernels = make(map[string]func())
-
-func register(name string, kernel func()) { kernels[name] = kernel }
-
-func main() {
-	ins, err := inspect.Start(context.Background(), inspect.WithServiceName(os.Args[1]))
-	if err != nil {
-		panic(err)
-	}
-	go kernels[os.Args[1]]()
-	time.Sleep(3 * time.Second)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = ins.Shutdown(ctx)
-}
-`
-
-// buildGoker builds the kernels with our locks in the place of those of package sync. The
-// files are in no directory of the module: go build is told that they are.
-func buildGoker(t *testing.T) string {
-	t.Helper()
-	root, err := exec.Command("go", "env", "GOROOT").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	kernels, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(root)), "src/runtime/testdata/testgoroutineleakprofile/goker/*.go"))
-	if err != nil || len(kernels) == 0 {
-		t.Skipf("this toolchain has no kernels (%v)", err)
-	}
-	dir := t.TempDir()
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	overlay := struct{ Replace map[string]string }{make(map[string]string)}
-	write := func(name, source string) {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(source), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		overlay.Replace[filepath.Join(here, "goker", name)] = path
-	}
-	write("main.go", gokerMain)
-	for _, path := range kernels {
-		if filepath.Base(path) == "main.go" {
-			continue
-		}
-		source, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(filepath.Base(path), withOurLocks(string(source)))
-	}
-	list, err := json.Marshal(overlay)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, program := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "goker")
-	if err := os.WriteFile(file, list, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("go", "build", "-overlay", file, "-o", program, "./goker").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return program
-}
-
-// withOurLocks changes the locks of a kernel, and takes its own leak profile away.
-func withOurLocks(source string) string {
-	source = writesLeak.ReplaceAllString(source, "_, _ = prof, os.Stdout")
-	if !syncLocks.MatchString(source) {
-		return source
-	}
-	source = syncLocks.ReplaceAllString(source, "inspect.$1")
-	imported := "\t\"github.com/asyncinspect/asyncinspect/sdk/inspect\"\n"
-	if !usesSync.MatchString(source) {
-		source = strings.Replace(source, "\t\"sync\"\n", "", 1)
-	}
-	return strings.Replace(source, "import (\n", "import (\n"+imported, 1)
-}
 
 // The kernels whose locks are taken in orders that contradict each other, or twice for
 // reading, are warned of, whether or not they hang.
 func TestKernelsThatCouldDeadlockAreWarnedOf(t *testing.T) {
-	program := buildGoker(t)
+	program, err := goker.Build(t.TempDir(), goker.Locks, false)
+	if errors.Is(err, goker.ErrNoKernels) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
 	t.Parallel()
 	collector := startCollector(t)
 	for kernel, says := range map[string]string{
@@ -138,7 +41,7 @@ func TestKernelsThatCouldDeadlockAreWarnedOf(t *testing.T) {
 			// They race, so one run can miss one of the two orders.
 			var err error
 			for range 4 {
-				cmd := exec.Command(program, kernel)
+				cmd := exec.Command(program, "-export", "-after", "3s", kernel)
 				cmd.Env = append(append(os.Environ(), sendTo(collector, "grpc", "0")...), "ASYNC_INSPECT_MODE=analysis")
 				if out, failed := cmd.CombinedOutput(); failed != nil {
 					err = fmt.Errorf("%w\n%s", failed, out)
@@ -153,6 +56,51 @@ func TestKernelsThatCouldDeadlockAreWarnedOf(t *testing.T) {
 				err = fmt.Errorf("no warning")
 			}
 			t.Error(err)
+		})
+	}
+}
+
+// Bugs of others reach the collector as deadlocks, and without their bug nothing does.
+func TestKernelsReachTheCollector(t *testing.T) {
+	kernels := []string{"Etcd6708", "Etcd6873", "Kubernetes10182", "Syncthing4829"}
+	for name, fixed := range map[string]bool{"with their bugs": false, "mended": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			program, err := goker.Build(t.TempDir(), goker.Everything, fixed)
+			if errors.Is(err, goker.ErrNoKernels) {
+				t.Skip(err)
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			collector := startCollector(t)
+			var wg sync.WaitGroup
+			for _, kernel := range kernels {
+				wg.Go(func() {
+					cmd := exec.Command(program, "-export", "-after", "5s", kernel)
+					cmd.Env = append(os.Environ(), sendTo(collector, "grpc", "0")...)
+					if out, err := cmd.CombinedOutput(); err != nil {
+						t.Errorf("%s: %v\n%s", kernel, err, out)
+					}
+				})
+			}
+			wg.Wait()
+			if fixed {
+				n, err := collector.sum(foundDeadlocks, nil)
+				beats, beatsErr := collector.sum("otelcol_processor_deadlock_detector_reports", map[string]string{"kind": "heartbeat"})
+				if err != nil || beatsErr != nil || n != 0 || beats == 0 {
+					t.Errorf("%v deadlocks in %v heartbeats (%v, %v)", n, beats, err, beatsErr)
+				}
+				return
+			}
+			for _, kernel := range kernels {
+				eventually(t, 30*time.Second, "a deadlock of "+kernel, func() error {
+					found, err := readDeadlocks(collector.spans)
+					if err == nil && !slices.ContainsFunc(found, func(d deadlockSpan) bool { return d.of(kernel) }) {
+						err = fmt.Errorf("none among %d", len(found))
+					}
+					return err
+				})
+			}
 		})
 	}
 }

@@ -153,24 +153,6 @@ func drain(c *Chan[int]) {
 	}
 }
 
-// Each end is another acquisition, also of the same goroutine.
-func TestEndsHaveGenerations(t *testing.T) {
-	c := NewChan[int]("generations", 0)
-	generation := func() uint64 {
-		end := c.Sender(t.Context())
-		defer end.Close()
-		var set holderSet
-		c.senders.holders(&set)
-		if len(set.list) != 1 {
-			t.Fatalf("holders are %+v", set)
-		}
-		return set.list[0].generation
-	}
-	if a, b := generation(), generation(); a == 0 || a == b {
-		t.Errorf("the generations are %d and %d", a, b)
-	}
-}
-
 // Close by a goroutine that is expected to send is expected; by another one it shows that
 // others than the declared ones end waits.
 func TestCloseIsASend(t *testing.T) {

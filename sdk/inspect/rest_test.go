@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asyncinspect/asyncinspect/sdk/internal/sender"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
@@ -133,21 +132,6 @@ func TestASteadyWaitRests(t *testing.T) {
 		if n := reads(r, on, 2*time.Second); n != 0 {
 			t.Errorf("it was read %d times after 11 s", n)
 		}
-	})
-	t.Run("the last heartbeat is due at once", func(t *testing.T) {
-		r, on, _ := start(t)
-		// Shutdown goes by the real time, in which the wait is young.
-		r.config.stuckAfter = 0
-		told := theOnly(r.waits)
-		told.fateAt, told.tellAt, told.steadySince = never, never, now()-2*nanos(restAfter)
-		close(r.done) // its goroutine was never started
-		before := on.reads.Load()
-		if err := r.shutdown(context.Background()); err != nil || on.reads.Load() != before+2 {
-			t.Errorf("it was read %d times, %v", on.reads.Load()-before, err)
-		}
-		r.sender = sender.Start(sender.Config{ // for the rig to close
-			Client: r.sink, Limit: queueLimit, Timeout: time.Second, Dropped: func() {}, Failed: func(error) {},
-		})
 	})
 	t.Run("an external lock of its goroutine is told", func(t *testing.T) {
 		r, on, _ := start(t)

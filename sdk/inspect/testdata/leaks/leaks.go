@@ -237,61 +237,6 @@ var leaks = []leak{
 		},
 	},
 	{
-		name: "once whose function is blocked",
-		want: 2,
-		plain: func(context.Context) {
-			var once sync.Once
-			started := make(chan bool)
-			go once.Do(func() { close(started); <-make(chan int) })
-			<-started
-			once.Do(nil)
-		},
-		ours: func(context.Context) {
-			var once inspect.Once
-			started := make(chan bool)
-			go once.Do(func() { close(started); <-make(chan int) })
-			<-started
-			once.Do(nil)
-		},
-	},
-	{
-		name:  "receive from a plain channel",
-		want:  1,
-		plain: func(context.Context) { <-make(chan int) },
-		ours:  func(ctx context.Context) { _, _ = inspect.Receive(ctx, make(chan int)) },
-	},
-	{
-		name:  "send to a plain channel",
-		want:  1,
-		plain: func(context.Context) { make(chan int) <- 1 },
-		ours:  func(ctx context.Context) { _ = inspect.SendTo(ctx, make(chan int), 1) },
-	},
-	{
-		name: "select of plain channels",
-		want: 1,
-		plain: func(context.Context) {
-			select {
-			case <-make(chan int):
-			case make(chan string) <- "":
-			}
-		},
-		ours: func(ctx context.Context) {
-			_, _ = inspect.Select(ctx, inspect.RawCase(make(chan int), nil), inspect.RawSendCase(make(chan string), ""))
-		},
-	},
-	{
-		name: "nil channel",
-		want: 1,
-		plain: func(context.Context) {
-			var c chan int
-			<-c
-		},
-		ours: func(ctx context.Context) {
-			var c *inspect.Chan[int]
-			_, _ = c.Receive(ctx)
-		},
-	},
-	{
 		name:  "wait for what has no primitive",
 		want:  1,
 		plain: func(ctx context.Context) { <-lost(ctx).Done() },
