@@ -172,3 +172,14 @@ func selects(ctx context.Context) {
 		_, _ = inspect.Select(ctx, inspect.ReceiveCase(a, &v), inspect.ReceiveCase(b, &v))
 	})
 }
+
+// abandoned: a task takes a lock and ends.
+func abandoned(ctx context.Context) {
+	m := inspect.NewMutex("forgotten")
+	forgetful := inspect.Go(ctx, "forgetful", func(context.Context) error {
+		m.Lock()
+		return nil
+	})
+	_ = forgetful.Wait(ctx)
+	task(ctx, "waiter", func(context.Context) { m.Lock() })
+}

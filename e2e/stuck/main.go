@@ -19,7 +19,7 @@ import (
 // deadlocks end with everybody waiting; the others never do.
 var (
 	deadlocks = map[string]func(context.Context){
-		"two-mutexes": twoMutexes, "first-use": firstUse, "ring": ring, "self": self, "rwmutex-readers": rwmutexReaders, "recursive-rlock": recursiveRLock,
+		"two-mutexes": twoMutexes, "first-use": firstUse, "ring": ring, "self": self, "abandoned": abandoned, "rwmutex-readers": rwmutexReaders, "recursive-rlock": recursiveRLock,
 		"semaphore": semaphore, "join": join, "channels": channels, "select": selects, "caller": caller,
 	}
 	lookalikes = map[string]func(context.Context){

@@ -67,6 +67,8 @@ func waitSpan() ptrace.Span {
 	l.SetTraceID([16]byte{4})
 	l.SetSpanID([8]byte{5})
 	l.Attributes().PutInt(taskspan.HoldGeneration, 3)
+	l.Attributes().PutStr(taskspan.HoldTaskName, "restock")
+	l.Attributes().PutBool(taskspan.HoldEnded, true)
 	l.Attributes().PutInt(taskspan.HoldSince, now.Add(-time.Minute).UnixNano())
 	l.Attributes().PutInt(taskspan.HoldWeight, 4)
 	l.Attributes().PutStr(taskspan.CodeFunctionName, "main.g")
@@ -128,7 +130,7 @@ func TestEveryAttributeArrives(t *testing.T) {
 			ID: 7, Revision: 2, Open: true, Kind: taskspan.WaitSemaphore, ResourceID: "s1", ResourceName: "slots",
 			Since: now.Add(-2 * time.Second), Need: 2, Complete: true, Deadline: now.Add(time.Minute), Inferred: true,
 			Holders: []Holder{{
-				Task: TaskID{Trace: [16]byte{4}, Span: [8]byte{5}}, Generation: 3, Weight: 4,
+				Task: TaskID{Trace: [16]byte{4}, Span: [8]byte{5}}, Generation: 3, Weight: 4, TaskName: "restock", Ended: true,
 				Since: now.Add(-time.Minute), Place: Place{Function: "main.g"},
 			}},
 			Place: Place{Function: "main.f", File: "/src/main.go", Line: 12, Stack: "main.f\n\tmain.go:12"},
