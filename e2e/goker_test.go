@@ -104,3 +104,36 @@ func TestKernelsReachTheCollector(t *testing.T) {
 		})
 	}
 }
+
+// A lock that its holder has not released before it ended is told as such.
+func TestKernelsThatNeverUnlock(t *testing.T) {
+	t.Parallel()
+	program, err := goker.Build(t.TempDir(), goker.Locks, false)
+	if errors.Is(err, goker.ErrNoKernels) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	collector := startCollector(t)
+	for _, kernel := range []string{"Etcd5509", "Grpc3017", "Moby17176"} {
+		t.Run(kernel, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command(program, "-export", "-after", "1m", kernel)
+			cmd.Env = append(os.Environ(), sendTo(collector, "grpc", "0")...)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+			eventually(t, 40*time.Second, "an abandoned lock of "+kernel, func() error {
+				found, err := readDeadlocks(collector.spans)
+				if err == nil && !slices.ContainsFunc(found, func(d deadlockSpan) bool {
+					return d.of(kernel) && d.attributes["async_inspect.deadlock.kind"] == "abandoned" &&
+						d.attributes["async_inspect.deadlock.confidence"] == "suspected"
+				}) {
+					err = fmt.Errorf("none among %d", len(found))
+				}
+				return err
+			})
+		})
+	}
+}
