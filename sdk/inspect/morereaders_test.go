@@ -4,6 +4,8 @@ package inspect
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
@@ -277,6 +279,48 @@ func TestFewHoldersOfMany(t *testing.T) {
 	}
 }
 
+// The few are the first of all in order, however the list comes, and the list is left as
+// it is.
+func TestFewHoldersAreTheFirstOfAll(t *testing.T) {
+	r := &reporter{views: []waitView{{goroutine: 61, start: 9}, {goroutine: 17, start: 4}, {goroutine: 77, start: 9}}}
+	want := []string{"17.2", "17.5", "61.3", "77.1"} // those that are stuck, then by goroutine and generation
+	all := []holder{{goroutine: 77, generation: 1}, {goroutine: 17, generation: 5}, {goroutine: 61, generation: 3}, {goroutine: 17, generation: 2}}
+	for g := uint64(2); len(all) < 50; g += 4 {
+		all = append(all, holder{goroutine: g, generation: 8}, holder{goroutine: g, generation: 7})
+		want = append(want, fmt.Sprintf("%d.7", g), fmt.Sprintf("%d.8", g))
+	}
+	want = want[:taskspan.MaxHolders]
+	random := rand.New(rand.NewPCG(3, 5))
+	for range 40 {
+		random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		before := slices.Clone(all)
+		some, _ := r.few(all, 0)
+		var got []string
+		for _, h := range some {
+			got = append(got, fmt.Sprintf("%d.%d", h.goroutine, h.generation))
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("%v, want %v", got, want)
+		}
+		if !slices.Equal(all, before) {
+			t.Fatal("the list has changed")
+		}
+	}
+	// What an earlier reading says of them is what it says of their goroutines.
+	some, _ := r.few(all, 0)
+	other := holder{goroutine: 17, generation: 1}
+	earlier := append(slices.Clone(all), other, holder{goroutine: 1000})
+	these := ofThese(earlier, some)
+	for _, h := range append(slices.Clone(some), other) {
+		if !slices.Contains(these, h) {
+			t.Errorf("%+v is missing", h)
+		}
+	}
+	if slices.ContainsFunc(these, func(h holder) bool { return h.goroutine == 1000 || h.goroutine == 90 }) {
+		t.Errorf("%+v has others", these)
+	}
+}
+
 // Two readings are equal if they have the same holders, each as often, in any order.
 func TestEqualSets(t *testing.T) {
 	a, b, c := holder{goroutine: 2, generation: 5, weight: 3}, holder{goroutine: 4, generation: 7, weight: 1}, holder{task: new(Task), generation: 6}
@@ -338,6 +382,42 @@ func BenchmarkReadersOfALock(b *testing.B) {
 			}
 			if len(set.list) != one.own {
 				b.Errorf("%d readers, want %d", len(set.list), one.own)
+			}
+		})
+	}
+}
+
+// What a stuck writer costs a scan, which reads its holders twice.
+func BenchmarkScanOfAStuckWriter(b *testing.B) {
+	for _, n := range []int{1, 1_000, 100_000} {
+		b.Run(fmt.Sprint(n, " readers"), func(b *testing.B) {
+			quietInspector(b)
+			m := crowd(b, n)
+			ctx, cancel := context.WithCancel(context.Background())
+			writer := make(chan uint64, 1)
+			var out sync.WaitGroup
+			out.Go(func() {
+				writer <- goidOfTest()
+				_ = m.LockContext(ctx)
+			})
+			defer out.Wait()
+			defer cancel()
+			id := <-writer
+			r, one := &reporter{waits: make(map[uint64]*toldWait)}, new(reading)
+			for m.gate.Load() == nil {
+				runtime.Gosched()
+			}
+			one.view, _ = waitOf(id)
+			r.views = []waitView{one.view}
+			for b.Loop() {
+				one.first.reset()
+				one.view.holders(&one.first)
+				one.second.reset()
+				one.view.holders(&one.second)
+				r.agree(one)
+			}
+			if len(one.links) != min(n, taskspan.MaxHolders) || !one.whole {
+				b.Errorf("%d holders, all of them: %v", len(one.links), one.whole)
 			}
 		})
 	}

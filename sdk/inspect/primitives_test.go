@@ -17,7 +17,7 @@ import (
 	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
 )
 
-func quietInspector(t *testing.T) *Inspector {
+func quietInspector(t testing.TB) *Inspector {
 	t.Helper()
 	ins, err := New(context.Background(), WithReports(false), WithoutExport(), WithSamplingRate(0))
 	if err != nil {

@@ -147,14 +147,20 @@ func (n *named) judge(set *holderSet, s side, need func(*holder) int) {
 		return
 	}
 	var ( // of the holder before, usually of the same kind
+		place  uintptr
+		known  bool // place has a kind
+		next   holdKind
 		k      holdKind
 		depth  int
 		handed bool
 	)
 	for i := range set.list {
 		h := &set.list[i]
-		next, ok := kindOf(r, s, h.place)
-		if !ok {
+		if i == 0 || h.place != place {
+			place = h.place
+			next, known = kindOf(r, s, place)
+		}
+		if !known {
 			set.inferred = true
 			continue
 		}

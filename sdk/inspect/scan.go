@@ -1,8 +1,6 @@
 package inspect
 
 import (
-	"cmp"
-	"math"
 	"slices"
 	"time"
 
@@ -194,8 +192,8 @@ func (r *reporter) agree(one *reading) {
 		return
 	}
 	one.links, one.moving = one.links[:0:0], len(one.first.list) != len(one.second.list)
-	changed := notAmong(one.first.list)
 	list, all := r.few(one.second.list, one.second.need)
+	changed := notAmong(ofThese(one.first.list, list))
 	for _, h := range list {
 		if changed(h) {
 			one.moving = true
@@ -214,30 +212,6 @@ func (r *reporter) agree(one *reading) {
 	one.need = max(one.first.need, one.second.need)
 	one.whole = all && one.first.complete && one.second.complete && !one.moving && one.first.need == one.second.need
 	one.guessed = one.first.inferred || one.second.inferred
-}
-
-// few returns the holders that are reported, at most as many as a report has room for,
-// and whether they say as much as all of them. Where all have to release they do: those
-// that have been stuck for longest are what the wait hangs on.
-func (r *reporter) few(list []holder, need int64) (some []holder, all bool) {
-	if len(list) <= taskspan.MaxHolders {
-		return list, true
-	}
-	stuck := make(map[uint64]nanos, len(r.views))
-	for i := range r.views {
-		stuck[r.views[i].goroutine] = r.views[i].start
-	}
-	since := func(h holder) nanos {
-		if at, is := stuck[h.running()]; is {
-			return at
-		}
-		return math.MaxInt64
-	}
-	// In an order that does not change while they hold.
-	slices.SortFunc(list, func(a, b holder) int {
-		return cmp.Or(cmp.Compare(since(a), since(b)), cmp.Compare(a.running(), b.running()), cmp.Compare(a.generation, b.generation))
-	})
-	return list[:taskspan.MaxHolders], need == 0
 }
 
 // tell reports a wait if it is new, if its holders are others and have stayed so, or
