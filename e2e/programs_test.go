@@ -14,6 +14,7 @@ import (
 // README has a test of its own.
 var programsInPages = map[string]func(*testing.T, *collector, string){
 	"docs/sdk.md: Tasks":                          runCheckout,
+	"docs/sdk.md: Places":                         runPlaces,
 	"docs/sdk.md: You have OpenTelemetry already": runOwnProvider,
 	"docs/sdk.md: Health":                         runHealth,
 	"docs/sdk.md: Tests that hang":                runTestsThatHang,
@@ -51,10 +52,95 @@ func TestProgramsInPages(t *testing.T) {
 	}
 }
 
+// While the SDK is off, and compiled out, the programs in the pages do what they do
+// besides being inspected.
+func TestProgramsInPagesWithoutInspection(t *testing.T) {
+	t.Parallel()
+	const healthTest = `package shop
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/asyncinspect/asyncinspect/sdk/inspect"
+)
+
+func TestHealth(t *testing.T) {
+	ins, err := inspect.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ins.Shutdown(context.Background())
+	mux := http.NewServeMux()
+	handleHealth(mux, ins)
+	for path, want := range map[string]string{"/livez": "ok", "/readyz": "ok", "/tasks": "[]"} {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s answers %d %s", path, w.Code, w.Body)
+		}
+	}
+}
+`
+	programs := make(map[string]string) // by page and heading
+	eachPage(t, func(path, text string) {
+		for _, section := range strings.Split(text, "\n## ") {
+			heading, _, _ := strings.Cut(section, "\n")
+			for _, program := range page(section).blocks("", "go") {
+				programs[path+": "+heading] = program
+			}
+		}
+	})
+	for _, off := range []struct{ tags, env string }{{"noinspect", ""}, {"", "ASYNC_INSPECT_ENABLED=false"}} {
+		for name, test := range map[string]string{
+			"docs/sdk.md: Tasks":                          checkoutTest,
+			"docs/sdk.md: Health":                         healthTest,
+			"docs/sdk.md: Tests that hang":                "", // is a test itself
+			"docs/sdk.md: You have OpenTelemetry already": "", // is a program
+		} {
+			t.Run(off.tags+off.env+" "+name, func(t *testing.T) {
+				t.Parallel()
+				directory, program := t.TempDir(), programs[name]
+				arguments := []string{"test", "-count=1", "-timeout=1m", "-tags=" + off.tags}
+				files := map[string]string{"page.go": program, "page_test.go": test}
+				switch {
+				case strings.HasPrefix(program, "package main"):
+					arguments = []string{"run", "-tags=" + off.tags}
+				case test == "":
+					files = map[string]string{"page_test.go": program}
+				}
+				for file, text := range files {
+					if text != "" {
+						writeFile(t, filepath.Join(directory, file), text)
+						arguments = append(arguments, filepath.Join(directory, file))
+					}
+				}
+				run := exec.Command("go", arguments...)
+				run.Env = append(os.Environ(), off.env)
+				if says, err := run.CombinedOutput(); err != nil || program == "" {
+					t.Errorf("%v\n%s", err, says)
+				}
+			})
+		}
+	}
+}
+
 // runCheckout calls the function of the page, once as it is and once while somebody else
 // has the lock.
 func runCheckout(t *testing.T, c *collector, program string) {
-	says, err := goTest(t, c, "tasks-page", program, `package shop
+	says, err := goTest(t, c, "tasks-page", program, checkoutTest)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, says)
+	}
+	ended(t, c, "tasks-page", "checkout", "completed", 1)
+	ended(t, c, "tasks-page", "checkout", "failed", 1)
+	ended(t, c, "tasks-page", "pack", "completed", 3)
+}
+
+const checkoutTest = `package shop
 
 import (
 	"context"
@@ -82,13 +168,53 @@ func TestCheckout(t *testing.T) {
 		t.Errorf("with a lock that is not to be had: %v", err)
 	}
 }
+`
+
+// runPlaces wants a wait in the helper of the page to be at the line of its caller.
+func runPlaces(t *testing.T, c *collector, program string) {
+	says, err := goTest(t, c, "places-page", program, `package shop
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/sdk/inspect"
+)
+
+func buy(ctx context.Context, p *pool) error { return p.acquire(ctx) }
+
+func TestPlaces(t *testing.T) {
+	ins, err := inspect.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ins.Shutdown(context.Background())
+	p := &pool{conns: inspect.NewSemaphore("conns", 1)}
+	if err := p.acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	inspect.Go(ctx, "buy", func(ctx context.Context) error { return buy(ctx, p) })
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		for _, task := range ins.Tasks() {
+			if task.Wait == nil {
+				continue
+			}
+			if at := task.Wait.Place.Function; !strings.HasSuffix(at, ".buy") {
+				t.Errorf("it waits in %s", at)
+			}
+			return
+		}
+	}
+	t.Error("nobody waits")
+}
 `)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, says)
 	}
-	ended(t, c, "tasks-page", "checkout", "completed", 1)
-	ended(t, c, "tasks-page", "checkout", "failed", 1)
-	ended(t, c, "tasks-page", "pack", "completed", 3)
 }
 
 // runOwnProvider wants one task, and not two of one process that looks like two.
