@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 )
 
@@ -240,4 +241,142 @@ func TestCloseTakesBackWhatIsInFlight(t *testing.T) {
 			t.Error("Flush after Close returns no error")
 		}
 	})
+}
+
+// A heartbeat is sent at once, also if there is no report.
+func TestAHeartbeatAloneIsSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutage(t, 10)
+		began := time.Now()
+		for _, want := range []string{"one 1", "two 2"} {
+			o.Heartbeat(beat(want[:3]))
+			o.exports(want) <- nil
+			synctest.Wait()
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("they were sent after %v", took)
+		}
+		if err := o.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Flush tries at once, also in the pause after a failure. It returns the error of the
+// export, and nil once all is sent.
+func TestFlushThroughAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutage(t, 10)
+		flushed := make(chan error)
+		flush := func() { flushed <- o.Flush(t.Context()) }
+		result := func(want error) {
+			t.Helper()
+			select {
+			case err := <-flushed:
+				if !errors.Is(err, want) {
+					t.Errorf("Flush returned %v, want %v", err, want)
+				}
+			case <-time.After(time.Minute):
+				t.Fatal("Flush does not return within a minute of the end of the export")
+			}
+		}
+		began := time.Now()
+		go flush()
+		result(nil) // nothing to send
+
+		o.Send(wait(1, "one"))
+		o.exports("wait mutex one 1") <- errDown
+		synctest.Wait()
+		for range 3 { // in the pause
+			go flush()
+			o.exports("wait mutex one 1") <- errDown
+			result(errDown)
+		}
+		go flush()
+		o.exports("wait mutex one 1") <- nil
+		result(nil)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("Flush waited %v for the next try", took)
+		}
+
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		o.Send(wait(2, "two"))
+		end := o.exports("wait mutex two 2")
+		if err := o.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Flush returned %v after its deadline", err)
+		}
+		end <- nil
+		synctest.Wait()
+		if err := o.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// An export has at most batchSize reports, and the heartbeat comes with the last of them.
+func TestTheSizeOfAnExport(t *testing.T) {
+	for _, queued := range []int{batchSize - 1, batchSize, batchSize + 1, 2*batchSize + 1} {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOutage(t, 3*batchSize)
+			o.Send(wait(0, "first"))
+			end := o.exports("wait mutex first 1") // in flight while the others are queued
+			for id := range uint64(queued) {
+				o.Send(wait(id+1, "a"))
+			}
+			o.Heartbeat(beat("beat"))
+			end <- nil
+			for left, last := queued, false; !last; left -= batchSize {
+				e := <-o.gate.exports
+				want := min(left, batchSize)
+				if last = left <= batchSize; last {
+					want++
+					if e.names[len(e.names)-1] != "beat" {
+						t.Errorf("of %d reports, the last export ends with %q", queued, e.names[len(e.names)-1])
+					}
+				}
+				if len(e.names) != want {
+					t.Errorf("of %d reports, an export with %d left has %d spans, want %d", queued, left, len(e.names), want)
+				}
+				e.end <- nil
+			}
+			synctest.Wait()
+			if err := o.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Every export says which process it comes from.
+func TestAnExportNamesItsResource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := new(resourceClient)
+		resource := &resourcepb.Resource{DroppedAttributesCount: 3}
+		s := Start(Config{Client: client, Resource: resource, Schema: "https://example.com/schema", Limit: 1, Timeout: time.Second, Dropped: func() {}, Failed: func(error) {}})
+		s.Send(wait(1, "a"))
+		synctest.Wait()
+		s.Send(wait(2, "b"))
+		if err := s.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if len(client.got) != 2 {
+			t.Fatalf("%d exports, want 2", len(client.got))
+		}
+		for _, r := range client.got {
+			if r.Resource != resource || r.SchemaUrl != "https://example.com/schema" {
+				t.Errorf("the export is from %v with schema %q", r.Resource, r.SchemaUrl)
+			}
+		}
+	})
+}
+
+type resourceClient struct{ got []*tracepb.ResourceSpans }
+
+func (*resourceClient) Start(context.Context) error { return nil }
+func (*resourceClient) Stop(context.Context) error  { return nil }
+
+func (c *resourceClient) UploadTraces(_ context.Context, batch []*tracepb.ResourceSpans) error {
+	c.got = append(c.got, batch...)
+	return nil
 }

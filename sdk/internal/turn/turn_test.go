@@ -56,3 +56,18 @@ func TestAskEndsWithItsContextAndWithTheWorker(t *testing.T) {
 		}
 	})
 }
+
+// A run that was the last thing the worker did answers who has asked for it.
+func TestTheLastRunOfAWorkerIsAnswered(t *testing.T) {
+	failed := errors.New("failed")
+	stopped := make(chan struct{})
+	close(stopped)
+	for range 100 { // both are ready, and select takes either
+		b := NewBell(stopped)
+		b.next = &Turn{done: make(chan struct{})}
+		b.next.End(failed)
+		if err := b.Ask(t.Context()); err != failed {
+			t.Fatalf("the answer is %v, want that of the run", err)
+		}
+	}
+}

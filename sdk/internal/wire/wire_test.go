@@ -3,6 +3,7 @@ package wire
 import (
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -375,5 +376,83 @@ func TestAWaitSaysNoMoreThanItKnows(t *testing.T) {
 	w.Complete, w.Holders = true, make([]Holder, taskspan.MaxHolders)
 	if s := w.Encode(); len(s.Links) != taskspan.MaxHolders || everything(s.Attributes)[taskspan.WaitHoldersComplete] != true {
 		t.Errorf("%d links, complete is %v", len(s.Links), everything(s.Attributes)[taskspan.WaitHoldersComplete])
+	}
+}
+
+// Each fact is said for itself, whatever else is known: one field at a time is set.
+func TestEachFactAloneIsSaid(t *testing.T) {
+	long := strings.Repeat("x", taskspan.MaxStringBytes+1)
+	basic := everything((&Wait{}).Encode().Attributes)
+	for _, test := range []struct {
+		key  string
+		want any // nil: the key is absent
+		wait Wait
+	}{
+		{taskspan.WaitNeed, int64(1), Wait{Need: 1}},
+		{taskspan.WaitNeed, nil, Wait{Need: 0}},
+		{taskspan.WaitHoldersComplete, true, Wait{Complete: true}},
+		{taskspan.WaitInferred, true, Wait{Inferred: true}},
+		{taskspan.WaitCancellable, true, Wait{Cancellable: true}},
+		{taskspan.WaitDeadline, int64(1), Wait{Deadline: 1}},
+		{taskspan.WaitDeadline, int64(-1), Wait{Deadline: -1}},
+		{taskspan.WaitRevision, int64(3), Wait{Revision: 3}},
+		{taskspan.WaitOpen, true, Wait{Open: true}},
+		{taskspan.WaitCallers, []any{"f a.go:3"}, Wait{Callers: []Place{{"f", "a.go", 3}}}},
+		{taskspan.WaitCallers, []any{"f a.go:3", "g b.go:4"}, Wait{Callers: []Place{{"f", "a.go", 3}, {"g", "b.go", 4}, {"h", "c.go", 5}}}},
+		{taskspan.WaitResourceID, ID(long), Wait{ResourceID: long}},
+		{taskspan.WaitResourceName, Name(long), Wait{ResourceName: long}},
+		{taskspan.TaskParentSpanID, "0000000000000006", Wait{Task: Task{Parent: [8]byte{7: 6}}}},
+		{taskspan.TaskRemoteParent, "00000000000000000000000000000001/0000000000000002", Wait{Task: Task{Remote: Node{[16]byte{15: 1}, [8]byte{7: 2}}}}},
+		{taskspan.ThreadID, int64(1), Wait{Task: Task{Goroutine: 1}}},
+		{taskspan.CodeStacktrace, long, Wait{Task: Task{Stack: long}}},
+		{taskspan.CodeStacktrace, strings.Repeat("x", taskspan.MaxStackBytes), Wait{Task: Task{Stack: strings.Repeat("x", taskspan.MaxStackBytes+1)}}},
+		{taskspan.Holds, []any{ID(long)}, Wait{Task: Task{Holds: []Hold{{long, taskspan.EndsUnknown}}}}},
+		{taskspan.HoldsEnds, nil, Wait{Task: Task{Holds: []Hold{{"a", taskspan.EndsUnknown}}}}},
+		{taskspan.HoldsEnds, []any{int64(8), int64(taskspan.EndsUnknown)}, Wait{Task: Task{Holds: []Hold{{"a", 8}, {"b", taskspan.EndsUnknown}}}}},
+		{taskspan.HoldsEnds, []any{int64(taskspan.EndsUnknown), int64(9)}, Wait{Task: Task{Holds: []Hold{{"a", taskspan.EndsUnknown}, {"b", 9}}}}},
+		{taskspan.HoldsEnds, []any{int64(taskspan.EndsByRelease)}, Wait{Task: Task{Holds: []Hold{{"a", taskspan.EndsByRelease}}}}},
+	} {
+		got := everything(test.wait.Encode().Attributes)
+		if !reflect.DeepEqual(got[test.key], test.want) {
+			t.Errorf("%s is %.60v, want %.60v", test.key, got[test.key], test.want)
+		}
+		holds := test.key == taskspan.Holds || test.key == taskspan.HoldsEnds
+		for key, v := range got {
+			if key != test.key && !(holds && key == taskspan.Holds) && !reflect.DeepEqual(v, basic[key]) {
+				t.Errorf("with %s alone, %s is %.60v, want %.60v", test.key, key, v, basic[key])
+			}
+		}
+	}
+	for weight, want := range map[int64]any{0: nil, 1: nil, 2: int64(2), 3: int64(3)} {
+		w := Wait{Holders: []Holder{{Weight: weight}}}
+		if got := everything(w.Encode().Links[0].Attributes)[taskspan.HoldWeight]; got != want {
+			t.Errorf("a weight of %d is told as %v, want %v", weight, got, want)
+		}
+	}
+
+	order := everything((&LockOrder{}).Encode().Attributes)
+	for _, test := range []struct {
+		key   string
+		want  any
+		order LockOrder
+	}{
+		{taskspan.LockOrderHeld, ID(long), LockOrder{Held: long}},
+		{taskspan.LockOrderTaken, ID(long), LockOrder{Taken: long}},
+		{taskspan.LockOrderHeldName, "stock", LockOrder{HeldName: "stock"}},
+		{taskspan.LockOrderTakenName, "orders", LockOrder{TakenName: "orders"}},
+		{taskspan.LockOrderRecursive, true, LockOrder{Recursive: true}},
+		{taskspan.LockOrderMode, "read/write", LockOrder{HeldReads: true}},
+		{taskspan.LockOrderMode, "write/read", LockOrder{TakenReads: true}},
+		{taskspan.LockOrderGuards, []any{"g", ID(long)}, LockOrder{Guards: []string{"g", long}}},
+	} {
+		got := everything(test.order.Encode().Attributes)
+		if !reflect.DeepEqual(got[test.key], test.want) {
+			t.Errorf("%s is %.60v, want %.60v", test.key, got[test.key], test.want)
+		}
+		for key, v := range got {
+			if key != test.key && !reflect.DeepEqual(v, order[key]) {
+				t.Errorf("with %s alone, %s is %.60v, want %.60v", test.key, key, v, order[key])
+			}
+		}
 	}
 }
