@@ -52,9 +52,9 @@ func (h *Heartbeat) Encode() []*tracepb.Span {
 		if part == 0 {
 			h.counts(&a)
 		}
-		id := h.NewSpanID()
+		trace, id := h.Trace, h.NewSpanID() // copies, as in span
 		spans = append(spans, &tracepb.Span{
-			TraceId: h.Trace[:], SpanId: id[:],
+			TraceId: trace[:], SpanId: id[:],
 			Name: taskspan.SpanHeartbeat, Kind: tracepb.Span_SPAN_KIND_INTERNAL,
 			StartTimeUnixNano: uint64(h.Observed), EndTimeUnixNano: end(h.Observed, h.Observed),
 			Attributes: a, Status: new(tracepb.Status),

@@ -137,7 +137,8 @@ func (h *Holder) link() *tracepb.Span_Link {
 		a.bool(taskspan.HoldEnded, true)
 	}
 	a.place(h.Place)
-	return &tracepb.Span_Link{TraceId: h.Trace[:], SpanId: h.Span[:], Attributes: a}
+	node := h.Node // a copy, as in span
+	return &tracepb.Span_Link{TraceId: node.Trace[:], SpanId: node.Span[:], Attributes: a}
 }
 
 // Encode writes a report about a task that runs long.
@@ -186,8 +187,9 @@ func (o *LockOrder) Encode() *tracepb.Span {
 		a.int(taskspan.LockOrderHeldLine, int64(p.Line))
 	}
 	a.place(o.Place)
+	node, id := o.Node, o.SpanID // copies, as in span
 	return &tracepb.Span{
-		TraceId: o.Trace[:], SpanId: o.SpanID[:], ParentSpanId: o.Span[:],
+		TraceId: node.Trace[:], SpanId: id[:], ParentSpanId: node.Span[:],
 		Name: taskspan.SpanLockOrder, Kind: tracepb.Span_SPAN_KIND_INTERNAL,
 		StartTimeUnixNano: uint64(o.Observed), EndTimeUnixNano: end(o.Observed, o.Observed),
 		Attributes: a, Status: new(tracepb.Status),
@@ -203,8 +205,9 @@ func mode(reads bool) string {
 
 // span is a report span: parent and trace are those of the task.
 func span(t *Task, name string, start int64, a attributes) *tracepb.Span {
+	node, id := t.Node, t.SpanID // copies: who changes t for its next report must not change this one
 	return &tracepb.Span{
-		TraceId: t.Trace[:], SpanId: t.SpanID[:], ParentSpanId: t.Span[:],
+		TraceId: node.Trace[:], SpanId: id[:], ParentSpanId: node.Span[:],
 		Name: Name(name), Kind: tracepb.Span_SPAN_KIND_INTERNAL,
 		StartTimeUnixNano: uint64(start), EndTimeUnixNano: end(start, t.Observed),
 		Attributes: a, Status: new(tracepb.Status),

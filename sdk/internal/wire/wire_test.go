@@ -9,6 +9,7 @@ import (
 
 	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -453,6 +454,30 @@ func TestEachFactAloneIsSaid(t *testing.T) {
 			if key != test.key && !reflect.DeepEqual(v, order[key]) {
 				t.Errorf("with %s alone, %s is %.60v, want %.60v", test.key, key, v, order[key])
 			}
+		}
+	}
+}
+
+// A report that is queued stays as it is, whatever becomes of what it was made of: who
+// tells of a wait again changes the same struct.
+func TestAReportIsACopy(t *testing.T) {
+	w, order := exampleWait(), &LockOrder{Node: Node{[16]byte{1}, [8]byte{2}}, SpanID: [8]byte{3}, Guards: []string{"a"}}
+	h := &Heartbeat{
+		Trace: [16]byte{1}, NewSpanID: func() [8]byte { return [8]byte{4} }, WaitIDs: []uint64{5}, Revisions: []int64{6}, Dropped: []string{"a=1"},
+		ByName: []taskspan.NameCounts{{Name: "a", Durations: &taskspan.Durations{Buckets: []int64{7}}}},
+	}
+	spans := append(h.Encode(), w.Encode(), w.Task.Encode(), order.Encode())
+	var before []proto.Message
+	for _, s := range spans {
+		before = append(before, proto.Clone(s))
+	}
+	w.Node, w.SpanID, w.Parent, w.Remote, w.Observed = Node{}, [8]byte{}, [8]byte{}, Node{}, 0
+	w.Holds[0], w.Holders[0] = Hold{}, Holder{}
+	order.Node, order.SpanID, order.Guards[0] = Node{}, [8]byte{}, "b"
+	h.Trace, h.WaitIDs[0], h.Revisions[0], h.Dropped[0], h.ByName[0].Durations.Buckets[0] = [16]byte{}, 0, 0, "", 0
+	for i, s := range spans {
+		if !proto.Equal(s, before[i]) {
+			t.Errorf("%s was\n%v\nand became\n%v", s.Name, before[i], s)
 		}
 	}
 }
