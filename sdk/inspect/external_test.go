@@ -22,14 +22,16 @@ import (
 // fewExternals is a table without holds, and without names that are handed over.
 func fewExternals(t *testing.T) {
 	t.Helper()
-	t.Cleanup(func() {
+	forget := func() {
 		externals.mu.Lock()
 		defer externals.mu.Unlock()
 		clear(externals.of)
 		clear(externals.by)
 		externals.total = 0
 		externals.next.Store(0)
-	})
+	}
+	forget()
+	t.Cleanup(forget)
 }
 
 // expireHolds lets the end of all holds of a lock come.

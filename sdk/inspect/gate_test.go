@@ -108,8 +108,8 @@ func TestTheServicesOwnTracingIsTheSame(t *testing.T) {
 }
 
 func TestProvidersThatAreGivenAreTheSame(t *testing.T) {
-	before := otel.GetTracerProvider()
-	defer otel.SetTracerProvider(before)
+	before, propagator := otel.GetTracerProvider(), otel.GetTextMapPropagator()
+	defer func() { otel.SetTracerProvider(before); otel.SetTextMapPropagator(propagator) }()
 	eachWay(t, func(t *testing.T) {
 		otel.SetTracerProvider(noop.NewTracerProvider())
 		p := sdktrace.NewTracerProvider()

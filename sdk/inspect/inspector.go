@@ -48,10 +48,9 @@ type Inspector struct {
 	live   atomic.Int64
 	events atomic.Int64
 
-	keptPoints    atomic.Int64
-	failedExports atomic.Int64
-	crowded       atomic.Bool
-	drops         dropCounters
+	keptPoints atomic.Int64
+	crowded    atomic.Bool
+	drops      dropCounters
 
 	overhead overhead
 }

@@ -453,6 +453,7 @@ func TestFlight(t *testing.T) {
 }
 
 func TestExternal(t *testing.T) {
+	fewExternals(t)
 	ctx := context.Background()
 	name := fmt.Sprint("report ", runs.Add(1)) // its name is handed over in the end
 	lock := NewExternal(name)

@@ -110,7 +110,6 @@ func (r *reporter) start(ctx context.Context) error {
 // exportFailed says the first time that reports do not arrive. They are kept, and
 // the collector may be on its way.
 func (r *reporter) exportFailed(err error) {
-	r.ins.failedExports.Add(1)
 	if err != nil {
 		r.ins.config.logger.Warn("async-inspect: reports cannot be sent; trying on", "error", err)
 	}

@@ -30,6 +30,7 @@ func (r *readThing) holders(_ *waitView, s *holderSet) {
 // A wait that has been the same for ten seconds is read for heartbeats and when it is to
 // be told again, and not in each scan; whatever happens to it is told all the same.
 func TestASteadyWaitRests(t *testing.T) {
+	freshLooks(t) // a look that is refused is asked for again, and then the wait is read
 	const never = nanos(1) << 62
 	start := func(t *testing.T) (r *reporterRig, on *readThing, end func()) {
 		r = newReporterRig(t)
@@ -68,6 +69,8 @@ func TestASteadyWaitRests(t *testing.T) {
 		{"it rests", func(*reporterRig, *readThing) {}, scanInterval, 0},
 		{"a heartbeat is due", func(r *reporterRig, _ *readThing) { r.beatAt = r.at }, scanInterval, 2},
 		{"it is to be told again", func(*reporterRig, *readThing) {}, 31 * time.Second, 2},
+		{"it is to be told again now", func(r *reporterRig, _ *readThing) { theOnly(r.waits).tellAt = r.at + nanos(scanInterval) }, scanInterval, 2},
+		{"it is to be told again soon", func(r *reporterRig, _ *readThing) { theOnly(r.waits).tellAt = r.at + nanos(scanInterval) + 1 }, scanInterval, 0},
 		{"the clock has moved", func(r *reporterRig, _ *readThing) { theOnly(r.waits).moved = true }, scanInterval, 2},
 		{"it is restless", func(r *reporterRig, _ *readThing) { theOnly(r.waits).restless = true }, scanInterval, 2},
 		{"its holders differ", func(r *reporterRig, _ *readThing) { theOnly(r.waits).differs = true }, scanInterval, 2},
@@ -90,6 +93,17 @@ func TestASteadyWaitRests(t *testing.T) {
 			}
 		})
 	}
+	t.Run("it rests again after the clock has moved", func(t *testing.T) {
+		r, on, _ := start(t)
+		told := theOnly(r.waits)
+		told.moved, told.fateAt = true, never
+		if n := reads(r, on, 31*time.Second); n != 2 || told.moved {
+			t.Errorf("it was read %d times, moved is %t", n, told.moved)
+		}
+		if n := reads(r, on, scanInterval); n != 0 {
+			t.Errorf("it was read %d times afterwards", n)
+		}
+	})
 	t.Run("its end is told at once", func(t *testing.T) {
 		r, on, end := start(t)
 		end()
@@ -136,6 +150,7 @@ func TestASteadyWaitRests(t *testing.T) {
 	t.Run("an external lock of its goroutine is told", func(t *testing.T) {
 		r, on, _ := start(t)
 		told := theOnly(r.waits)
+		told.tellAt, told.fateAt = never, never
 		hold := &externalHold{goroutine: told.last.Goroutine, id: "ext:rest"}
 		externals.add(hold)
 		defer externals.release(told.last.Goroutine, "ext:rest")

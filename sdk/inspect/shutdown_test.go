@@ -382,3 +382,45 @@ func TestForceFlushOfNothing(t *testing.T) {
 		}
 	}
 }
+
+// What is off costs nothing: afterwards nobody inspects any more.
+func TestShutdownTakesTheInspectorOut(t *testing.T) {
+	clearEnv(t)
+	before := inspectors.Load()
+	first, err := New(context.Background(), WithReports(false), WithoutExport())
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := New(context.Background(), WithReports(false), WithoutExport())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		ins  *Inspector
+		want int32
+	}{{nil, 2}, {first, 1}, {first, 1}, {second, 0}, {second, 0}} {
+		if err := step.ins.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if n := inspectors.Load() - before; int32(n) != step.want {
+			t.Errorf("%d Inspectors are counted, want %d", n, step.want)
+		}
+	}
+}
+
+// A ForceFlush that finds the reporter gone waits for the Shutdown that has sent it all.
+func TestForceFlushBesideAShutdown(t *testing.T) {
+	clearEnv(t)
+	ins, err := New(context.Background(), WithReportClient(new(shakyClient)), WithSpanExporter(discardingExporter{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ins.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	ins.stopped.Store(false) // as it was when ForceFlush looked
+	if err := ins.ForceFlush(context.Background()); err != nil {
+		t.Errorf("ForceFlush returned %v, and Shutdown none", err)
+	}
+	ins.stopped.Store(true)
+}

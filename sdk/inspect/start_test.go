@@ -219,13 +219,13 @@ func TestStartFailsWhole(t *testing.T) {
 
 func TestGlobalProviderIsLeftAlone(t *testing.T) {
 	clearEnv(t)
-	before := otel.GetTracerProvider()
+	before, propagator := otel.GetTracerProvider(), otel.GetTextMapPropagator()
 	ins, _ := newSeen(t)
 	if otel.GetTracerProvider() != before {
 		t.Fatal("New has changed the global provider")
 	}
 	_ = ins
-	defer otel.SetTracerProvider(before)
+	defer func() { otel.SetTracerProvider(before); otel.SetTextMapPropagator(propagator) }()
 	global, _ := newSeen(t, WithGlobalTracerProvider())
 	if otel.GetTracerProvider() != global.TracerProvider() {
 		t.Error("WithGlobalTracerProvider has not set the global provider")

@@ -124,7 +124,7 @@ func TestEachInspectorReportsItsOwn(t *testing.T) {
 	m := NewMutex(unusedName("shared"))
 	m.Lock()
 	var ended sync.WaitGroup
-	task := mine.blockedOn(m, "mine", &ended)
+	mine.blockedOn(m, "mine", &ended)
 	waits := make(chan uint64)
 	ended.Go(func() {
 		waits <- goidOfTest()
@@ -177,7 +177,6 @@ func TestEachInspectorReportsItsOwn(t *testing.T) {
 	m.Unlock()
 	ended.Wait()
 	long.End(nil)
-	_ = task
 }
 
 // roomFor gives the rig a sender that has room for so many reports of a scan, and keeps
@@ -219,7 +218,7 @@ func TestAScanKeepsToTheRoom(t *testing.T) {
 		{1100 * time.Millisecond, 0, 0, 0},
 		{scanInterval, 3, 3, 0},
 		{scanInterval, 1, 4, 0},
-		{scanInterval, 2, 5, 0}, // one place is left
+		{scanInterval, 2, 5, 0},     // one place is left
 		{32 * time.Second, 7, 5, 2}, // five are told again
 		{scanInterval, 1, 5, 3},
 		{scanInterval, 5, 5, 4},
@@ -306,12 +305,12 @@ func TestWhatIsToldIsBounded(t *testing.T) {
 
 // A lock that is gone is told at once, an end that moves once a second.
 func TestWhenOtherHoldsAreTold(t *testing.T) {
+	fewExternals(t)
 	r := newReporterRig(t)
 	const goroutine = uint64(1)<<60 + 5
 	at := r.at
 	hold := func(id string, ends nanos) {
 		externals.add(&externalHold{goroutine: goroutine, id: id, ends: ends})
-		t.Cleanup(func() { externals.release(goroutine, id) })
 	}
 	a, b := "ext:"+unusedName("told"), "ext:"+unusedName("told")
 	hold(a, at+nanos(time.Hour))
