@@ -169,11 +169,14 @@ func (t *Task) inspector() *Inspector {
 // of the caller.
 func (ins *Inspector) newTask(ctx context.Context, outer *Task, name string, goroutine uint64, place uintptr, config *taskConfig) *taskContext {
 	entry, name := ins.names.entry(name)
-	t := &Task{ins: ins, label: name, name: entry, begun: placeOfTask(place), start: now()}
-	t.light.task = t
+	t := &Task{ins: ins, name: entry, begun: placeOfTask(place), start: now()}
+	if entry == ins.names.other {
+		t.rarely().label = name
+	}
 	c := &taskContext{Context: ctx, task: t}
 
-	parent := spanContextOf(ctx)
+	within := spanContextOf(ctx)
+	parent := &within // large, so it is not copied from here on
 	switch {
 	case config.newRoot:
 	case config.remote.IsValid():
@@ -192,7 +195,7 @@ func (ins *Inspector) newTask(ctx context.Context, outer *Task, name string, gor
 	if t.sampled && ins.backtraces {
 		t.rarely().begun = siteHere()
 	}
-	t.measure = t.sc.SpanID()[0]%measuredTasks == 0
+	t.measure = t.spanID[0]%measuredTasks == 0
 	t.name.counts.of(goroutine).started.Add(1)
 	t.track()
 	return c
@@ -209,7 +212,7 @@ func (t *Task) track() {
 // spanContextOf is that of the span in ctx.
 func spanContextOf(ctx context.Context) trace.SpanContext {
 	if c, ok := ctx.(*taskContext); ok && c.task.span != nil {
-		return c.task.sc
+		return c.task.spanContext()
 	}
 	return trace.SpanContextFromContext(ctx)
 }
@@ -217,12 +220,12 @@ func spanContextOf(ctx context.Context) trace.SpanContext {
 // startSpan gives the task its identity and, if it is sampled, its span. With a
 // provider of our own the decision is ours, so that an unsampled task costs no
 // span at all; somebody else's provider or sampler is asked.
-func (ins *Inspector) startSpan(c *taskContext, parent trace.SpanContext, config *taskConfig) {
+func (ins *Inspector) startSpan(c *taskContext, parent *trace.SpanContext, config *taskConfig) {
 	t := c.task
 	decided := ins.head != nil && ins.head.otel == nil
 	if decided {
 		if !ins.decide(t, parent, config.newRoot || !parent.IsValid()) {
-			c.carry(&t.light)
+			c.carry((*unsampledSpan)(t))
 			return
 		}
 	}
@@ -232,10 +235,11 @@ func (ins *Inspector) startSpan(c *taskContext, parent trace.SpanContext, config
 	}
 	// The id generator and the sampler of our own provider find the task, and with
 	// it the decision that was just made, in the context.
-	_, span := ins.tracer.Start(c, t.label, config.spanOptions(parent)...)
+	_, span := ins.tracer.Start(c, t.label(), config.spanOptions(parent)...)
 	sc := span.SpanContext()
 	if decided || span.IsRecording() {
-		t.sc, t.sampled = sc, true
+		t.setSpanContext(sc)
+		t.sampled = true
 		c.carry(span)
 		if ins.own == nil {
 			ins.checked.Do(func() { ins.checkIdentity(span) })
@@ -243,21 +247,18 @@ func (ins *Inspector) startSpan(c *taskContext, parent trace.SpanContext, config
 		return
 	}
 	if sc.IsValid() && sc.SpanID() != parent.SpanID() {
-		t.sc = sc
+		t.setSpanContext(sc)
 		c.carry(span)
 		return
 	}
 	// A provider that makes no spans gives no identity either.
-	if config.newRoot {
-		parent = trace.SpanContext{}
-	}
-	t.sc = newIdentity(parent)
-	c.carry(&t.light)
+	t.begins(parent, config.newRoot || !parent.IsValid())
+	c.carry((*unsampledSpan)(t))
 }
 
 // spanOptions are nil for most tasks. What the SDK itself has to say is put on the
 // span at its end, in one go.
-func (c *taskConfig) spanOptions(parent trace.SpanContext) []trace.SpanStartOption {
+func (c *taskConfig) spanOptions(parent *trace.SpanContext) []trace.SpanStartOption {
 	if c == &noTaskOptions {
 		return nil
 	}
@@ -267,37 +268,42 @@ func (c *taskConfig) spanOptions(parent trace.SpanContext) []trace.SpanStartOpti
 	if c.newRoot {
 		opts = append(opts, trace.WithNewRoot())
 		if parent.IsValid() {
-			opts = append(opts, trace.WithLinks(trace.Link{SpanContext: parent}))
+			opts = append(opts, trace.WithLinks(trace.Link{SpanContext: *parent}))
 		}
 	}
 	return opts
 }
 
 // decide decides about a task of our own provider, and gives it its ids.
-func (ins *Inspector) decide(t *Task, parent trace.SpanContext, root bool) (keep bool) {
-	if root {
-		parent = trace.SpanContext{}
-	}
+func (ins *Inspector) decide(t *Task, parent *trace.SpanContext, root bool) (keep bool) {
+	t.begins(parent, root)
 	if !root && !ins.head.everySpan {
-		t.sc = newIdentity(parent)
 		return parent.IsSampled()
 	}
-	id := parent.TraceID()
-	if root {
-		id = randomTraceID()
+	var state trace.TraceState
+	if !root {
+		state = parent.TraceState()
 	}
-	keep, state := ins.head.decide(id, t.label, parent.TraceState())
-	t.sc = trace.NewSpanContext(trace.SpanContextConfig{
-		TraceID: id, SpanID: randomSpanID(), TraceState: state, TraceFlags: parent.TraceFlags().WithSampled(keep),
-	})
+	keep, state = ins.head.decide(t.traceID, t.label(), state)
+	t.traceFlags = t.traceFlags.WithSampled(keep)
+	t.keepTraceState(state)
 	return keep
 }
 
-// newIdentity is that of a span below parent, or of a new trace.
-func newIdentity(parent trace.SpanContext) trace.SpanContext {
-	if parent.IsValid() {
-		return parent.WithSpanID(randomSpanID()).WithRemote(false)
+// begins gives the task the identity of a span below parent, or of the root of a new
+// trace.
+func (t *Task) begins(parent *trace.SpanContext, root bool) {
+	t.spanID = randomSpanID()
+	if root {
+		t.traceID = randomTraceID()
+		return
 	}
+	t.traceID, t.traceFlags = parent.TraceID(), parent.TraceFlags()
+	t.keepTraceState(parent.TraceState())
+}
+
+// newIdentity is that of the root of a new trace.
+func newIdentity() trace.SpanContext {
 	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: randomTraceID(), SpanID: randomSpanID()})
 }
 
@@ -333,16 +339,12 @@ func (t *Task) bind(goroutine uint64, ctx context.Context) {
 		t.remote.goroutine = goroutine
 	}
 	if t.remote != nil && holding.Load() != nil {
-		t.answers = noteAnswering(goroutine, t.remote, t.label)
+		t.rarely().answers = noteAnswering(goroutine, t.remote, t.label())
 	}
 	if t.tracked {
 		s := shardOf(goroutine)
 		s.mu.Lock()
-		t.outer = s.current[goroutine]
-		if s.current == nil {
-			s.current = make(map[uint64]*Task)
-		}
-		s.current[goroutine] = t
+		t.outer = s.current.put(goroutine, t)
 		pushBack(&s.tasks, t)
 		s.mu.Unlock()
 	}
@@ -361,8 +363,8 @@ func (t *Task) unbind() {
 	if goroutine == 0 {
 		return
 	}
-	if t.answers != nil {
-		noteAnswered(goroutine, t.answers)
+	if t.rare != nil && t.rare.answers != nil {
+		noteAnswered(goroutine, t.rare.answers)
 	}
 	outer := t.outer
 	if t.tracked {
@@ -370,19 +372,13 @@ func (t *Task) unbind() {
 		s.mu.Lock()
 		remove(&s.tasks, t)
 		if t.alone {
-			s.left[s.leaving%recentlyLeft] = leftTask{goroutine: goroutine, task: lastTask{node: taskNode(t), name: t.label}}
+			s.left[s.leaving%recentlyLeft] = leftTask{goroutine: goroutine, task: lastTask{node: taskNode(t), name: t.label()}}
 			s.leaving++
 		}
 		for outer = t.outer; outer != nil && outer.ended(); {
 			outer = outer.outer // ended before its inner task
 		}
-		if s.current[goroutine] == t {
-			if outer != nil {
-				s.current[goroutine] = outer
-			} else {
-				delete(s.current, goroutine)
-			}
-		}
+		s.current.replace(goroutine, t, outer)
 		s.mu.Unlock()
 	}
 	if t.ins.labels && !t.alone && goid.Get() == goroutine {

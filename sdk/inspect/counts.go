@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -19,6 +20,7 @@ type names struct {
 	known  atomic.Pointer[map[string]*nameEntry] // copied to add a name
 	adding sync.Mutex
 	other  *nameEntry
+	recent recentNames
 
 	listing sync.Mutex
 	listed  map[*nameEntry]bool // those that heartbeats list; guarded by listing
@@ -50,7 +52,11 @@ func newNames() *names {
 // entry returns what tasks of a name are counted under, and the name as the SDK shows
 // it: valid UTF-8, cut to the limit of the protocol.
 func (n *names) entry(name string) (*nameEntry, string) {
+	if e := n.recent.of(name); e != nil {
+		return e, e.name
+	}
 	if e, ok := (*n.known.Load())[name]; ok {
+		n.recent.add(name, e)
 		return e, name // only clean names are known
 	}
 	name = wire.Name(name)
@@ -58,6 +64,32 @@ func (n *names) entry(name string) (*nameEntry, string) {
 		return e, name
 	}
 	return n.add(name), name
+}
+
+// recentNames finds the entry of a name that is a constant of the program, as nearly all
+// are, by the address of its bytes, without reading them. Bytes that are the same ones,
+// and as many, are the same name: the entry keeps them alive, and nobody changes those of
+// a string. A name finds the slot of its address taken now and then, and takes it over.
+type recentNames [64]atomic.Pointer[nameEntry]
+
+func (r *recentNames) slot(name string) *atomic.Pointer[nameEntry] {
+	at := uintptr(unsafe.Pointer(unsafe.StringData(name)))
+	return &r[(at^at>>6)%uintptr(len(r))]
+}
+
+func (r *recentNames) of(name string) *nameEntry {
+	e := r.slot(name).Load()
+	if e == nil || len(e.name) != len(name) || unsafe.StringData(e.name) != unsafe.StringData(name) {
+		return nil
+	}
+	return e
+}
+
+// add remembers e if its name lies where this one does.
+func (r *recentNames) add(name string, e *nameEntry) {
+	if len(name) > 0 && unsafe.StringData(e.name) == unsafe.StringData(name) {
+		r.slot(name).Store(e)
+	}
 }
 
 func (n *names) add(name string) *nameEntry {
@@ -85,23 +117,31 @@ func (n *names) add(name string) *nameEntry {
 type counts [8]countCell
 
 type countCell struct {
-	started, completed, failed, cancelled atomic.Int64
-	durations                             durationCounts
-	_                                     [8]byte
+	started, failed, cancelled atomic.Int64
+	durations                  durationCounts
+	_                          [countCellPadding]byte
 }
 
+// countCellPadding makes a cell end where a cache line ends.
+const countCellPadding = (64 - (5+2*taskspan.DurationBuckets)*8%64) % 64
+
 // durationCounts counts the durations of ended tasks. Their sum is carries times
-// 2^59 ns plus ns: many long tasks would overflow an integer within weeks.
+// 2^59 ns plus ns: many long tasks would overflow an integer within weeks. The tasks that
+// have completed are in buckets of their own, so that these count them as well.
 type durationCounts struct {
-	ns, carries atomic.Int64
-	buckets     [taskspan.DurationBuckets]atomic.Int64
+	ns, carries       atomic.Int64
+	completed, others [taskspan.DurationBuckets]atomic.Int64
 }
 
 const carryNS = 1 << 59
 
-func (c *durationCounts) add(d time.Duration) {
+func (c *durationCounts) add(completed bool, d time.Duration) {
 	d = max(d, 0)
-	c.buckets[durationBucket(d)].Add(1)
+	if completed {
+		c.completed[durationBucket(d)].Add(1)
+	} else {
+		c.others[durationBucket(d)].Add(1)
+	}
 	if c.ns.Add(int64(d)) >= carryNS {
 		c.ns.Add(-carryNS)
 		c.carries.Add(1)
@@ -130,20 +170,21 @@ func (c *counts) of(goroutine uint64) *countCell { return &c[goroutine%uint64(le
 func (c *countCell) ended(state taskspan.State, d time.Duration) {
 	switch state {
 	case taskspan.Completed:
-		c.completed.Add(1)
 	case taskspan.Cancelled:
 		c.cancelled.Add(1)
 	default:
 		c.failed.Add(1)
 	}
-	c.durations.add(d)
+	c.durations.add(state == taskspan.Completed, d)
 }
 
 // sum reads the ends before the starts, so that no task is seen to end that has
 // not started.
 func (c *counts) sum() (n taskspan.NameCounts) {
 	for i := range c {
-		n.Completed += c[i].completed.Load()
+		for j := range c[i].durations.completed {
+			n.Completed += c[i].durations.completed[j].Load()
+		}
 		n.Failed += c[i].failed.Load()
 		n.Cancelled += c[i].cancelled.Load()
 	}
@@ -160,8 +201,8 @@ func (c *counts) durations() *taskspan.Durations {
 	var ns, carries int64
 	for i := range c {
 		from := &c[i].durations
-		for j := range from.buckets {
-			d.Buckets[j] += from.buckets[j].Load()
+		for j := range d.Buckets {
+			d.Buckets[j] += from.completed[j].Load() + from.others[j].Load()
 		}
 		// Each part is below 2^60, so the sum of eight fits.
 		ns += from.ns.Load()

@@ -114,7 +114,7 @@ func (ins *Inspector) liveByName() (blocked, unbooked map[*nameEntry]int64) {
 			for t := s.tasks.front; t != nil; t = t.next {
 				switch {
 				case t.ins != ins || !waiting[t.goroutine.Load()]:
-				case t.server == nil:
+				case t.serverSpan == nil:
 					blocked[t.name]++
 				default:
 					waits[t] = true
@@ -125,15 +125,15 @@ func (ins *Inspector) liveByName() (blocked, unbooked map[*nameEntry]int64) {
 	}
 	// The names of server spans are asked for with no shard locked.
 	for t := range waits {
-		e := t.server.booked.Load()
+		e := t.booked.Load()
 		if e == nil {
-			e, _ = ins.names.entry(t.server.name())
+			e, _ = ins.names.entry(t.spanName())
 		}
 		blocked[e]++
 	}
 	for _, t := range young {
-		if t.server.booked.Load() == nil {
-			e, _ := ins.names.entry(t.server.name())
+		if t.booked.Load() == nil {
+			e, _ := ins.names.entry(t.spanName())
 			unbooked[e]++
 		}
 	}

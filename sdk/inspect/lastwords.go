@@ -56,7 +56,7 @@ func (l *lastWords) begin(t *Task, fatal bool) (until time.Time, ok bool) {
 		if l.speaking > 0 {
 			spent += at.Sub(l.since)
 		}
-		name, id := t.name.name, t.sc.SpanID()
+		name, id := t.name.name, t.spanID
 		if l.names[name] && l.parent != id {
 			return until, false
 		}

@@ -255,9 +255,9 @@ func TestWhoseLastWordsAreHeard(t *testing.T) {
 	task := func(name string, parent *Task) *Task {
 		next++
 		task := &Task{name: &nameEntry{name: name}}
-		task.sc = trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{next}})
+		task.traceID, task.spanID = trace.TraceID{1}, trace.SpanID{next}
 		if parent != nil {
-			task.parent = parent.sc.SpanID()
+			task.parent = parent.spanID
 		}
 		return task
 	}

@@ -87,7 +87,7 @@ func taskOn(goroutine uint64) *Task {
 	s := shardOf(goroutine)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.current[goroutine]
+	return s.current.of(goroutine)
 }
 
 func (r *reporter) goroutineNode(goroutine uint64) (n wire.Node) {

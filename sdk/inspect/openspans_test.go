@@ -81,7 +81,7 @@ func TestInnermostWaitWins(t *testing.T) {
 	ctx, task := ins.Begin(t.Context(), "work")
 	defer task.End(nil)
 	remoteWaits(t)
-	err := RemoteWait(ctx, newIdentity(task.SpanContext()), "GET", func() error {
+	err := RemoteWait(ctx, task.SpanContext().WithSpanID(randomSpanID()), "GET", func() error {
 		w := beginWait(ctx, taskspan.WaitMutex, NewMutex("inner"))
 		if got, ok := waitOf(goid.Get()); !ok || got.kind != taskspan.WaitMutex {
 			t.Errorf("blocked on %v", got.kind)
@@ -148,7 +148,7 @@ func TestRemoteWait(t *testing.T) {
 			return failed
 		}
 	}
-	alone := newIdentity(task.SpanContext())
+	alone := task.SpanContext().WithSpanID(randomSpanID())
 	if err := RemoteWait(ctx, alone, "bank:80", check(alone, "bank:80")); err != failed {
 		t.Errorf("returns %v", err)
 	}
@@ -219,7 +219,7 @@ func TestRemoteParentKeepsItsGoroutine(t *testing.T) {
 
 func TestWithRemoteParent(t *testing.T) {
 	ins, _ := newSeen(t)
-	caller := newIdentity(trace.SpanContext{})
+	caller := newIdentity()
 	ctx, outer := ins.Begin(t.Context(), "outer")
 	_, task := ins.Begin(ctx, "work", WithRemoteParent(caller))
 	if task.remote.span != caller.SpanID() || task.parent != outer.SpanContext().SpanID() {

@@ -119,8 +119,8 @@ func (s spanSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.Sampli
 	switch {
 	case s.head.otel != nil:
 		r = s.head.otel.ShouldSample(p)
-	case task != nil && task.sc.IsValid():
-		return result(true, task.sc.TraceState())
+	case task != nil && task.spanID.IsValid():
+		return result(true, task.spanContext().TraceState())
 	default:
 		parent := trace.SpanContextFromContext(p.ParentContext)
 		if parent.IsValid() && !s.head.everySpan {
@@ -179,7 +179,7 @@ type idGenerator struct{}
 func (idGenerator) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
 	sc := decided(ctx)
 	if !sc.IsValid() {
-		sc = newIdentity(trace.SpanContext{})
+		sc = newIdentity()
 	}
 	return sc.TraceID(), sc.SpanID()
 }
@@ -194,7 +194,7 @@ func (idGenerator) NewSpanID(ctx context.Context, _ trace.TraceID) trace.SpanID 
 // decided is the identity that a task has got before its span is made.
 func decided(ctx context.Context) trace.SpanContext {
 	if t := startingTask(ctx); t != nil {
-		return t.sc
+		return t.spanContext()
 	}
 	return trace.SpanContext{}
 }

@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/embedded"
 
 	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
 	"github.com/asyncinspect/asyncinspect/sdk/internal/propagator"
@@ -20,16 +21,18 @@ import (
 // booked when the task ends, or when it has been open for a heartbeat; until then the
 // task is counted as live and not as started.
 type serverSpan struct {
-	span   sdktrace.ReadWriteSpan
+	embedded.Span // makes a span of unsampledSpan; never used
+
+	server sdktrace.ReadWriteSpan
 	given  atomic.Pointer[string]    // a name that goes before the span's
 	booked atomic.Pointer[nameEntry] // where the start is counted; nil: nowhere so far
 }
 
-func (s *serverSpan) name() string {
+func (s *serverSpan) spanName() string {
 	if n := s.given.Load(); n != nil {
 		return *n
 	}
-	return wire.Name(s.span.Name())
+	return wire.Name(s.server.Name())
 }
 
 // begin makes a task of a server or consumer span, and reports whether it has.
@@ -38,7 +41,7 @@ func (p spanProcessor) begin(ctx context.Context, s sdktrace.ReadWriteSpan) bool
 	if outer != nil {
 		// Begin has started it; or it is the server span inside of a task that has put
 		// itself into the headers, see inspecthttp.WithoutServerSpan.
-		if outer.span == nil || parent.IsRemote() && parent.SpanID() == outer.sc.SpanID() {
+		if outer.span == nil || parent.IsRemote() && parent.SpanID() == outer.spanID {
 			return false
 		}
 	}
@@ -53,21 +56,22 @@ func (p spanProcessor) begin(ctx context.Context, s sdktrace.ReadWriteSpan) bool
 	}
 	entry, _ := ins.names.entry(s.Name())
 	t := &Task{
-		ins: ins, name: entry, span: s, sc: s.SpanContext(), parent: parent.SpanID(), start: now(),
-		sampled: s.SpanContext().IsSampled(), server: &serverSpan{span: s},
+		ins: ins, name: entry, span: s, parent: parent.SpanID(), start: now(),
+		sampled: s.SpanContext().IsSampled(), serverSpan: &serverSpan{server: s},
 	}
+	t.setSpanContext(s.SpanContext())
 	if outer != nil && !parent.IsRemote() {
 		t.remote = outer.remote
 	} else {
 		t.remote = remoteParentOf(parent)
 	}
-	t.measure = t.sc.SpanID()[0]%measuredTasks == 0
+	t.measure = t.spanID[0]%measuredTasks == 0
 	t.track()
 	if !t.tracked {
 		t.book()
 	}
 	t.bind(goid.Get(), ctx)
-	followed.put(t.sc.SpanID(), openSpan{remote: t.remote, task: t})
+	followed.put(t.spanID, openSpan{remote: t.remote, task: t})
 	return true
 }
 
@@ -88,11 +92,11 @@ func (p spanProcessor) end(t *Task, s sdktrace.ReadOnlySpan) {
 // book counts the start of a server span's task, under the name that it has now, unless
 // that has been done, and returns where.
 func (t *Task) book() *nameEntry {
-	if e := t.server.booked.Load(); e != nil {
+	if e := t.booked.Load(); e != nil {
 		return e
 	}
-	e, _ := t.ins.names.entry(t.server.name())
-	t.server.booked.Store(e)
+	e, _ := t.ins.names.entry(t.spanName())
+	t.booked.Store(e)
 	e.counts.of(t.goroutine.Load()).started.Add(1)
 	return e
 }
@@ -104,10 +108,10 @@ func (ins *Inspector) bookOld(before nanos) {
 		if t.start > before {
 			continue
 		}
-		e, _ := ins.names.entry(t.server.name()) // asks the provider: with no shard locked
+		e, _ := ins.names.entry(t.spanName()) // asks the provider: with no shard locked
 		s := shardOf(t.goroutine.Load())
 		s.mu.Lock()
-		if !t.ended() && t.server.booked.CompareAndSwap(nil, e) {
+		if !t.ended() && t.booked.CompareAndSwap(nil, e) {
 			e.counts.of(t.goroutine.Load()).started.Add(1)
 		}
 		s.mu.Unlock()
@@ -123,7 +127,7 @@ func (ins *Inspector) unbooked(list []*Task) []*Task {
 		s := &table[i]
 		s.mu.Lock()
 		for t := s.tasks.front; t != nil; t = t.next {
-			if t.ins == ins && t.server != nil && t.server.booked.Load() == nil {
+			if t.ins == ins && t.serverSpan != nil && t.booked.Load() == nil {
 				list = append(list, t)
 			}
 		}
@@ -150,7 +154,7 @@ func (c *taskConfig) joins(ctx context.Context, name string, goroutine uint64) *
 		return nil
 	}
 	given := wire.Name(name)
-	t.server.given.Store(&given)
+	t.given.Store(&given)
 	return &taskContext{Context: ctx, task: t}
 }
 

@@ -27,7 +27,7 @@ type shard struct {
 
 type shardState struct {
 	mu      sync.Mutex // guards all below; held for no call out of the package
-	current map[uint64]*Task
+	current currentTasks
 	tasks   list[Task]
 	waits   list[openWait]
 	waitSeq uint64
@@ -47,7 +47,7 @@ func currentTask() *Task {
 	s := shardOf(g)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.current[g]
+	return s.current.of(g)
 }
 
 // Where goroutines cannot be told apart, each task stands for one: the number it

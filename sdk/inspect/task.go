@@ -22,19 +22,31 @@ type Task struct {
 	// application's contexts or locks: while those are reachable from a global, the
 	// runtime's goroutine leak profile assumes that a goroutine stuck on them can still
 	// be woken.
+	//
+	// Every unsampled request makes a Task, so its size is a part of what the SDK costs:
+	// what few tasks have is in taskRare.
 	links[Task] // in the shard's list; guarded by the shard
 
-	ins     *Inspector
-	name    *nameEntry        // what its counts are booked under
-	label   string            // its name, also if it is counted under "other"
-	span    trace.Span        // nil while it is made; see startingTask
-	sc      trace.SpanContext // its identity
-	light   unsampledSpan     // stands for the span if nobody makes one
-	parent  trace.SpanID
-	remote  *remoteParent // nil: none; its descendants share it
-	answers *lockName     // while orders are known: its remote, as what it holds
-	begun   uintptr       // place of Begin or Go
-	start   nanos
+	ins    *Inspector
+	name   *nameEntry // what its counts are booked under; see Task.label
+	span   trace.Span // nil while it is made; see startingTask
+	parent trace.SpanID
+	remote *remoteParent // nil: none; its descendants share it
+	begun  uintptr       // place of Begin or Go
+	start  nanos
+
+	// Its identity; see Task.spanContext.
+	traceID    trace.TraceID
+	spanID     trace.SpanID
+	traceState *trace.TraceState // nil: empty
+
+	blockage blockage
+	points   atomic.Pointer[points] // nil: none
+	rare     *taskRare              // nil for most
+
+	// serverSpan is nil if the span is the task's own. It is embedded for the sake of
+	// unsampledSpan, which is the Task by another name.
+	*serverSpan
 
 	// goroutine is the one that the task runs on, 0 before it runs. Guarded by
 	// the shard of the goroutine once it is set.
@@ -43,21 +55,20 @@ type Task struct {
 
 	// state is 0 while the task is open, then an index into endStates, and the negative
 	// of that while it ends: its span may have to wait for what others hold.
-	state   atomic.Int32
-	tracked bool // in the table; false above the limit
-	sampled bool // its span records
-	measure bool // its cost is measured
-	alone   bool // its goroutine ends with it
-
-	blockage blockage
-	points   atomic.Pointer[points] // nil: none
-	rare     *taskRare              // nil for most
-	server   *serverSpan            // nil: the span is the task's own
+	state      atomic.Int32
+	openWaits  atomic.Int32 // waits begun and not ended, if it is sampled: a wait inside another one adds no time
+	traceFlags trace.TraceFlags
+	tracked    bool // in the table; false above the limit
+	sampled    bool // its span records
+	measure    bool // its cost is measured
+	alone      bool // its goroutine ends with it
 }
 
 // taskRare is what few tasks have; only its own goroutine and, after its end, the
 // exporter look at it.
 type taskRare struct {
+	label     string          // of a task that is counted under "other": its name; fixed before the task is in the table
+	answers   *lockName       // while orders are known: its remote parent, as what it holds
 	errorType string          // of a failed one that is sampled
 	begun     *site           // the way to Begin or Go, fixed before the task is in the table; nil: not sampled, or backtraces are off
 	labels    context.Context // carries the application's own pprof labels; nil: none
@@ -183,7 +194,38 @@ func (t *Task) SpanContext() trace.SpanContext {
 	if t == nil {
 		return trace.SpanContext{}
 	}
-	return t.sc
+	return t.spanContext()
+}
+
+// spanContext is that of the task's span, which is never remote. A Task keeps its parts,
+// which take half as much room.
+func (t *Task) spanContext() trace.SpanContext {
+	c := trace.SpanContextConfig{TraceID: t.traceID, SpanID: t.spanID, TraceFlags: t.traceFlags}
+	if t.traceState != nil {
+		c.TraceState = *t.traceState
+	}
+	return trace.NewSpanContext(c)
+}
+
+func (t *Task) setSpanContext(sc trace.SpanContext) {
+	t.traceID, t.spanID, t.traceFlags = sc.TraceID(), sc.SpanID(), sc.TraceFlags()
+	t.keepTraceState(sc.TraceState())
+}
+
+func (t *Task) keepTraceState(state trace.TraceState) {
+	t.traceState = nil
+	if state.Len() > 0 {
+		kept := state // a parameter that escapes would cost every call an allocation
+		t.traceState = &kept
+	}
+}
+
+// label is the name that the task began with, also if it is counted under "other".
+func (t *Task) label() string {
+	if t.name == t.ins.names.other && t.rare != nil {
+		return t.rare.label
+	}
+	return t.name.name
 }
 
 // goroutineID is the goroutine that the task runs on, 0 if it is not known.
@@ -199,10 +241,10 @@ func (t *Task) Name() string {
 	if t == nil {
 		return ""
 	}
-	if t.server != nil {
-		return t.server.name()
+	if t.serverSpan != nil {
+		return t.spanName()
 	}
-	return t.label
+	return t.label()
 }
 
 func (t *Task) recording() bool { return t.sampled && t.span.IsRecording() }
@@ -279,27 +321,37 @@ func (t *Task) end(err error) bool {
 
 // finish ends the task in a way, and reports whether nobody has before.
 func (t *Task) finish(how int32, err error) bool {
+	if t.sampled && t.serverSpan == nil {
+		return t.finishSpan(how, err)
+	}
+	if !t.state.CompareAndSwap(0, how) {
+		return false
+	}
+	t.leave(how, now())
+	return true
+}
+
+// finishSpan is finish for a task that has a span to end. The text of the error, or a
+// processor of somebody else, may want a lock. Who waits there is still this task; and
+// whatever panics there, it ends.
+func (t *Task) finishSpan(how int32, err error) bool {
 	if !t.state.CompareAndSwap(0, -how) {
 		return false
 	}
 	ended := now()
-	if t.sampled && t.server == nil {
-		// The text of the error, or a processor of somebody else, may want a lock. Who
-		// waits there is still this task; and whatever panics there, it ends.
-		defer t.leave(how, ended)
-		t.endSpan(endStates[how], err)
-	} else {
+	defer func() {
+		t.state.Store(how)
 		t.leave(how, ended)
-	}
+	}()
+	t.endSpan(endStates[how], err)
 	return true
 }
 
 // leave takes an ended task out of the table, and counts it.
 func (t *Task) leave(how int32, ended nanos) {
-	t.state.Store(how)
 	t.unbind()
 	entry := t.name
-	if t.server != nil {
+	if t.serverSpan != nil {
 		entry = t.book()
 	}
 	entry.counts.of(t.goroutine.Load()).ended(endStates[how], ended.sub(t.start))
@@ -325,7 +377,6 @@ func errorType(err error) string {
 
 // blockage sums the waits of one task. Several goroutines may wait for it.
 type blockage struct {
-	open    atomic.Int32 // waits begun and not ended: a wait inside another one adds no time
 	total   atomic.Int64 // nanoseconds
 	count   atomic.Int64
 	longest atomic.Pointer[longestWait]

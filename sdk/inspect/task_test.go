@@ -273,7 +273,7 @@ func TestCurrentTask(t *testing.T) {
 				t.Errorf("%q is left in the list", task.Name())
 			}
 		}
-		for _, task := range table[i].current {
+		for _, task := range table[i].current.all() {
 			if task.ins == ins {
 				t.Errorf("%q is left as a goroutine's task", task.Name())
 			}

@@ -102,9 +102,9 @@ type taskSpans struct{ sdktrace.SpanProcessor }
 
 func (p taskSpans) OnEnd(s sdktrace.ReadOnlySpan) {
 	t := shardOf(goid.Get()).ending.Load()
-	if t != nil && t.sc.SpanID() == s.SpanContext().SpanID() {
+	if t != nil && t.spanID == s.SpanContext().SpanID() {
 		s = &taskView{ReadOnlySpan: s, facts: t.facts()}
-		if t.server != nil {
+		if t.serverSpan != nil {
 			shardOf(goid.Get()).ending.CompareAndSwap(t, nil) // only this has waited for it
 		}
 	}

@@ -4,20 +4,16 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/embedded"
 )
 
 // unsampledSpan is the span of a task that nobody records: it carries the span
-// context on, so that children follow the decision, and nothing else. It is a part
-// of the task and not noop.Span, which is five times as large.
-type unsampledSpan struct {
-	embedded.Span
-	task *Task
-}
+// context on, so that children follow the decision, and nothing else. It is the task
+// itself under another name, and takes no room of its own.
+type unsampledSpan Task
 
-func (s *unsampledSpan) SpanContext() trace.SpanContext { return s.task.sc }
+func (s *unsampledSpan) SpanContext() trace.SpanContext { return (*Task)(s).spanContext() }
 
-func (s *unsampledSpan) TracerProvider() trace.TracerProvider { return s.task.ins.provider }
+func (s *unsampledSpan) TracerProvider() trace.TracerProvider { return s.ins.provider }
 
 func (*unsampledSpan) IsRecording() bool                       { return false }
 func (*unsampledSpan) End(...trace.SpanEndOption)              {}

@@ -123,14 +123,14 @@ func enterWait(ctx context.Context, kind taskspan.Kind, on waitable) *wait {
 	s := shardOf(g)
 	s.mu.Lock()
 	if t == nil {
-		o.task = s.current[g]
+		o.task = s.current.of(g)
 	}
 	s.waitSeq++
 	o.id = s.waitSeq*shards + g%shards
 	pushBack(&s.waits, o)
 	s.mu.Unlock()
 	if o.task != nil && o.task.sampled {
-		o.nested = o.task.blockage.open.Add(1) > 1
+		o.nested = o.task.openWaits.Add(1) > 1
 	}
 	return w
 }
@@ -179,7 +179,7 @@ func endWait(w *wait) {
 
 	if t := w.task; t != nil && t.sampled {
 		blocked := now().sub(w.start)
-		t.blockage.open.Add(-1)
+		t.openWaits.Add(-1)
 		if g := guessOf(w.call); g == nil || blocked < lookedAtAfter || g.waiting() {
 			if !w.nested {
 				t.blocked(w.name, blocked)
