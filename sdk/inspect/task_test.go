@@ -392,19 +392,21 @@ func goroutineProfile(t *testing.T) string {
 // What was allocated while a task ran is on its span, at least its own.
 func TestTrackAllocations(t *testing.T) {
 	ins, exporter := newSeen(t, WithMode(Development))
+	most := readAllocated()
 	_, task := ins.Begin(t.Context(), "x")
 	allocationSink = make([]byte, 10<<20)
 	task.End(nil)
+	most = most.untilNow()
 	without, other := newSeen(t, WithTrackAllocations(false))
 	_, task = without.Begin(t.Context(), "x")
 	task.End(nil)
 
 	s := exported(t, ins, exporter)[0]
-	if got := attributeOf(s, taskspan.TaskAllocatedBytes).AsInt64(); got < 10<<20 || got > 1<<40 {
-		t.Errorf("%d bytes", got)
+	if got := attributeOf(s, taskspan.TaskAllocatedBytes).AsInt64(); got < 10<<20 || got > int64(most.bytes) {
+		t.Errorf("%d bytes, at most %d were allocated meanwhile", got, most.bytes)
 	}
-	if got := attributeOf(s, taskspan.TaskAllocatedObjects).AsInt64(); got < 1 {
-		t.Errorf("%d objects", got)
+	if got := attributeOf(s, taskspan.TaskAllocatedObjects).AsInt64(); got < 1 || got > int64(most.objects) {
+		t.Errorf("%d objects, at most %d were allocated meanwhile", got, most.objects)
 	}
 	if got := attributeOf(exported(t, without, other)[0], taskspan.TaskAllocatedBytes); got.Type() != attribute.EMPTY {
 		t.Errorf("where they are not tracked: %v", got.String())

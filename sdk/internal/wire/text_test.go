@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -62,6 +64,17 @@ func TestIdentitiesStayDifferent(t *testing.T) {
 		if ID(text) != id {
 			t.Errorf("%q has two identities", text)
 		}
+	}
+}
+
+// A long identity is the same in every process and version: its beginning, and 64 bits of
+// the SHA-256 of all of it.
+func TestALongIdentity(t *testing.T) {
+	long := strings.Repeat("x", taskspan.MaxStringBytes+1)
+	sum := sha256.Sum256([]byte(long))
+	want := long[:taskspan.MaxStringBytes-17] + fmt.Sprintf("~%x", sum[:8])
+	if got := ID(long); got != want || len(got) != taskspan.MaxStringBytes {
+		t.Errorf("it is %q, want %q", got, want)
 	}
 }
 

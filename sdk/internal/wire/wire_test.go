@@ -424,6 +424,23 @@ func TestEachFactAloneIsSaid(t *testing.T) {
 			}
 		}
 	}
+	for _, test := range []struct {
+		key    string
+		want   any
+		holder Holder
+	}{
+		{taskspan.HoldTaskName, "stocktaking", Holder{TaskName: "stocktaking"}},
+		{taskspan.HoldEnded, true, Holder{Ended: true}},
+		{taskspan.HoldGeneration, int64(3), Holder{Generation: 3}},
+		{taskspan.HoldSince, int64(4), Holder{Since: 4}},
+	} {
+		w := Wait{Holders: []Holder{test.holder}}
+		got := everything(w.Encode().Links[0].Attributes)
+		want := map[string]any{taskspan.HoldGeneration: int64(0), taskspan.HoldSince: int64(0)}
+		if want[test.key] = test.want; !reflect.DeepEqual(got, want) {
+			t.Errorf("a holder is told as %v, want %v", got, want)
+		}
+	}
 	for weight, want := range map[int64]any{0: nil, 1: nil, 2: int64(2), 3: int64(3)} {
 		w := Wait{Holders: []Holder{{Weight: weight}}}
 		if got := everything(w.Encode().Links[0].Attributes)[taskspan.HoldWeight]; got != want {
@@ -444,6 +461,7 @@ func TestEachFactAloneIsSaid(t *testing.T) {
 		{taskspan.LockOrderRecursive, true, LockOrder{Recursive: true}},
 		{taskspan.LockOrderMode, "read/write", LockOrder{HeldReads: true}},
 		{taskspan.LockOrderMode, "write/read", LockOrder{TakenReads: true}},
+		{taskspan.LockOrderGuards, []any{"g"}, LockOrder{Guards: []string{"g"}}},
 		{taskspan.LockOrderGuards, []any{"g", ID(long)}, LockOrder{Guards: []string{"g", long}}},
 	} {
 		got := everything(test.order.Encode().Attributes)
