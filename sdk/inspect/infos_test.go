@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"reflect"
 	"slices"
 	"testing"
@@ -252,3 +253,173 @@ type endedSpans struct {
 }
 
 func (p *endedSpans) OnEnd(s sdktrace.ReadOnlySpan) { p.spans = append(p.spans, s) }
+
+// A call that is declared is certain as long as it lasts. Afterwards its span may stay
+// open, and is a call that has returned.
+func TestADeclaredCallIsCertainWhileItLasts(t *testing.T) {
+	ins, _ := newSeen(t)
+	ctx, span := ins.own.Tracer("x").Start(context.Background(), "call", trace.WithSpanKind(trace.SpanKindClient))
+	sc := span.SpanContext()
+	open, ok := followed.get(sc.SpanID())
+	if !ok || open.call == nil {
+		t.Fatal("the call is not followed")
+	}
+	check := func(when string, inferred, returned bool) {
+		t.Helper()
+		var set holderSet
+		open.call.holders(nil, &set)
+		if set.inferred != inferred || !set.complete || len(set.list) != 0 || open.call.guess.isReturned() != returned {
+			t.Errorf("%s: %+v, returned %t; want inferred %t, returned %t", when, set, open.call.guess.isReturned(), inferred, returned)
+		}
+	}
+	check("before", true, false)
+	waits := len(openWaits(now(), nil))
+	failed := errors.New("refused")
+	if err := RemoteWait(ctx, sc, "call", func() error {
+		check("meanwhile", false, false)
+		if n := len(openWaits(now(), nil)); n != waits {
+			t.Errorf("%d waits are open, want %d", n, waits)
+		}
+		return failed
+	}); err != failed {
+		t.Errorf("RemoteWait returned %v", err)
+	}
+	check("afterwards", true, true)
+	span.End()
+	if n := len(openWaits(now(), nil)); n != waits-1 {
+		t.Errorf("%d waits are open in the end, want %d", n, waits-1)
+	}
+	// Without a span it is a wait of its own, and ends with the call.
+	if err := RemoteWait(context.Background(), newIdentity(trace.SpanContext{}), "other", func() error {
+		if n := len(openWaits(now(), nil)); n != waits {
+			t.Errorf("%d waits are open, want %d", n, waits)
+		}
+		return nil
+	}); err != nil || len(openWaits(now(), nil)) != waits-1 {
+		t.Errorf("%d waits are open after a call without a span, %v", len(openWaits(now(), nil)), err)
+	}
+}
+
+// A server span inside of a task is a task of its own, and answers its own caller; but
+// the server span of a task that has put itself into the headers is that task.
+func TestAServerSpanInsideOfATask(t *testing.T) {
+	ins, _ := newSeen(t)
+	tracer := ins.own.Tracer("x")
+	first, firstCaller := remoteCaller()
+	ctx, outer := ins.Begin(first, "outer")
+	_, caller := remoteCaller()
+	for name, test := range map[string]struct {
+		ctx    context.Context
+		isTask bool
+		answer trace.SpanID
+	}{
+		"a caller of its own": {trace.ContextWithRemoteSpanContext(ctx, caller), true, caller.SpanID()},
+		"no caller":           {ctx, true, firstCaller.SpanID()},
+		"the task itself":     {trace.ContextWithRemoteSpanContext(ctx, outer.SpanContext()), false, trace.SpanID{}},
+	} {
+		_, span := tracer.Start(test.ctx, "GET", trace.WithSpanKind(trace.SpanKindServer))
+		task := followed.taskOf(span.SpanContext().SpanID())
+		if (task != nil) != test.isTask {
+			t.Errorf("%s: it is a task: %t", name, task != nil)
+		}
+		if task != nil && (!task.remote.valid() || task.remote.span != test.answer) {
+			t.Errorf("%s: it answers %+v, want %v", name, task.remote, test.answer)
+		}
+		span.End()
+	}
+	outer.End(nil)
+}
+
+// The start of a server span is booked once, from its time on, and stays booked.
+func TestStartsOfServerSpansAreBookedOnce(t *testing.T) {
+	ins, _ := newSeen(t)
+	_, span := ins.own.Tracer("x").Start(context.Background(), "GET", trace.WithSpanKind(trace.SpanKindServer))
+	defer span.End()
+	task := followed.taskOf(span.SpanContext().SpanID())
+	for _, step := range []struct {
+		before nanos
+		want   int64
+	}{{task.start - 1, 0}, {task.start, 1}, {task.start + 1, 1}} {
+		ins.bookOld(step.before)
+		if got := fiveCountsOf(ins, "GET"); got != [5]int64{step.want, 0, 0, 1, 0} {
+			t.Errorf("booked up to %d of its start: counts are %v, want %d started", step.before-task.start, got, step.want)
+		}
+		if n := len(ins.unbooked(nil)); int64(n) != 1-step.want {
+			t.Errorf("%d starts are not booked, want %d", n, 1-step.want)
+		}
+	}
+}
+
+// Begin within a server span is that span's task on its own goroutine, while it is open.
+func TestWhoIsWithinAServerSpan(t *testing.T) {
+	ins, _ := newSeen(t)
+	ctx, span := ins.own.Tracer("x").Start(context.Background(), "GET", trace.WithSpanKind(trace.SpanKindServer))
+	server := followed.taskOf(span.SpanContext().SpanID())
+	begin := func(name string, opts ...TaskOption) bool {
+		_, task := ins.Begin(ctx, name, opts...)
+		if task == server {
+			return true
+		}
+		task.End(nil)
+		return false
+	}
+	if !begin("orders", WithinServerSpan()) || server.Name() != "orders" {
+		t.Errorf("on its goroutine it is another one; its name is %q", server.Name())
+	}
+	if begin("plain") {
+		t.Error("without the option it is the same one")
+	}
+	other := make(chan bool)
+	go func() { other <- begin("elsewhere", WithinServerSpan()) }()
+	if <-other {
+		t.Error("on another goroutine it is the same one")
+	}
+	if server.Name() != "orders" {
+		t.Errorf("its name became %q", server.Name())
+	}
+	server.End(nil)
+	if begin("late", WithinServerSpan()) {
+		t.Error("after its end it is the same one")
+	}
+	span.End()
+}
+
+// The budget of looks fills in a minute, is never more than full, and is spent by what a
+// look takes.
+func TestTheBudgetOfLooks(t *testing.T) {
+	l := newLookout()
+	begin := l.filled
+	l.budget = 0
+	for _, step := range []struct {
+		at   time.Duration
+		want time.Duration
+	}{
+		{0, 0},
+		{30 * time.Second, lookBudget / 2},
+		{30 * time.Second, lookBudget / 2},
+		{45 * time.Second, lookBudget * 3 / 4},
+		{40 * time.Second, lookBudget * 3 / 4},
+		{time.Minute, lookBudget},
+		{10 * time.Minute, lookBudget},
+	} {
+		enough, more := l.afford(step.want, begin+nanos(step.at)), l.afford(step.want+1, begin+nanos(step.at))
+		if l.budget != step.want || !enough || more {
+			t.Errorf("after %v the budget is %v, want %v; it is enough for that: %t, and for more: %t", step.at, l.budget, step.want, enough, more)
+		}
+	}
+	if !goid.Supported() {
+		return
+	}
+	l.filled = now() + nanos(time.Hour) // nothing is filled up
+	l.stack = func([]byte) int { time.Sleep(3 * time.Millisecond); return 0 }
+	l.count = func() int { return 2 }
+	if l.take(map[uint64]bool{1: true}) == nil {
+		t.Fatal("a look is refused")
+	}
+	if spent := lookBudget - l.budget; spent < 3*time.Millisecond {
+		t.Errorf("a look of 3 ms takes %v off the budget", spent)
+	}
+	if l.cost < 1500*time.Microsecond {
+		t.Errorf("a goroutine costs %v, of two that took 3 ms", l.cost)
+	}
+}

@@ -294,6 +294,9 @@ func TestWhenTheFateOfHoldersIsLookedAt(t *testing.T) {
 		if looks != step.want {
 			t.Errorf("%d looks when it is %v old, want %d", looks, step.age, step.want)
 		}
+		if n := len(theOnly(r.waits).holders); n != 1 {
+			t.Errorf("%d holders are known when it is %v old, want one", n, step.age)
+		}
 	}
 }
 
