@@ -234,7 +234,7 @@ func TestAnotherSpanInsideOfAnEndIsItself(t *testing.T) {
 	ending := &shardOf(goid.Get()).ending
 	ending.Store(task)
 	defer ending.Store(nil)
-	for _, sc := range []trace.SpanContext{task.SpanContext(), newIdentity(task.SpanContext())} {
+	for _, sc := range []trace.SpanContext{task.SpanContext(), newIdentity()} {
 		taskSpans{next}.OnEnd(tracetest.SpanStub{SpanContext: sc}.Snapshot())
 	}
 	if len(next.spans) != 2 {
@@ -290,7 +290,7 @@ func TestADeclaredCallIsCertainWhileItLasts(t *testing.T) {
 		t.Errorf("%d waits are open in the end, want %d", n, waits-1)
 	}
 	// Without a span it is a wait of its own, and ends with the call.
-	if err := RemoteWait(context.Background(), newIdentity(trace.SpanContext{}), "other", func() error {
+	if err := RemoteWait(context.Background(), newIdentity(), "other", func() error {
 		if n := len(openWaits(now(), nil)); n != waits {
 			t.Errorf("%d waits are open, want %d", n, waits)
 		}

@@ -368,3 +368,32 @@ func TestTheEndOfAWaitSaysSo(t *testing.T) {
 		t.Errorf("the end was at %d, after it was last read at %d", closed.EndTimeUnixNano, open.EndTimeUnixNano)
 	}
 }
+
+// A wait whose resource is out of reach is told as it was; if its holders were others when
+// they were last read, they are told, and not as all there are.
+func TestWhatIsToldOfAResourceOutOfReach(t *testing.T) {
+	for _, changes := range []bool{false, true} {
+		r, on, tasks, end := newReadings(t)
+		set := holderSet{need: 4, complete: true, list: []holder{{task: tasks["a"], generation: 11, weight: 2}, {task: tasks["b"], generation: 23, weight: 3}}}
+		on.first, on.second = set, set
+		r.oneAfter(1100 * time.Millisecond)
+		if changes {
+			set.list = []holder{{task: tasks["c"], generation: 31, weight: 5}}
+			on.first, on.second = set, set
+			r.nothingAfter(scanInterval, "the holders have just changed")
+		}
+		back := lose(t, theOnly(r.waits).last.Goroutine)
+		r.nothingAfter(scanInterval, "nothing is known to have changed since")
+		s := r.oneAfter(1100 * time.Millisecond)
+		links, revision := 2, int64(1)
+		if changes {
+			links, revision = 1, 2
+		}
+		if len(s.Links) != links || reported(s, taskspan.WaitRevision).GetIntValue() != revision ||
+			reported(s, taskspan.WaitHoldersComplete).GetBoolValue() == changes || reported(s, taskspan.WaitNeed).GetIntValue() != 4 {
+			t.Errorf("with other holders: %t, told is %v", changes, s)
+		}
+		back()
+		end()
+	}
+}
