@@ -238,8 +238,11 @@ func (ins *Inspector) startSpan(c *taskContext, parent *trace.SpanContext, confi
 	_, span := ins.tracer.Start(c, t.label(), config.spanOptions(parent)...)
 	sc := span.SpanContext()
 	if decided || span.IsRecording() {
-		t.setSpanContext(sc)
-		t.sampled = true
+		if t.sampled = true; decided && sc.SpanID() == t.spanID {
+			t.traceFlags = sc.TraceFlags() // the rest is what was decided; its tracestate is not kept twice
+		} else {
+			t.setSpanContext(sc)
+		}
 		c.carry(span)
 		if ins.own == nil {
 			ins.checked.Do(func() { ins.checkIdentity(span) })
