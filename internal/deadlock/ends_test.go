@@ -72,6 +72,13 @@ func TestADeadlockIsAsSureAsItsHolds(t *testing.T) {
 			require.Equal(t, c.ends, found[0].Ends)
 			require.Equal(t, c.endsHold, found[0].EndsHold)
 			require.Equal(t, c.undeclared, found[0].Undeclared)
+			hint := `external lock "` + c.undeclared + `" has no TTL or lease`
+			if c.want == Suspected && c.undeclared != "" {
+				require.Contains(t, found[0].Headline(), "a deadlock if "+hint)
+				require.Contains(t, found[0].Suggestion(), `It ends by itself if external lock "`+c.undeclared+`" has a TTL or a lease.`)
+			} else {
+				require.NotContains(t, found[0].Headline(), "no TTL or lease")
+			}
 		})
 	}
 }
@@ -170,6 +177,20 @@ func TestEndsAreTimesOfTheHoldersClock(t *testing.T) {
 	require.Contains(t, found[0].Story(at(4)), "until 10:00:07")
 	_, ended := d.Evaluate(at(7))
 	require.Len(t, ended, 1)
+}
+
+func TestDeadlinesAreTimesOfTheWaitersClock(t *testing.T) {
+	a, b := newSpeaker("a"), newSpeaker("b")
+	forever := func(resource string) report.Hold { return report.Hold{Resource: resource, UntilReleased: true} }
+	first := a.wants(1, "ext:y", holds(forever("ext:x")), deadline(109)) // 100 s ahead
+	first.Wait.Since, first.Observed = at(101), at(104)
+	d := New(roomy, skew)
+	d.Apply(first, at(4))
+	d.Apply(b.wants(2, "ext:x", holds(forever("ext:y")), deadline(12)), at(4))
+	found, _ := d.Evaluate(at(4))
+	require.Len(t, found, 1)
+	require.Equal(t, Transient, found[0].Confidence)
+	require.Equal(t, at(9), found[0].Ends)
 }
 
 func TestACallerThatMayGiveUp(t *testing.T) {

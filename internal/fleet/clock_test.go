@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
 // receive does what a processor does with a report: it is refused if it is too far
@@ -182,5 +183,68 @@ func TestPartsAcrossAClockThatIsSetBack(t *testing.T) {
 	part(at(110), 2, 2)
 	require.Empty(t, table.Task(taskID(1)).Waits)
 	require.EqualValues(t, maxPending, table.Counters().PartsGivenUp)
+	table.check(t)
+}
+
+// What a clock makes of lags, in seconds, whatever it was before.
+func TestTheClockIsWhatRegularHeartbeatsSay(t *testing.T) {
+	for _, test := range []struct {
+		name          string
+		before        float64 // a report came so long after it was observed
+		newest        float64 // when the last heartbeat was observed
+		lags          []float64
+		ahead, behind float64
+	}{
+		{"behind after it was ahead", -600, 0, []float64{7200, 7201, 7202, 7200.5}, 0, 7200},
+		{"ahead by less than was seen before", -600, 0, []float64{-20, -21, -20.5, -20}, 600, 0},
+		{"ahead by more", -6, 0, []float64{-20, -22.25, -20.5, -22}, 22.25, 0},
+		{"set back, then behind", 0, 1000, []float64{7200, 7201, 7202, 7200.5}, 0, 7200},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+			c := clock{newest: at(test.newest)}
+			c.report(seconds(test.before))
+			for i, lag := range test.lags {
+				observed := at(5 * float64(i+1))
+				c.heartbeat(observed, observed.Add(seconds(lag)), 5*time.Second)
+			}
+			require.Equal(t, seconds(test.ahead), c.ahead, "ahead")
+			require.Equal(t, seconds(test.behind), c.behind, "behind")
+		})
+	}
+}
+
+// A report that is refused for its time, though it has nearly ours, says how much its
+// clock is ahead now.
+func TestARefusedReportNearOurTime(t *testing.T) {
+	s := newSpeaker("a")
+	table, _ := newLogged(roomy)
+	for i := range 5 {
+		receive(table, s.beat(at(26*3600+5*float64(i))), at(5*float64(i)))
+	}
+	require.Equal(t, 26*time.Hour, table.Ahead(s.process))
+	require.True(t, table.Refused(s.beat(at(45)), at(25)))
+	require.Equal(t, 20*time.Second, table.Ahead(s.process))
+}
+
+// What was sent after a heartbeat that shows a step, and comes before it, is of the new
+// clock already.
+func TestReportsThatOvertakeTheHeartbeatOfAStep(t *testing.T) {
+	const hour = 3600
+	s := newSpeaker("a")
+	table, _ := newLogged(roomy)
+	table.Apply(s.beat(at(2*hour)), at(hour))
+	table.Apply(s.wait(1, 11, 1, true, at(2*hour+1), at(2*hour+2)), at(hour+2))
+	table.Apply(s.task(2, taskspan.Running, at(2*hour+3)), at(hour+3))
+	step := s.beat(at(hour+10), 11, 3) // its wait has been told again since, which got lost
+	table.Apply(s.wait(3, 13, 1, true, at(hour+12), at(hour+13)), at(hour+13))
+	table.Apply(step, at(hour+13))
+	require.Empty(t, table.Task(taskID(1)).Waits, "the revision that is known is not the one that is open")
+	old, overtook := table.Task(taskID(2)), table.Task(taskID(3))
+	require.Equal(t, []time.Time{at(hour + 10), at(hour + 10)}, []time.Time{old.FirstSeen, old.LastSeen})
+	require.Equal(t, at(hour+13), overtook.LastSeen)
+	require.Len(t, overtook.Waits, 1)
+	require.Equal(t, at(hour+13), overtook.Waits[0].Last)
+	require.Equal(t, at(hour+12), overtook.Waits[0].Since)
 	table.check(t)
 }

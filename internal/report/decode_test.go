@@ -108,6 +108,15 @@ func lockOrderSpan() ptrace.Span {
 	a.PutStr(taskspan.LockOrderTaken, "b")
 	a.PutEmptySlice(taskspan.LockOrderGuards).AppendEmpty().SetStr("c")
 	a.PutStr(taskspan.LockOrderMode, "write/read")
+	a.PutStr(taskspan.LockOrderHeldName, "a's name")
+	a.PutStr(taskspan.LockOrderTakenName, "b's name")
+	a.PutBool(taskspan.LockOrderRecursive, true)
+	a.PutStr(taskspan.LockOrderHeldFunction, "main.holds")
+	a.PutStr(taskspan.LockOrderHeldFile, "/src/holds.go")
+	a.PutInt(taskspan.LockOrderHeldLine, 34)
+	a.PutStr(taskspan.CodeFunctionName, "main.takes")
+	a.PutStr(taskspan.CodeFilePath, "/src/takes.go")
+	a.PutInt(taskspan.CodeLineNumber, 56)
 	return s
 }
 
@@ -163,7 +172,10 @@ func TestEveryAttributeArrives(t *testing.T) {
 	require.Equal(t, Used, drop)
 	require.Equal(t, &LockOrder{
 		Task: TaskID{Trace: [16]byte{1}, Span: [8]byte{3}},
-		Held: "a", Taken: "b", Guards: []string{"c"}, Mode: "write/read",
+		Held: "a", Taken: "b", HeldName: "a's name", TakenName: "b's name", Recursive: true,
+		Guards: []string{"c"}, Mode: "write/read",
+		HeldPlace: Place{Function: "main.holds", File: "/src/holds.go", Line: 34},
+		Place:     Place{Function: "main.takes", File: "/src/takes.go", Line: 56},
 	}, got.LockOrder)
 	require.Equal(t, taskspan.ReportLockOrder, got.Kind())
 }
@@ -208,7 +220,8 @@ func TestWhatIsRefused(t *testing.T) {
 		"no start":              {waitSpan, func(s ptrace.Span, _ pcommon.Map) { s.SetStartTimestamp(0) }, DropTime},
 		"ends before it starts": {waitSpan, func(s ptrace.Span, _ pcommon.Map) { s.SetStartTimestamp(later(time.Second)) }, DropTime},
 		"a day and more ahead":  {waitSpan, func(s ptrace.Span, _ pcommon.Map) { s.SetEndTimestamp(later(MaxClockError + 1)) }, DropTime},
-		"a day and more behind": {waitSpan, func(s ptrace.Span, _ pcommon.Map) {
+		"a day and more behind": {waitSpan, func(s ptrace.Span, a pcommon.Map) {
+			a.PutInt(taskspan.TaskStart, now.Add(-60*time.Hour).UnixNano())
 			s.SetStartTimestamp(later(-50 * time.Hour))
 			s.SetEndTimestamp(later(-MaxClockError - 1))
 		}, DropTime},
@@ -232,6 +245,10 @@ func TestWhatIsRefused(t *testing.T) {
 		"no task start":          {waitSpan, func(_ ptrace.Span, a pcommon.Map) { a.Remove(taskspan.TaskStart) }, DropMissing},
 		"no held class":          {lockOrderSpan, func(_ ptrace.Span, a pcommon.Map) { a.Remove(taskspan.LockOrderHeld) }, DropMissing},
 		"no interval":            {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.Remove(taskspan.HeartbeatIntervalMS) }, DropMissing},
+		"unknown lock mode":      {lockOrderSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutStr(taskspan.LockOrderMode, "read/only") }, DropValue},
+		"interval of 0":          {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutInt(taskspan.HeartbeatIntervalMS, 0) }, DropValue},
+		"more than an hour":      {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutInt(taskspan.HeartbeatIntervalMS, 3_600_001) }, DropValue},
+		"one more than a count":  {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutInt(taskspan.TasksFailed, maxCount+1) }, DropValue},
 		"interval of a day":      {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutInt(taskspan.HeartbeatIntervalMS, 86_400_000) }, DropValue},
 		"part 0":                 {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutInt(taskspan.HeartbeatPart, 0) }, DropValue},
 		"part 4 of 3":            {heartbeatSpan, func(_ ptrace.Span, a pcommon.Map) { a.PutInt(taskspan.HeartbeatPart, 4) }, DropValue},
@@ -357,6 +374,12 @@ func TestAProcessIsNamedWhole(t *testing.T) {
 			_, drop = DecodeProcess(m)
 			require.Equal(t, DropIdentity, drop, "%s too long", key)
 		}
+	}
+	for epoch, want := range map[int64]Drop{-1: DropIdentity, 0: DropIdentity, 1: Used} {
+		m := resource()
+		m.PutInt(taskspan.ProcessEpoch, epoch)
+		_, drop = DecodeProcess(m)
+		require.Equal(t, want, drop, "epoch %d", epoch)
 	}
 }
 
@@ -602,7 +625,16 @@ func TestTheLimitsOfAHeartbeat(t *testing.T) {
 			require.Equal(t, MaxParts, h.Part)
 		}},
 		"the first part": {put(func(a pcommon.Map) { a.PutInt(taskspan.HeartbeatPart, 1) }), Used, false, func(t *testing.T, h *Heartbeat) { require.Equal(t, 1, h.Part) }},
-		"a rate of 1":    {put(func(a pcommon.Map) { a.PutDouble(taskspan.SamplingRate, 1) }), Used, false, func(t *testing.T, h *Heartbeat) { require.EqualValues(t, 1, h.Rate) }},
+		"every hour": {put(func(a pcommon.Map) { a.PutInt(taskspan.HeartbeatIntervalMS, 3_600_000) }), Used, false, func(t *testing.T, h *Heartbeat) {
+			require.Equal(t, time.Hour, h.Interval)
+		}},
+		"every millisecond": {put(func(a pcommon.Map) { a.PutInt(taskspan.HeartbeatIntervalMS, 1) }), Used, false, func(t *testing.T, h *Heartbeat) {
+			require.Equal(t, time.Millisecond, h.Interval)
+		}},
+		"the largest count": {put(func(a pcommon.Map) { a.PutInt(taskspan.TasksFailed, maxCount) }), Used, false, func(t *testing.T, h *Heartbeat) {
+			require.EqualValues(t, maxCount, h.Counts.Failed)
+		}},
+		"a rate of 1": {put(func(a pcommon.Map) { a.PutDouble(taskspan.SamplingRate, 1) }), Used, false, func(t *testing.T, h *Heartbeat) { require.EqualValues(t, 1, h.Rate) }},
 		"a drop of 0": {put(func(a pcommon.Map) { a.PutEmptySlice(taskspan.Dropped).AppendEmpty().SetStr("x=0") }), Used, false, func(t *testing.T, h *Heartbeat) {
 			require.Equal(t, map[string]int64{"x": 0}, h.Dropped)
 		}},
@@ -656,6 +688,92 @@ func TestTheLimitsOfHolds(t *testing.T) {
 			require.Equal(t, Used, drop)
 			require.Len(t, got.Task.Holds, c.want)
 			require.Equal(t, c.cut, got.Shortened)
+		})
+	}
+}
+
+// Each flag of a wait is its own, and what is left out has its default.
+func TestFlagsOfAWait(t *testing.T) {
+	type flags struct{ open, complete, inferred, cancellable bool }
+	for i := range 16 {
+		want := flags{i&1 != 0, i&2 != 0, i&4 != 0, i&8 != 0}
+		s := waitSpan()
+		a := s.Attributes()
+		a.PutBool(taskspan.WaitOpen, want.open)
+		a.PutBool(taskspan.WaitHoldersComplete, want.complete)
+		a.PutBool(taskspan.WaitInferred, want.inferred)
+		a.PutBool(taskspan.WaitCancellable, want.cancellable)
+		got, drop := Decode(process, s, now)
+		require.Equal(t, Used, drop)
+		require.Equal(t, want, flags{got.Wait.Open, got.Wait.Complete, got.Wait.Inferred, got.Wait.Cancellable})
+	}
+	s := waitSpan()
+	for _, key := range []string{taskspan.WaitHoldersComplete, taskspan.WaitInferred, taskspan.WaitCancellable, taskspan.WaitResourceName} {
+		s.Attributes().Remove(key)
+	}
+	for _, key := range []string{taskspan.HoldWeight, taskspan.HoldEnded} {
+		s.Links().At(0).Attributes().Remove(key)
+	}
+	got, drop := Decode(process, s, now)
+	require.Equal(t, Used, drop)
+	w := got.Wait
+	require.Equal(t, flags{open: true}, flags{w.Open, w.Complete, w.Inferred, w.Cancellable})
+	require.Equal(t, "s1", w.ResourceName)
+	require.EqualValues(t, 1, w.Holders[0].Weight)
+	require.False(t, w.Holders[0].Ended)
+}
+
+// clocks are those of processes that are all ahead by the same time, once they are known.
+type clocks struct {
+	ahead time.Duration
+	known bool
+	asked int
+}
+
+func (c *clocks) Present(_ Process, now time.Time) time.Time {
+	if c.known {
+		return now.Add(c.ahead)
+	}
+	return now
+}
+
+func (c *clocks) Refused(r *Report, _ time.Time) bool {
+	c.asked++
+	c.known = c.ahead != 0 && r.Observed.Sub(now) == c.ahead
+	return c.known
+}
+
+// What was refused for its time is read by the clock that it tells of.
+func TestAClockIsLearnedFromWhatIsRefused(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		off   time.Duration
+		edit  func(ptrace.Span)
+		ahead time.Duration // as Refused finds
+		want  Drop
+		asked int
+	}{
+		{"the right time", 0, nil, 0, Used, 0},
+		{"far ahead, and that is its clock", 30 * time.Hour, nil, 30 * time.Hour, Used, 1},
+		{"far ahead, and its clock is not known", 30 * time.Hour, nil, 0, DropTime, 1},
+		{"far behind, and that is its clock", -40 * time.Hour, nil, -40 * time.Hour, Used, 1},
+		{"no time at all", 0, func(s ptrace.Span) { s.SetEndTimestamp(0) }, 0, DropTime, 0},
+		{"something else is wrong", 30 * time.Hour, func(s ptrace.Span) { s.Attributes().Remove(taskspan.WaitID) }, 30 * time.Hour, DropMissing, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := waitSpan()
+			s.Attributes().PutInt(taskspan.TaskStart, now.Add(c.off-time.Minute).UnixNano())
+			s.SetStartTimestamp(pcommon.NewTimestampFromTime(now.Add(c.off - time.Second)))
+			s.SetEndTimestamp(pcommon.NewTimestampFromTime(now.Add(c.off)))
+			if c.edit != nil {
+				c.edit(s)
+			}
+			known := &clocks{ahead: c.ahead}
+			old := process
+			old.Epoch = now.Add(-50 * time.Hour).UnixNano()
+			_, drop := DecodeBy(known, old, s, now)
+			require.Equal(t, c.want, drop)
+			require.Equal(t, c.asked, known.asked)
 		})
 	}
 }
