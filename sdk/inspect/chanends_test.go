@@ -298,3 +298,110 @@ func TestWhatDoesNotWaitIsNoWait(t *testing.T) {
 		}
 	}
 }
+
+// What was done before anybody declared an end says nothing of who does it afterwards.
+func TestUsesBeforeADeclaredEnd(t *testing.T) {
+	c := NewChan[int]("used before", 3)
+	c.TrySend(1)
+	_ = c.Send(t.Context(), 2)
+	c.TryReceive()
+	_, _ = Select(t.Context(), SendCase(c, 3))
+	_, _ = c.Receive(t.Context())
+	_, _ = c.Receive(t.Context())
+	defer c.Sender(t.Context()).Close()
+	defer c.Receiver(t.Context()).Close()
+	var send, receive holderSet
+	c.senders.holders(&receive)
+	c.receivers.holders(&send)
+	if !send.complete || !receive.complete {
+		t.Errorf("the holders are %+v and %+v, want both complete", send, receive)
+	}
+}
+
+// Each end that is opened is another hold, also of the same goroutine.
+func TestEndsHaveGenerations(t *testing.T) {
+	c := NewChan[int]("generations", 0)
+	var last uint64
+	for range 3 {
+		s := c.Sender(t.Context())
+		var set holderSet
+		c.senders.holders(&set)
+		if len(set.list) != 1 || set.need != 1 || set.list[0].generation <= last {
+			t.Errorf("after %d the holders are %+v", last, set)
+		}
+		last = set.list[0].generation
+		s.Close()
+	}
+}
+
+// A goroutine that has been served through the channel, or is about to be, does not wait for
+// somebody. Each of the facts that say so counts alone.
+func TestWhoIsServedDoesNotWaitForAnEnd(t *testing.T) {
+	const capacity = 2
+	for _, tt := range []struct {
+		name           string
+		change         func(tr *traffic)
+		sends, receive bool // whether a wait is complete, with 2 sent of 2, and with 0
+	}{
+		{"nothing", func(*traffic) {}, true, true},
+		{"a receiver waits", func(tr *traffic) { tr.receiving.Add(1) }, false, true},
+		{"a sender waits", func(tr *traffic) { tr.sending.Add(1) }, true, false},
+		{"one was received", func(tr *traffic) { tr.received.Add(1) }, false, false},
+		{"one was sent", func(tr *traffic) { tr.sent.Add(1) }, false, false},
+		{"closed", func(tr *traffic) { tr.closed.Store(true) }, false, false},
+	} {
+		full, empty := NewChan[int]("served full", capacity), NewChan[int]("served empty", capacity)
+		defer full.Receiver(t.Context()).Close()
+		defer empty.Sender(t.Context()).Close()
+		for full.trySend(1) {
+		}
+		tt.change(&full.traffic)
+		tt.change(&empty.traffic)
+		var send, receive holderSet
+		(*sendSide[int])(full).holders(nil, &send)
+		(*receiveSide[int])(empty).holders(nil, &receive)
+		if send.complete != tt.sends || receive.complete != tt.receive {
+			t.Errorf("%s: complete %t to send and %t to receive, want %t and %t", tt.name, send.complete, receive.complete, tt.sends, tt.receive)
+		}
+	}
+}
+
+// A wait that ends because the channel is closed leaves the value alone, as one that is over
+// at once does.
+func TestASelectThatAClosedChannelEnds(t *testing.T) {
+	watched(t)
+	for _, tt := range []struct {
+		name  string
+		make  func(into *int) (c Case, shut func())
+		value int
+		err   error
+	}{
+		{"closed", func(into *int) (Case, func()) {
+			c := NewChan[int]("select closed", 0)
+			return ReceiveCase(c, into), c.Close
+		}, 7, ErrClosed},
+		{"a plain one", func(into *int) (Case, func()) {
+			c := make(chan int)
+			return RawCase(c, into), func() { close(c) }
+		}, 7, ErrClosed},
+		{"sent to", func(into *int) (Case, func()) {
+			c := NewChan[int]("select sent to", 0)
+			return ReceiveCase(c, into), func() { _ = c.Send(context.Background(), 9) }
+		}, 9, nil},
+	} {
+		into := 7
+		c, shut := tt.make(&into)
+		id, got := make(chan uint64, 1), make(chan error, 1)
+		go func() {
+			id <- goidOfTest()
+			_, err := Select(context.Background(), RawCase[string](nil, nil), c)
+			got <- err
+		}()
+		goroutine := <-id
+		waitFor(t, "the Select to wait", func() bool { _, waits := waitOf(goroutine); return waits })
+		shut()
+		if err := <-got; err != tt.err || into != tt.value {
+			t.Errorf("%s: %d and %v, want %d and %v", tt.name, into, err, tt.value, tt.err)
+		}
+	}
+}

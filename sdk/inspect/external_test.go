@@ -343,6 +343,39 @@ func TestWhatEndsAWaitIsDeclared(t *testing.T) {
 		}
 		_ = NewExternal("declared wait").Acquire(c.ctx, look, opts...)
 	}
+	// What one Acquire declares counts before what the handle does, and for it alone.
+	for i, c := range []struct {
+		handle, opts []AcquireOption
+		inferred     bool
+	}{
+		{[]AcquireOption{UntilReleased()}, []AcquireOption{WithTTL(time.Minute)}, true},
+		{[]AcquireOption{WithTTL(time.Minute)}, []AcquireOption{UntilReleased()}, false},
+		{[]AcquireOption{UntilReleased()}, nil, false},
+		{[]AcquireOption{WithTimeout(time.Minute)}, nil, false},
+		{nil, []AcquireOption{UntilReleased()}, false},
+		{nil, nil, true},
+	} {
+		lock := NewExternal(fmt.Sprint("declared of a handle ", i), c.handle...)
+		before := lock.use
+		_ = lock.Acquire(context.Background(), func(context.Context) error {
+			w, _ := waitOf(goidOfTest())
+			var s holderSet
+			if w.holders(&s); s.inferred != c.inferred {
+				t.Errorf("%d, of a handle: inferred %t, want %t", i, s.inferred, c.inferred)
+			}
+			return errors.ErrUnsupported
+		}, c.opts...)
+		if lock.use != before {
+			t.Errorf("%d, of a handle: it declares %+v now, and was %+v", i, lock.use, before)
+		}
+	}
+	// The kind of a wait is what Wait was told.
+	_ = Wait(context.Background(), taskspan.WaitIO, "ext:a bucket", func(context.Context) error {
+		if w, _ := waitOf(goidOfTest()); w.kind != taskspan.WaitIO {
+			t.Errorf("it is a wait of kind %s", w.kind)
+		}
+		return nil
+	})
 	// A limit of any other wait.
 	_ = Wait(context.Background(), taskspan.WaitIO, "disk", func(context.Context) error {
 		if w, _ := waitOf(goidOfTest()); w.deadline() == 0 {
@@ -586,5 +619,113 @@ func TestClientSpansSayWhetherTheirCallerCanGiveUp(t *testing.T) {
 			t.Errorf("%d: %d waits, cancellable: %v", i, len(waits), len(waits) > 0 && waits[0].cancellable())
 		}
 		span.End()
+	}
+}
+
+// Of several holds of one lock, the newest of the goroutine is meant, or else the newest.
+func TestWhichHoldIsMeant(t *testing.T) {
+	fewExternals(t)
+	ctx := context.Background()
+	lock := NewExternal("held by several")
+	acquire := func(ttl time.Duration) { _ = lock.Acquire(ctx, nothing, WithTTL(ttl)) }
+	acquire(20 * time.Second)
+	acquire(40 * time.Second)
+	elsewhere(func() { acquire(60 * time.Second); acquire(80 * time.Second) })
+	// ends are all holds, in the order in which they were acquired.
+	ends := func(what string, want ...time.Duration) {
+		t.Helper()
+		var got []time.Duration
+		for _, h := range externals.by[lock.id] {
+			if h.known(now()) {
+				got = append(got, (h.ends.sub(now())+time.Second-1)/time.Second)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("after %s the holds end in %d s, want %d", what, got, want)
+		}
+	}
+	ends("four acquisitions", 20, 40, 60, 80)
+	lock.Extend(45 * time.Second)
+	ends("an extension by the first goroutine", 20, 45, 60, 80)
+	elsewhere(func() { lock.Extend(85 * time.Second) })
+	ends("an extension by a third goroutine", 20, 45, 60, 85)
+	elsewhere(lock.Lost)
+	ends("a loss that a third goroutine has seen", 20, 45, 60)
+	_ = lock.Release(ctx, nothing)
+	ends("a release by the first goroutine", 20, 60)
+	lock.Lost()
+	ends("its loss", 60)
+	acquire(30 * time.Second)
+	ends("another acquisition", 60, 30)
+	if n := len(externals.of[goidOfTest()]); n != 1 {
+		t.Errorf("the goroutine has %d holds: what it had lost is over once it has acquired the lock again", n)
+	}
+}
+
+// A hold that expires is told to the task of the context, and no other.
+func TestTheTaskOfTheContextHolds(t *testing.T) {
+	fewExternals(t)
+	ins := quietInspector(t)
+	ctx, outer := ins.Begin(context.Background(), "outer")
+	defer outer.End(nil)
+	_, inner := ins.Begin(ctx, "inner")
+	defer inner.End(nil)
+	lock := NewExternal("of the outer task")
+	_ = lock.Acquire(ctx, nothing, WithTTL(time.Hour))
+	expireHolds(lock)
+	if n := len(outer.points.Load().list()); n != 1 {
+		t.Errorf("the task of the context was told %d times", n)
+	}
+	if n := len(inner.points.Load().list()); n != 0 {
+		t.Errorf("the other task was told %d times", n)
+	}
+}
+
+// Those who hold a lock are told with numbers that differ, and what nobody has declared of
+// one of them makes the wait a guess, wherever it is in the list.
+func TestHoldersOfAnExternalLock(t *testing.T) {
+	fewExternals(t)
+	const unknown, released, expired = time.Duration(0), time.Duration(-1), time.Duration(1)
+	for i, c := range []struct {
+		holds    []time.Duration
+		listed   int
+		inferred bool
+	}{
+		{nil, 0, false},
+		{[]time.Duration{released}, 1, false},
+		{[]time.Duration{unknown, released}, 2, true},
+		{[]time.Duration{released, unknown, time.Hour}, 3, true},
+		{[]time.Duration{released, time.Hour, unknown}, 3, true},
+		{[]time.Duration{time.Hour, expired, released, expired}, 2, false},
+		{[]time.Duration{expired}, 0, false},
+	} {
+		id := unique("ext:holders")
+		for j, d := range c.holds {
+			h := &externalHold{goroutine: 1<<40 + uint64(j), id: id, ends: nanos(d)}
+			if d > 0 {
+				h.ends = now() + nanos(d)
+			}
+			externals.add(h)
+		}
+		lock := externalLock{thing: externalThing(id), declared: true}
+		var s holderSet
+		lock.holders(nil, &s)
+		numbers := make(map[uint64]bool)
+		for _, h := range s.list {
+			numbers[h.generation] = true
+		}
+		if len(s.list) != c.listed || len(numbers) != c.listed || !s.complete || s.inferred != c.inferred {
+			t.Errorf("%d: %+v with %d numbers; want %d, inferred %t", i, s, len(numbers), c.listed, c.inferred)
+		}
+		handedOver.add(id)
+		var other holderSet
+		if lock.holders(nil, &other); len(other.list) != 0 {
+			t.Errorf("%d: whoever took it need not be who lets it go, and %d hold it", i, len(other.list))
+		}
+		for j := range c.holds {
+			if held := externals.heldBy(1<<40+uint64(j), now()); slices.ContainsFunc(held, func(h externalHold) bool { return h.id == id }) {
+				t.Errorf("%d: the goroutine reports a lock that others release as its own", i)
+			}
+		}
 	}
 }

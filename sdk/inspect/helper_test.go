@@ -26,9 +26,6 @@ func callsLate(ctx context.Context, mark bool, name string) *inspect.Task {
 }
 
 // A mark counts from the first call of Helper on, also for lines that are known already.
-// lateIsMarked says that a run of the test has marked late before: a mark stays.
-var lateIsMarked bool
-
 func TestHelperMarksTheFunctionThatCallsIt(t *testing.T) {
 	ins, err := inspect.Start(t.Context(), inspect.WithReports(false), inspect.WithoutExport())
 	if err != nil {
@@ -39,6 +36,7 @@ func TestHelperMarksTheFunctionThatCallsIt(t *testing.T) {
 		inspect.Helper() // has no effect, and no task
 		return
 	}
+	inspect.ForgetHelpers() // a mark is for good, and the test may have run before
 	begun := func(name string) string {
 		for _, task := range ins.Tasks() {
 			if task.Name == name {
@@ -57,10 +55,6 @@ func TestHelperMarksTheFunctionThatCallsIt(t *testing.T) {
 		{"with the mark", true, "callsLate"},
 		{"after", false, "callsLate"},
 	} {
-		lateIsMarked = lateIsMarked || test.mark
-		if lateIsMarked {
-			test.want = "callsLate"
-		}
 		task := callsLate(t.Context(), test.mark, test.name)
 		if got := begun(test.name); got != test.want {
 			t.Errorf("%s: begun in %s, want %s", test.name, got, test.want)
