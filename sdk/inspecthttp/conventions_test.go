@@ -365,8 +365,8 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 func TestThePeerAndTheRedirectOfARequest(t *testing.T) {
 	s := start(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/" {
-			http.Redirect(w, r, "/there", http.StatusFound)
+		if next, ok := map[string]string{"/": "/there", "/there": "/at/last"}[r.URL.Path]; ok {
+			http.Redirect(w, r, next, http.StatusFound)
 		}
 	}))
 	defer server.Close()
@@ -378,12 +378,13 @@ func TestThePeerAndTheRedirectOfARequest(t *testing.T) {
 	response.Body.Close()
 	host, port, _ := net.SplitHostPort(strings.TrimPrefix(server.URL, "http://"))
 	s.spansNamed("GET", func(spans []tracetest.SpanStub) {
-		if len(spans) != 2 {
+		if len(spans) != 3 {
 			t.Fatalf("%d spans", len(spans))
 		}
 		for i, want := range []map[string]any{
 			{"url.full": server.URL, "http.response.status_code": int64(302)},
-			{"url.full": server.URL + "/there", "http.response.status_code": int64(200), "http.request.resend_count": int64(1)},
+			{"url.full": server.URL + "/there", "http.response.status_code": int64(302), "http.request.resend_count": int64(1)},
+			{"url.full": server.URL + "/at/last", "http.response.status_code": int64(200), "http.request.resend_count": int64(2)},
 		} {
 			sameAttributes(t, spans[i], with(want, map[string]any{
 				"http.request.method": "GET", "url.scheme": "http", "server.address": host, "server.port": int64(portOf(port, "")),

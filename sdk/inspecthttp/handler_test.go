@@ -232,6 +232,25 @@ func TestWriterKeepsItsInterfaces(t *testing.T) {
 }
 
 func TestStatusIsTheFinalOne(t *testing.T) {
+	for _, c := range []struct {
+		codes []int
+		want  int
+	}{
+		{nil, 200},
+		{[]int{100, 199}, 200},
+		{[]int{101}, 101}, // is final
+		{[]int{101, 204}, 101},
+		{[]int{102, 204, 404}, 204},
+		{[]int{200, 500}, 200},
+	} {
+		w := &statusWriter{ResponseWriter: plainWriter{httptest.NewRecorder()}}
+		for _, code := range c.codes {
+			w.WriteHeader(code)
+		}
+		if w.status() != c.want {
+			t.Errorf("after %d: %d, want %d", c.codes, w.status(), c.want)
+		}
+	}
 	w := &statusWriter{ResponseWriter: httptest.NewRecorder()}
 	w.WriteHeader(http.StatusEarlyHints)
 	if w.status() != http.StatusOK {
@@ -288,6 +307,18 @@ func TestWriterPromisesNoMore(t *testing.T) {
 		if got := strings.Join(can, " "); got != test.want {
 			t.Errorf("%s can %q, want %q", name, got, test.want)
 		}
+	}
+}
+
+// Where the connection could not be handed over, the status is what the handler writes.
+func TestAHijackThatFails(t *testing.T) {
+	w, status := remember(hijackingWriter{plainWriter: plainWriter{httptest.NewRecorder()}})
+	if _, _, err := w.(http.Hijacker).Hijack(); err == nil || status.hijacked {
+		t.Errorf("error %v, hijacked %t", err, status.hijacked)
+	}
+	w.WriteHeader(http.StatusTeapot)
+	if status.status() != http.StatusTeapot {
+		t.Errorf("status %d", status.status())
 	}
 }
 
