@@ -162,6 +162,12 @@ func TestCloseIsASend(t *testing.T) {
 	other := NewChan[int]("close by another", 0)
 	defer other.Sender(t.Context()).Close()
 	elsewhere(other.Close)
+	var set holderSet
+	if (*receiveSide[int])(c).holders(nil, &set); set.complete {
+		t.Error("who receives from a closed channel waits for nobody")
+	}
+	late := other.Sender(t.Context()) // changes nothing
+	defer late.Close()
 	if c.senders.broken.Load() || !other.senders.broken.Load() {
 		t.Errorf("broken %t and %t, want the second", c.senders.broken.Load(), other.senders.broken.Load())
 	}

@@ -219,6 +219,9 @@ func TestALostLockIsHeldByNobody(t *testing.T) {
 	if got := holdNames(t); got != "" {
 		t.Errorf("it holds %q", got)
 	}
+	if externals.by[lock.id][0].ordered {
+		t.Error("the orders of locks still take it for held")
+	}
 	if points := task.points.Load().list(); len(points) != 1 || points[0].name != taskspan.EventHoldLost {
 		t.Errorf("it was told %v", points)
 	}
