@@ -149,7 +149,7 @@ func (f *fields) readWait(key string, v pcommon.Value) bool {
 		f.open = f.boolean(v, hasOpen)
 	case taskspan.WaitKind:
 		f.kind = taskspan.Kind(f.str(v, hasKind))
-		if !knownKind(f.kind) {
+		if !f.kind.Known() {
 			f.refuse(DropValue)
 		}
 	case taskspan.WaitResourceID:
@@ -327,17 +327,6 @@ func (f *fields) hexID(dst []byte, s string) {
 	if _, err := hex.Decode(dst, []byte(s)); err != nil {
 		f.refuse(DropValue)
 	}
-}
-
-func knownKind(k taskspan.Kind) bool {
-	switch k {
-	case taskspan.WaitMutex, taskspan.WaitRWMutexRead, taskspan.WaitRWMutexWrite, taskspan.WaitSemaphore,
-		taskspan.WaitChannelSend, taskspan.WaitChannelReceive, taskspan.WaitSelect, taskspan.WaitCond,
-		taskspan.WaitJoin, taskspan.WaitSingleflight, taskspan.WaitOnce, taskspan.WaitRemote, taskspan.WaitExternal,
-		taskspan.WaitSleep, taskspan.WaitIO:
-		return true
-	}
-	return false
 }
 
 // cut shortens s to at most limit bytes without splitting a character.

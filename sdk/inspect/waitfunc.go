@@ -18,7 +18,13 @@ import (
 // [External] with the rest of that name. It is held by the tasks that have acquired
 // it. Who holds any other resource is not known, so such a wait is never proof of a
 // deadlock. The wait begins at once, so Wait costs about as much as a contended lock.
+//
+// A kind that package taskspan does not have counts as [taskspan.WaitIO]: a collector
+// would refuse the report of such a wait, and show its task as running.
 func Wait(ctx context.Context, kind taskspan.Kind, resource string, fn func(context.Context) error, opts ...WaitOption) error {
+	if !kind.Known() {
+		kind = taskspan.WaitIO
+	}
 	var use externalUse
 	for _, o := range opts {
 		o.applyWait(&use)

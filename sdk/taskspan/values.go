@@ -67,3 +67,14 @@ const (
 	WaitSleep          Kind = "sleep"
 	WaitIO             Kind = "io"
 )
+
+// Known reports whether k is one of the kinds above. A collector refuses a wait of
+// any other.
+func (k Kind) Known() bool {
+	switch k {
+	case WaitMutex, WaitRWMutexRead, WaitRWMutexWrite, WaitSemaphore, WaitChannelSend, WaitChannelReceive,
+		WaitSelect, WaitCond, WaitJoin, WaitSingleflight, WaitOnce, WaitRemote, WaitExternal, WaitSleep, WaitIO:
+		return true
+	}
+	return false
+}
