@@ -166,19 +166,22 @@ func (m *RWMutex) pass(goroutine uint64, place uintptr) bool {
 	}
 	key := readerKey(m.key.Load())
 	slot, ok := bucketOf(goroutine).enter(key)
-	if !ok {
-		return false
+	return ok && m.confirm(slot, key, goroutine, place)
+}
+
+// confirm takes the second look of a reader that has taken a slot. If passing is off by
+// then it gives the slot back.
+func (m *RWMutex) confirm(slot readerSlot, key readerKey, goroutine uint64, place uintptr) bool {
+	if m.passing.Load() {
+		slot.acquire(goroutine, place)
+		return true
 	}
-	if !m.passing.Load() {
-		if slot.key().CompareAndSwap(uint64(key), 0) {
-			m.left() // a writer may have seen this one
-		} else {
-			m.leaveForAnother(key) // who has taken this slot for its own
-		}
-		return false
+	if slot.key().CompareAndSwap(uint64(key), 0) {
+		m.left() // a writer may have seen this one
+	} else {
+		m.leaveForAnother(key) // who has taken this slot for its own
 	}
-	slot.acquire(goroutine, place)
-	return true
+	return false
 }
 
 // left wakes the pending writer, if there is one, after somebody has left: a reader, a
