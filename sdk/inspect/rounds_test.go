@@ -5,6 +5,7 @@ package inspect
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"slices"
@@ -14,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/resource"
 	"go.opentelemetry.io/otel/trace"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
@@ -370,5 +373,81 @@ func TestOtherHasWhatOnlyRuns(t *testing.T) {
 	total, byName := ins.counts()
 	if len(byName) != 1 || byName[0].Name != taskspan.OtherNames || byName[0].Running != 1 || total.Running != 1 {
 		t.Errorf("counts are %+v, by name %+v", total, byName)
+	}
+}
+
+// A heartbeat has the facts of its Inspector: every number differs.
+func TestAHeartbeatHasTheFactsOfItsInspector(t *testing.T) {
+	r := newReporterRig(t)
+	r.ins.head.setRate(0.25)
+	r.ins.events.Store(61)
+	r.ins.keptPoints.Store(7)
+	r.ins.drops.add(dropMaxTasks, 71)
+	r.ins.drops.add(dropReaders, 72)
+	r.ins.overhead.share = 0.125
+	r.config.heartbeatInterval = 2500 * time.Millisecond
+	h := r.heartbeat(true)
+	if h.IntervalMS != 2500 || !h.Final || h.Events != 61 || h.Rate != 0.25 || h.Overhead != 0.125 || h.Trace != r.seed ||
+		!slices.Equal(h.Dropped, []string{"max_tasks=71", "readers=72"}) {
+		t.Errorf("it is %+v", h)
+	}
+	if m, ok := h.Memory.(MemoryStats); !ok || m.EventCount != 7 || m.MaxEvents != r.ins.maxEvents {
+		t.Errorf("its memory is %+v", h.Memory)
+	}
+	r.ins.keptPoints.Store(0)
+}
+
+// After a round that was late the next heartbeat is due an interval after it.
+func TestAHeartbeatAfterALateRound(t *testing.T) {
+	r := newReporterRig(t)
+	r.round(r.at) // the first is due at once
+	for _, after := range []time.Duration{0, 5 * time.Second, 17 * time.Second} {
+		r.at = max(r.beatAt, r.at) + nanos(after)
+		r.round(r.at)
+		if due := r.beatAt.sub(r.at); due != 5*time.Second {
+			t.Errorf("%v late, the next heartbeat is due in %v, want 5 s", after, due)
+		}
+	}
+}
+
+// A reporter that has just been started is not late, and only failures with an error are
+// said.
+func TestWhatAReporterSaysOfItself(t *testing.T) {
+	var said strings.Builder
+	ins, _ := newSeen(t, WithLogger(slog.New(slog.NewTextHandler(&said, nil))))
+	if late := ins.reporter.late(); late < 0 || late > time.Minute || ins.reporter.lastScan.Load() == 0 {
+		t.Errorf("a new reporter is late by %v", late)
+	}
+	for i, err := range []error{errors.New("refused"), nil, nil} {
+		ins.reporter.exportFailed(err)
+		if n := strings.Count(said.String(), "reports cannot be sent"); n != 1 {
+			t.Errorf("after %d failures it is said %d times, want once", i+1, n)
+		}
+	}
+}
+
+// Each kind of a resource attribute travels as what it is.
+func TestResourceAttributesTravel(t *testing.T) {
+	res := resource.NewSchemaless(
+		attribute.Bool("off", false), attribute.Bool("on", true), attribute.Int("n", 3), attribute.Float64("f", 2.5),
+		attribute.String("s", "x"), attribute.StringSlice("l", []string{"a", "b"}), attribute.String("k\xff", "caf\xe9"),
+	)
+	got := make(map[string]string)
+	for _, kv := range protoResource(res).Attributes {
+		v := kv.Value
+		switch {
+		case v.GetArrayValue() != nil:
+			for _, e := range v.GetArrayValue().Values {
+				got[kv.Key] += e.GetStringValue() + ","
+			}
+		default:
+			got[kv.Key] = fmt.Sprintf("%t %d %g %s", v.GetBoolValue(), v.GetIntValue(), v.GetDoubleValue(), v.GetStringValue())
+		}
+	}
+	want := map[string]string{
+		"off": "false 0 0 ", "on": "true 0 0 ", "n": "false 3 0 ", "f": "false 0 2.5 ", "s": "false 0 0 x", "l": "a,b,", "k\uFFFD": "false 0 0 caf\uFFFD",
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("they travel as %q, want %q", got, want)
 	}
 }
