@@ -12,9 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -421,5 +423,48 @@ func TestTheBudgetOfLooks(t *testing.T) {
 	}
 	if l.cost < 1500*time.Microsecond {
 		t.Errorf("a goroutine costs %v, of two that took 3 ms", l.cost)
+	}
+}
+
+// Tasks shows the points that are kept, oldest first, with their attributes.
+func TestTasksShowsPoints(t *testing.T) {
+	ins := quietInspector(t)
+	_, task := ins.Begin(context.Background(), "work")
+	defer task.End(nil)
+	before := now()
+	task.Point("one", attribute.Int("n", 3), attribute.String("s", "x"))
+	task.Point("two")
+	points := listed(t, ins, "work").Points
+	if len(points) != 2 || points[0].Name != "one" || points[1].Name != "two" || points[1].Attributes != nil ||
+		!reflect.DeepEqual(points[0].Attributes, map[string]any{"n": int64(3), "s": "x"}) {
+		t.Fatalf("shown are %+v", points)
+	}
+	if points[0].Time.Before(before.time()) || points[1].Time.Before(points[0].Time) || points[1].Time.After(now().time()) {
+		t.Errorf("they were passed at %v and %v", points[0].Time, points[1].Time)
+	}
+}
+
+// noFlush is a provider that cannot be flushed.
+type noFlush struct {
+	trace.TracerProvider
+	err error
+}
+
+func (p noFlush) ForceFlush(context.Context) error { return p.err }
+
+// ForceFlush returns the error of the provider that an Inspector was given, on or off.
+func TestForceFlushOfAGivenProvider(t *testing.T) {
+	failed := errors.New("no flush")
+	for _, enabled := range []string{"true", "false"} {
+		clearEnv(t)
+		t.Setenv("ASYNC_INSPECT_ENABLED", enabled)
+		ins, err := New(context.Background(), WithReports(false), WithTracerProvider(noFlush{noop.NewTracerProvider(), failed}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ins.ForceFlush(context.Background()); !errors.Is(err, failed) {
+			t.Errorf("enabled %s: ForceFlush returned %v, want %v", enabled, err, failed)
+		}
+		_ = ins.Shutdown(context.Background())
 	}
 }
