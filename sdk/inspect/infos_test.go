@@ -468,3 +468,25 @@ func TestForceFlushOfAGivenProvider(t *testing.T) {
 		_ = ins.Shutdown(context.Background())
 	}
 }
+
+// Who answers is the goroutine that the server span began on, also for tasks of others
+// below it.
+func TestWhoAnswersForAServerSpan(t *testing.T) {
+	for _, serverTasks := range []bool{false, true} {
+		ins, _ := newSeen(t, WithServerTasks(serverTasks))
+		in, caller := remoteCaller()
+		ctx, span := ins.own.Tracer("x").Start(in, "GET", trace.WithSpanKind(trace.SpanKindServer))
+		below := make(chan *Task)
+		go func() {
+			_, task := ins.Begin(ctx, "below")
+			defer task.End(nil)
+			below <- task
+		}()
+		task := <-below
+		if task.remote == nil || task.remote.span != caller.SpanID() || task.remote.goroutine != goid.Get() {
+			t.Errorf("with tasks of server spans: %t, it answers %+v, want %v on goroutine %d", serverTasks, task.remote, caller.SpanID(), goid.Get())
+		}
+		span.End()
+		_ = ins.Shutdown(context.Background())
+	}
+}

@@ -311,11 +311,11 @@ func TestWhenServerSpansCountAsStarted(t *testing.T) {
 		age   time.Duration
 		want  int64
 	}{
-		{false, 5*time.Second - time.Minute, 0}, {false, 5*time.Second + time.Minute, 1}, {true, 0, 1},
+		{false, 50 * time.Minute, 0}, {false, 70 * time.Minute, 1}, {true, 0, 1},
 	} {
 		ins, _ := newSeen(t)
 		r := newReporterRig(t)
-		r.reporter.ins = ins
+		r.reporter.ins, r.config.heartbeatInterval = ins, time.Hour
 		_, span := ins.own.Tracer("x").Start(context.Background(), "GET", trace.WithSpanKind(trace.SpanKindServer))
 		for _, task := range ins.unbooked(nil) {
 			task.start -= nanos(test.age)
