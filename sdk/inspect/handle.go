@@ -58,11 +58,10 @@ func (ins *Inspector) spawn(ctx context.Context, outer *Task, name string, place
 }
 
 func (h *Handle) run(ctx context.Context, fn func(context.Context) error) {
-	defer h.ended()
+	defer h.end()
 	if compiledIn && h.task != nil {
 		h.task.bind(goid.Get(), ctx)
 	}
-	defer h.end()
 	h.err = fn(ctx)
 	if h.err != nil && h.group != nil {
 		h.group.failed(h.err)
@@ -71,17 +70,21 @@ func (h *Handle) run(ctx context.Context, fn func(context.Context) error) {
 
 // end is deferred by run: it ends the task with the error or the panic of its function.
 func (h *Handle) end() {
-	if !compiledIn || h.task == nil {
-		return
-	}
 	if r := recover(); r != nil {
-		h.task.panicked(r, true) // nothing above it recovers
+		if compiledIn && h.task != nil {
+			h.task.panicked(r, true) // nothing above it recovers
+		}
+		// Nobody who waits for the task is woken, as with sync.WaitGroup.Go: main could
+		// return or exit, with a status of its choice, before the panic ends the process.
 		panic(r)
 	}
-	h.task.end(h.err)
+	if compiledIn && h.task != nil {
+		h.task.end(h.err)
+	}
+	h.ended()
 }
 
-// ended is called when the task has ended.
+// ended wakes all who wait for the task.
 func (h *Handle) ended() {
 	if h.group != nil {
 		h.group.places.give(h)
