@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,12 +11,15 @@ import (
 	"time"
 )
 
-// programsInPages is how the Go of the pages is run, by page and heading. That of the
-// README has a test of its own.
+// programsInPages is how the Go of the pages is run, by page and heading, and from the
+// second program of a section on by its number. That of the README has a test of its own.
 var programsInPages = map[string]func(*testing.T, *collector, string){
 	"docs/sdk.md: Tasks":                          runCheckout,
 	"docs/sdk.md: Places":                         runPlaces,
+	"docs/sdk.md: Locks outside of the process":   runExternalLock,
 	"docs/sdk.md: You have OpenTelemetry already": runOwnProvider,
+	"docs/sdk.md: When a program ends":            runCommand,
+	"docs/sdk.md: When a program ends 2":          runFrozen,
 	"docs/sdk.md: Health":                         runHealth,
 	"docs/sdk.md: Tests that hang":                runTestsThatHang,
 	"README.md: Five minutes to your own service": nil,
@@ -25,31 +29,47 @@ var programsInPages = map[string]func(*testing.T, *collector, string){
 func TestProgramsInPages(t *testing.T) {
 	t.Parallel()
 	collector := startCollector(t)
-	found := make(map[string]bool)
-	eachPage(t, func(path, text string) {
-		for _, section := range strings.Split(text, "\n## ") {
-			heading, _, _ := strings.Cut(section, "\n")
-			for _, program := range page(section).blocks("", "go") {
-				name := path + ": " + heading
-				run, known := programsInPages[name]
-				switch {
-				case !known || found[name]:
-					t.Errorf("nothing runs the program in %s", name)
-				case run != nil:
-					t.Run(name, func(t *testing.T) {
-						t.Parallel()
-						run(t, collector, program)
-					})
-				}
-				found[name] = true
-			}
+	programs := goOfPages(t)
+	for name, program := range programs {
+		run, known := programsInPages[name]
+		switch {
+		case !known:
+			t.Errorf("nothing runs the program in %s", name)
+		case run != nil:
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				run(t, collector, program)
+			})
 		}
-	})
+	}
 	for name := range programsInPages {
-		if !found[name] {
+		if programs[name] == "" {
 			t.Errorf("there is no program in %s", name)
 		}
 	}
+}
+
+// goOfPages returns the Go of all pages by page, heading and, from the second program of
+// a section on, its number.
+func goOfPages(t *testing.T) map[string]string {
+	t.Helper()
+	programs := make(map[string]string)
+	eachPage(t, func(path, text string) {
+		for _, section := range strings.Split(text, "\n## ") {
+			heading, _, _ := strings.Cut(section, "\n")
+			name := path + ": " + heading
+			for i, program := range page(section).blocks("", "go") {
+				if i > 0 {
+					name = fmt.Sprintf("%s: %s %d", path, heading, i+1)
+				}
+				if programs[name] != "" {
+					t.Fatalf("two sections are called %s", name)
+				}
+				programs[name] = program
+			}
+		}
+	})
+	return programs
 }
 
 // While the SDK is off, and compiled out, the programs in the pages do what they do
@@ -85,15 +105,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 `
-	programs := make(map[string]string) // by page and heading
-	eachPage(t, func(path, text string) {
-		for _, section := range strings.Split(text, "\n## ") {
-			heading, _, _ := strings.Cut(section, "\n")
-			for _, program := range page(section).blocks("", "go") {
-				programs[path+": "+heading] = program
-			}
-		}
-	})
+	programs := goOfPages(t)
 	for _, off := range []struct{ tags, env string }{{"noinspect", ""}, {"", "ASYNC_INSPECT_ENABLED=false"}} {
 		for name, test := range map[string]string{
 			"docs/sdk.md: Tasks":                          checkoutTest,
@@ -217,6 +229,178 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+// runExternalLock lets the report of the page wait, while it has its lock, for another
+// lock, whose holder wants that of the report: transient, because of the TTL that the page
+// declares, and over when the lock expires. Then the report finds out that its lock is
+// gone. A second report has nobody in its way.
+func runExternalLock(t *testing.T, c *collector, program string) {
+	const stub = "\nfunc write(context.Context) {}\n"
+	if !strings.Contains(program, stub) {
+		t.Fatalf("the page has no %q any more, which this test replaces", stub)
+	}
+	test := exec.Command("go", goTestFiles(t, strings.Replace(program, stub, "", 1), `package shop
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/sdk/inspect"
+)
+
+// key is one in Redis, which expires.
+type key struct {
+	taken   chan struct{}
+	expired atomic.Bool // once, at least
+}
+
+func newKey() *key { return &key{taken: make(chan struct{}, 1)} }
+
+func (k *key) LockContext(ctx context.Context) error {
+	select {
+	case k.taken <- struct{}{}:
+		time.AfterFunc(ttl, func() {
+			if k.take() {
+				k.expired.Store(true)
+			}
+		})
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// take takes the key from whoever has it.
+func (k *key) take() bool {
+	select {
+	case <-k.taken:
+		return true
+	default:
+		return false
+	}
+}
+
+func (k *key) ExtendContext(context.Context) (bool, error) { return !k.expired.Load(), nil }
+func (k *key) UnlockContext(context.Context) (bool, error) { return k.take(), nil }
+
+var (
+	ins    *inspect.Inspector
+	stock  = inspect.NewMutex("stock")
+	begun  = make(chan struct{})
+	writes int
+)
+
+func write(ctx context.Context) {
+	if writes++; writes == 1 {
+		close(begun)
+		if err := stock.LockContext(ctx); err == nil {
+			stock.Unlock()
+		}
+		for !isTold("report", "async_inspect.hold.expired") && ctx.Err() == nil { // it works on without its lock
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+func TestReport(t *testing.T) {
+	var err error
+	if ins, err = inspect.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer ins.Shutdown(context.Background())
+	// The stock is locked and unlocked by whoever has it, as the SDK has to see first.
+	stock.Lock()
+	stock.Unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+	defer cancel()
+
+	first := newKey()
+	held := make(chan struct{})
+	move := inspect.Go(ctx, "move", func(ctx context.Context) error {
+		stock.Lock()
+		defer stock.Unlock()
+		close(held)
+		<-begun
+		if err := nightly.Acquire(ctx, first.LockContext); err != nil {
+			return err
+		}
+		return nightly.Release(ctx, func(context.Context) error { return nil }) // the key stays until it expires
+	})
+	<-held
+	stuck := inspect.Go(ctx, "report", func(ctx context.Context) error { return report(ctx, first) })
+	for !waitsFor("report", "stock", "move") || !waitsFor("move", "nightly report", "report") {
+		if ctx.Err() != nil {
+			t.Fatal("the two never wait for each other:", ins.Tasks())
+		}
+		time.Sleep(time.Millisecond)
+	}
+	for name, handle := range map[string]*inspect.Handle{"move": move, "report": stuck} {
+		if err := handle.Wait(ctx); err != nil {
+			t.Errorf("%s ends with %v", name, err)
+		}
+	}
+	if writes != 1 {
+		t.Errorf("the report went on without its lock, for %d writes", writes)
+	}
+
+	// Afterwards nobody is in the way.
+	alone := newKey()
+	if err := inspect.Go(ctx, "report alone", func(ctx context.Context) error { return report(ctx, alone) }).Wait(ctx); err != nil {
+		t.Error(err)
+	}
+	if len(alone.taken) != 0 || writes != 1+10 {
+		t.Errorf("after %d writes %d keys are left", writes, len(alone.taken))
+	}
+}
+
+// isTold reports whether the task has the event.
+func isTold(task, event string) bool {
+	for _, info := range ins.Tasks() {
+		for _, p := range info.Points {
+			if info.Name == task && p.Name == event {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// waitsFor reports whether the task waits for a thing that the holder has.
+func waitsFor(task, thing, holder string) bool {
+	for _, info := range ins.Tasks() {
+		if info.Name == task && info.Wait != nil && info.Wait.Resource == thing {
+			for _, h := range info.Wait.Holders {
+				if h.Task == holder {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+`)...)
+	const service = "external-page"
+	test.Env = append(append(os.Environ(), sendTo(c, "grpc", "1.0")...), "OTEL_SERVICE_NAME="+service)
+	if says, err := test.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, says)
+	}
+	exported(t, c, "report alone") // the last of them
+	var found deadlockSpan
+	eventually(t, 30*time.Second, "the deadlock", func() (err error) {
+		found, err = c.deadlock(service)
+		return err
+	})
+	if got := found.attributes["async_inspect.deadlock.confidence"]; got != "transient" {
+		t.Errorf("it is %q", got)
+	}
+	if spans, err := os.ReadFile(c.spans); err != nil || !strings.Contains(string(spans), "async_inspect.hold.expired") {
+		t.Errorf("no event says that the lock expired (%v)", err)
+	}
+	ended(t, c, service, "report", "completed", 1)
+	ended(t, c, service, "report alone", "completed", 1)
+}
+
 // runOwnProvider wants one task, and not two of one process that looks like two.
 func runOwnProvider(t *testing.T, c *collector, program string) {
 	file := filepath.Join(t.TempDir(), "main.go")
@@ -227,6 +411,67 @@ func runOwnProvider(t *testing.T, c *collector, program string) {
 		t.Fatalf("%v\n%s", err, says)
 	}
 	ended(t, c, "shop", "checkout", "completed", 1)
+}
+
+// runCommand wants the one task of the command, which takes no second and ends with
+// os.Exit, and that the process is not missed afterwards.
+func runCommand(t *testing.T, c *collector, program string) {
+	file := filepath.Join(t.TempDir(), "main.go")
+	writeFile(t, file, program)
+	run := exec.Command("go", "run", file)
+	run.Env = append(os.Environ(), sendTo(c, "grpc", "1.0")...)
+	if says, err := run.CombinedOutput(); err != nil || len(says) != 0 {
+		t.Fatalf("%v\n%s", err, says)
+	}
+	ended(t, c, "nightly", "nightly import", "completed", 1)
+	exported(t, c, "nightly import")
+}
+
+// runFrozen kills the program of the page after one invocation of its handler. Whatever it
+// recorded has to be at the collector by then.
+func runFrozen(t *testing.T, c *collector, program string) {
+	directory := t.TempDir()
+	writeFile(t, filepath.Join(directory, "handler.go"), strings.Replace(program, "package shop", "package main", 1))
+	writeFile(t, filepath.Join(directory, "main.go"), `package main
+
+import (
+	"context"
+	"log"
+	"os"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/sdk/inspect"
+)
+
+func main() {
+	if _, err := inspect.Start(context.Background(), inspect.WithServiceName("frozen-page"), inspect.WithHeartbeatInterval(time.Hour)); err != nil {
+		log.Fatal(err)
+	}
+	if err := handleEvent(context.Background(), event{}); err != nil {
+		log.Fatal(err)
+	}
+	os.Exit(0) // nothing more is sent, as if it were frozen
+}
+`)
+	run := exec.Command("go", "run", filepath.Join(directory, "main.go"), filepath.Join(directory, "handler.go"))
+	run.Env = append(os.Environ(), sendTo(c, "grpc", "1.0")...)
+	if says, err := run.CombinedOutput(); err != nil || len(says) != 0 {
+		t.Fatalf("%v\n%s", err, says)
+	}
+	ended(t, c, "frozen-page", "event", "completed", 1)
+	exported(t, c, "event")
+}
+
+// exported waits until the collector has exported a span.
+func exported(t *testing.T, c *collector, name string) {
+	t.Helper()
+	eventually(t, 30*time.Second, "the span of "+name, func() error {
+		spans, err := os.ReadFile(c.spans)
+		if err == nil && !strings.Contains(string(spans), fmt.Sprintf(`"name":%q`, name)) {
+			err = errors.New("none yet")
+		}
+		return err
+	})
 }
 
 // runHealth asks the handlers of the page.
@@ -294,6 +539,15 @@ func runTestsThatHang(t *testing.T, c *collector, program string) {
 // goTest runs a test of a program, inside this module, which knows the SDK.
 func goTest(t *testing.T, c *collector, service, program, test string) (says string, err error) {
 	t.Helper()
+	run := exec.Command("go", goTestFiles(t, program, test)...)
+	run.Env = append(append(os.Environ(), sendTo(c, "grpc", "0.01")...), "OTEL_SERVICE_NAME="+service)
+	out, err := run.CombinedOutput()
+	return string(out), err
+}
+
+// goTestFiles writes a program and its test, and returns the arguments of go that run it.
+func goTestFiles(t *testing.T, program, test string) []string {
+	t.Helper()
 	directory := t.TempDir()
 	arguments := []string{"test", "-v", "-count=1", "-timeout=1m"}
 	for name, text := range map[string]string{"page.go": program, "page_test.go": test} {
@@ -302,10 +556,7 @@ func goTest(t *testing.T, c *collector, service, program, test string) (says str
 			arguments = append(arguments, filepath.Join(directory, name))
 		}
 	}
-	run := exec.Command("go", arguments...)
-	run.Env = append(append(os.Environ(), sendTo(c, "grpc", "0.01")...), "OTEL_SERVICE_NAME="+service)
-	out, err := run.CombinedOutput()
-	return string(out), err
+	return arguments
 }
 
 // ended waits until the collector has counted how many tasks ended.
