@@ -444,7 +444,7 @@ import (
 )
 
 func main() {
-	if _, err := inspect.Start(context.Background(), inspect.WithServiceName("frozen-page"), inspect.WithHeartbeatInterval(time.Hour)); err != nil {
+	if _, err := inspect.Start(context.Background(), inspect.WithServiceName("frozen-page"), inspect.WithHeartbeatInterval(10*time.Minute)); err != nil {
 		log.Fatal(err)
 	}
 	if err := handleEvent(context.Background(), event{}); err != nil {
