@@ -44,7 +44,7 @@ func TestDeadlocksAreFound(t *testing.T) {
 				{"select", "local", "certain", 3, []string{"consumer", "producer"}},
 				{"http", "distributed", "certain", 3, []string{"http back", "account", "Do not call"}},
 				{"grpc", "distributed", "suspected", 4, []string{"grpc second", "grpc third", "ledger"}},
-				{"abandoned", "abandoned", "suspected", 1, []string{"never unlocked: taken at main.abandoned.func1 stuck/deadlocks.go:", "by a goroutine that has ended, in task \"forgetful\""}},
+				{"abandoned", "abandoned", "suspected", 1, []string{"never unlocked: taken at main.abandoned.func1 stuck/deadlocks.go:", "by task \"forgetful\", which has ended"}},
 				{"plain-http", "distributed", "suspected", 3, []string{"plain-http back: GET", "plain-http: GET", "till"}},
 				{"plain-grpc", "distributed", "suspected", 3, []string{"plain-grpc back: grpc.health.v1.Health/Check", "ledger"}},
 				{"external", "distributed", "certain", 2, []string{"invoices", "stock"}},

@@ -71,5 +71,5 @@ func left(h *report.Holder) string {
 	if h.TaskName == "" {
 		return "by a goroutine that has ended"
 	}
-	return "by a goroutine that has ended, in task " + quote([]string{words.OneLine(h.TaskName)})[0]
+	return "by task " + quote([]string{words.OneLine(h.TaskName)})[0] + ", which has ended"
 }

@@ -35,7 +35,7 @@ func TestAbandoned(t *testing.T) {
 	require.Equal(t, id(2), dl.Core[0].ID)
 	require.Equal(t, 2, dl.Victims)
 	for _, text := range []string{dl.Story(at(2)), dl.CycleText()} {
-		require.Contains(t, text, `never unlocked: taken at shop.(*Stock).take shop/stock.go:41 by a goroutine that has ended, in task "restock"`)
+		require.Contains(t, text, `never unlocked: taken at shop.(*Stock).take shop/stock.go:41 by task "restock", which has ended`)
 	}
 	require.Contains(t, dl.Headline(), "may be waiting forever")
 	require.Contains(t, dl.Suggestion(), "deferred call")

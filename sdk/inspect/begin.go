@@ -344,6 +344,11 @@ func (t *Task) bind(goroutine uint64, ctx context.Context) {
 	if t.remote != nil && holding.Load() != nil {
 		t.rarely().answers = noteAnswering(goroutine, t.remote, t.label())
 	}
+	if h := holding.Load(); h != nil && !t.alone {
+		if before := h.slots(goroutine); before != 0 {
+			t.rarely().heldBefore = before
+		}
+	}
 	if t.tracked {
 		s := shardOf(goroutine)
 		s.mu.Lock()
@@ -383,6 +388,13 @@ func (t *Task) unbind() {
 		}
 		s.current.replace(goroutine, t, outer)
 		s.mu.Unlock()
+	}
+	if h := holding.Load(); h != nil && t.tracked && !t.alone && outer == nil && goid.Get() == goroutine {
+		var before uint8
+		if t.rare != nil {
+			before = t.rare.heldBefore
+		}
+		h.leave(goroutine, before, func() *lastTask { return &lastTask{node: taskNode(t), name: t.label()} })
 	}
 	if t.ins.labels && !t.alone && goid.Get() == goroutine {
 		if outer != nil {

@@ -64,6 +64,20 @@ func hasLeft(goroutine uint64) (lastTask, bool) {
 	return found.task, true
 }
 
+// leftByTask returns the task that took what w is for and has ended without releasing
+// it, on a goroutine that lives on. It is known while the orders of locks are.
+func leftByTask(w *waitView, goroutine uint64) (lastTask, bool) {
+	t := holding.Load()
+	if t == nil {
+		return lastTask{}, false
+	}
+	r, isLock := w.on.name().(*lockName)
+	if !isLock || r == nil {
+		return lastTask{}, false
+	}
+	return t.leaver(goroutine, r)
+}
+
 func (d *departedGoroutines) add(goroutine uint64, last lastTask) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -29,38 +29,76 @@ func linkSays(t *testing.T, s *tracepb.Span, key string) *commonpb.AnyValue {
 	return nil
 }
 
+// onAGoroutineThatLives takes a lock on a goroutine that lives until stop is closed.
+func onAGoroutineThatLives(take func(), m *Mutex, stop chan struct{}) {
+	taken := make(chan struct{})
+	go func() { take(); close(taken); <-stop; m.Unlock() }()
+	<-taken
+}
+
 // A lock whose holder has ended is told as that: at once if the goroutine ended with its
 // task, and else after a look when the wait is old. A holder that lives is not.
 func TestAHolderThatHasEnded(t *testing.T) {
-	stop := make(chan struct{})
+	t.Cleanup(useHeldLocks()) // as in the modes that look at the orders of locks
 	for _, c := range []struct {
 		name      string
-		hold      func(r *reporterRig, m *Mutex)
+		hold      func(r *reporterRig, m *Mutex, stop chan struct{})
 		now, late bool // said in the first report, and after ten seconds
+		lives     bool // the goroutine that holds it
 		task      string
 	}{
-		{"a task with its own goroutine", func(r *reporterRig, m *Mutex) {
+		{"a task with its own goroutine", func(r *reporterRig, m *Mutex, stop chan struct{}) {
 			h := r.ins.Go(context.Background(), "forgetful", func(context.Context) error { m.Lock(); return nil })
 			if err := h.Wait(context.Background()); err != nil {
 				panic(err)
 			}
-		}, true, true, "forgetful"},
-		{"a goroutine without a task", func(_ *reporterRig, m *Mutex) {
+		}, true, true, false, "forgetful"},
+		{"a goroutine without a task", func(_ *reporterRig, m *Mutex, stop chan struct{}) {
 			var done sync.WaitGroup
 			done.Go(m.Lock)
 			done.Wait()
-		}, false, true, ""},
-		{"a goroutine that lives", func(_ *reporterRig, m *Mutex) {
-			taken := make(chan struct{})
-			go func() { m.Lock(); close(taken); <-stop; m.Unlock() }()
-			<-taken
-		}, false, false, ""},
+		}, false, true, false, ""},
+		{"a task on a goroutine that lives on", func(r *reporterRig, m *Mutex, stop chan struct{}) {
+			onAGoroutineThatLives(func() {
+				_, task := r.ins.Begin(context.Background(), "careless")
+				m.Lock()
+				task.End(nil)
+			}, m, stop)
+		}, true, true, true, "careless"},
+		{"a task that ended in another one", func(r *reporterRig, m *Mutex, stop chan struct{}) {
+			onAGoroutineThatLives(func() {
+				ctx, _ := r.ins.Begin(context.Background(), "outer")
+				_, task := r.ins.Begin(ctx, "inner")
+				m.Lock()
+				task.End(nil)
+			}, m, stop)
+		}, false, false, true, "outer"},
+		{"a goroutine that had the lock before its task", func(r *reporterRig, m *Mutex, stop chan struct{}) {
+			onAGoroutineThatLives(func() {
+				m.Lock()
+				_, task := r.ins.Begin(context.Background(), "guest")
+				task.End(nil)
+			}, m, stop)
+		}, false, false, true, ""},
+		{"a goroutine that takes the lock again after its task", func(r *reporterRig, m *Mutex, stop chan struct{}) {
+			onAGoroutineThatLives(func() {
+				_, task := r.ins.Begin(context.Background(), "late")
+				m.Lock()
+				task.End(nil)
+				m.Unlock()
+				m.Lock()
+			}, m, stop)
+		}, false, false, true, ""},
+		{"a goroutine that lives", func(_ *reporterRig, m *Mutex, stop chan struct{}) {
+			onAGoroutineThatLives(m.Lock, m, stop)
+		}, false, false, true, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			freshLooks(t)
 			r := newReporterRig(t)
 			m := NewMutex(t.Name())
-			c.hold(r, m)
+			stop := make(chan struct{})
+			c.hold(r, m, stop)
 			var ended sync.WaitGroup
 			r.blockedOn(m, "waiter", &ended)
 			s := r.oneAfter(2 * time.Second)
@@ -78,10 +116,8 @@ func TestAHolderThatHasEnded(t *testing.T) {
 			if got := linkSays(t, s, taskspan.HoldEnded).GetBoolValue(); got != c.late {
 				t.Errorf("after ten seconds: ended %v, want %v", got, c.late)
 			}
-			if c.late {
+			if close(stop); !c.lives {
 				m.Unlock()
-			} else {
-				close(stop)
 			}
 			ended.Wait()
 			for _, closing := range r.after(time.Second) {

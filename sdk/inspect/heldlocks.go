@@ -102,6 +102,7 @@ type heldLock struct {
 	lock  atomic.Pointer[lockName]
 	place atomic.Uint64
 	reads atomic.Bool
+	left  atomic.Pointer[lastTask] // that took it and has ended; nil while the slot is free
 }
 
 func (h *heldLock) view() heldView {
@@ -165,10 +166,57 @@ func (t *heldTable) release(goroutine uint64, r *lockName) bool {
 	b := &t[goroutine%heldBuckets]
 	for i := range b.who {
 		if b.who[i].Load() == goroutine && b.what[i].is(r) {
+			b.what[i].released()
 			return b.who[i].CompareAndSwap(goroutine, 0)
 		}
 	}
 	return false
+}
+
+// released forgets that the task which took the lock has ended.
+func (h *heldLock) released() {
+	if h.left.Load() != nil {
+		h.left.Store(nil)
+	}
+}
+
+// slots returns which slots of its bucket a goroutine has, a bit for each.
+func (t *heldTable) slots(goroutine uint64) (mask uint8) {
+	b := &t[goroutine%heldBuckets]
+	for i := range b.who {
+		if b.who[i].Load() == goroutine {
+			mask |= 1 << i
+		}
+	}
+	return mask
+}
+
+// leave notes that a task has ended on a goroutine, which is the running one and lives
+// on, without releasing what it took: all slots but those that the goroutine had before.
+func (t *heldTable) leave(goroutine uint64, before uint8, last func() *lastTask) {
+	if left := t.slots(goroutine) &^ before; left != 0 {
+		b, task := &t[goroutine%heldBuckets], last()
+		for i := range b.who {
+			if left&(1<<i) != 0 {
+				b.what[i].left.CompareAndSwap(nil, task)
+			}
+		}
+	}
+}
+
+// leaver returns the task that has taken a lock and ended without releasing it, if a
+// goroutine that lives on holds the lock because of that.
+func (t *heldTable) leaver(goroutine uint64, r *lockName) (last lastTask, ok bool) {
+	b := &t[goroutine%heldBuckets]
+	for i := range b.who {
+		if b.who[i].Load() != goroutine || !b.what[i].is(r) {
+			continue
+		}
+		if left := b.what[i].left.Load(); left != nil {
+			return *left, true
+		}
+	}
+	return last, false
 }
 
 func (h *heldLock) is(r *lockName) bool {
@@ -181,8 +229,11 @@ func (t *heldTable) releaseAny(r *lockName) {
 	for i := range t {
 		b := &t[i]
 		for j := range b.who {
-			if g := b.who[j].Load(); g != 0 && b.what[j].is(r) && b.who[j].CompareAndSwap(g, 0) {
-				return
+			if g := b.who[j].Load(); g != 0 && b.what[j].is(r) {
+				b.what[j].released()
+				if b.who[j].CompareAndSwap(g, 0) {
+					return
+				}
 			}
 		}
 	}

@@ -49,11 +49,14 @@ func (r *reporter) link(waiter *waitView, h holder) (l wire.Holder, idle uint64,
 		t = taskOn(g)
 	}
 	last, ended := hasLeft(g)
+	if !ended {
+		last, ended = leftByTask(waiter, g)
+	}
 	switch {
+	case ended && last.node != wire.Node{}:
+		l.Node, l.TaskName = last.node, last.name
 	case t != nil:
 		l.Node, l.TaskName = taskNode(t), t.Name()
-	case last.node != wire.Node{}:
-		l.Node, l.TaskName = last.node, last.name
 	default:
 		l.Node = r.goroutineNode(g)
 	}

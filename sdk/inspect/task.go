@@ -67,13 +67,14 @@ type Task struct {
 // taskRare is what few tasks have; only its own goroutine and, after its end, the
 // exporter look at it.
 type taskRare struct {
-	label     string          // of a task that is counted under "other": its name; fixed before the task is in the table
-	answers   *lockName       // while orders are known: its remote parent, as what it holds
-	errorType string          // of a failed one that is sampled
-	begun     *site           // the way to Begin or Go, fixed before the task is in the table; nil: not sampled, or backtraces are off
-	labels    context.Context // carries the application's own pprof labels; nil: none
-	tracks    bool            // the next field is used
-	allocated allocated       // at its start and then until its end
+	label      string          // of a task that is counted under "other": its name; fixed before the task is in the table
+	answers    *lockName       // while orders are known: its remote parent, as what it holds
+	errorType  string          // of a failed one that is sampled
+	begun      *site           // the way to Begin or Go, fixed before the task is in the table; nil: not sampled, or backtraces are off
+	labels     context.Context // carries the application's own pprof labels; nil: none
+	heldBefore uint8           // what its goroutine held before it; see heldTable.slots
+	tracks     bool            // the next field is used
+	allocated  allocated       // at its start and then until its end
 }
 
 func (t *Task) rarely() *taskRare {
