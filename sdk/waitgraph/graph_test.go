@@ -130,6 +130,7 @@ func TestSolve(t *testing.T) {
 		{"a need of two, met by the one who runs", spec{3, []waitSpec{{0, 2, []Holder{{1, 2}, {2, 1}}}, {2, 0, one(0)}}}, nil},
 		{"two things at once, one of them in a cycle", spec{3, []waitSpec{{0, 0, one(1)}, {0, 0, one(2)}, {2, 0, one(0)}}}, []Task{0, 2}},
 		{"an unknown holder can proceed", spec{2, []waitSpec{{0, 1, each(1, Unknown)}, {1, 0, one(0)}}}, nil},
+		{"a holder that is not in the graph can proceed", spec{2, []waitSpec{{0, 1, each(1, 2)}, {1, 0, one(0)}}}, nil},
 		{"an unknown holder of a lock with all readers named", spec{2, []waitSpec{{0, 0, each(1, Unknown)}, {1, 0, one(0)}}}, []Task{0, 1}},
 		{"a wait that names nobody", spec{1, []waitSpec{{0, 0, nil}}}, nil},
 		{"a need that nobody can meet is cut to all", spec{2, []waitSpec{{0, 99, one(1)}}}, nil},
@@ -193,6 +194,7 @@ func checkCores(t *testing.T, s spec, g *Graph, stuck []Task) {
 		t.Fatalf("%v: stuck are %v, cores %v", s, stuck, cores)
 	}
 	seen := make(map[Task]bool)
+	explained := make(map[Task]bool) // in a core, or behind one
 	for _, core := range cores {
 		set := 0
 		for _, task := range core {
@@ -213,8 +215,47 @@ func checkCores(t *testing.T, s spec, g *Graph, stuck []Task) {
 			if next := cycle[(i+1)%len(cycle)]; !s.waitsFor(task, next) {
 				t.Fatalf("%v: in the cycle %v, %d does not wait for %d", s, cycle, task, next)
 			}
+			if slices.Index(cycle, task) != i || !slices.Contains(core, task) {
+				t.Fatalf("%v: the cycle %v has %d twice, or from outside of the core %v", s, cycle, task, core)
+			}
+		}
+		behind := g.Behind(core)
+		slices.Sort(behind)
+		if want := s.behind(core, stuck); !slices.Equal(behind, want) {
+			t.Fatalf("%v: behind the core %v are %v, want %v", s, core, behind, want)
+		}
+		for _, task := range slices.Concat(core, behind) {
+			explained[task] = true
 		}
 	}
+	// A stuck task waits, in the end, for a core.
+	if len(explained) != len(stuck) {
+		t.Fatalf("%v: stuck are %v, and in a core or behind one %v", s, stuck, explained)
+	}
+}
+
+// behind returns who waits for a core in a group that the stuck tasks keep from being
+// satisfied, or for another one behind it.
+func (s spec) behind(core, stuck []Task) []Task {
+	all := 0
+	for _, t := range stuck {
+		all |= 1 << t
+	}
+	var behind []Task
+	for grows := true; grows; {
+		grows = false
+		for _, w := range s.waits {
+			alone := spec{s.tasks, []waitSpec{w}}
+			if slices.Contains(core, w.waiter) || slices.Contains(behind, w.waiter) || !alone.held(w.waiter, all) {
+				continue
+			}
+			if slices.ContainsFunc(w.holders, func(h Holder) bool { return slices.Contains(core, h.Task) || slices.Contains(behind, h.Task) }) {
+				behind, grows = append(behind, w.waiter), true
+			}
+		}
+	}
+	slices.Sort(behind)
+	return behind
 }
 
 func (s spec) waitsFor(waiter, holder Task) bool {
