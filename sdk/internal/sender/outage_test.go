@@ -221,8 +221,12 @@ func TestDropsThroughAnOutage(t *testing.T) {
 func TestCloseTakesBackWhatIsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOutage(t, 10)
+		// Both are queued during an export, so the next one has both.
+		o.Send(wait(0, "zero"))
+		end := o.exports("wait mutex zero 1")
 		o.Send(wait(1, "one"))
 		o.Heartbeat(beat("beat"))
+		end <- nil
 		synctest.Wait()
 		<-o.gate.exports // hangs
 		o.Send(wait(1, "one has ended"))
@@ -230,7 +234,7 @@ func TestCloseTakesBackWhatIsInFlight(t *testing.T) {
 		o.Heartbeat(beat("goodbye"))
 		closed := make(chan error)
 		go func() { closed <- o.Close(context.Background()) }()
-		o.exports("wait mutex one has ended 3", "wait mutex two 4", "goodbye 5") <- nil
+		o.exports("wait mutex one has ended 4", "wait mutex two 5", "goodbye 6") <- nil
 		if err := <-closed; err != nil {
 			t.Error(err)
 		}
