@@ -44,7 +44,7 @@ func TestOwnerOfAnotherGoroutine(t *testing.T) {
 		pc             uintptr
 	}{
 		{1, 1, 7},
-		{Mask, 2, 1<<48 - 3}, // the largest id
+		{Mask, 2, uintptr((1<<48 - 3) & uint64(^uintptr(0)))}, // the largest id, and a place of 48 bits where it has so many
 		{5, 3, 0},
 	} {
 		TakeFor(&o, one.id, one.pc)
