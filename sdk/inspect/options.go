@@ -420,7 +420,7 @@ func parseMode(s string) (Mode, error) {
 			return m, nil
 		}
 	}
-	return Development, fmt.Errorf("%q is not a mode; there are development, analysis and production", s)
+	return Development, fmt.Errorf("%q is not a mode; must be development, analysis or production", s)
 }
 
 // apply sets what the mode decides, in a configuration that nothing else has

@@ -72,7 +72,7 @@ func (ins *Inspector) beOff() {
 	ins.provider, ins.unused = c.provider, c.spanExporter
 	ins.setGlobals()
 	if c.unused != nil {
-		c.logger.Warn("async-inspect: off; its configuration has errors, which are ignored", "error", c.unused)
+		c.logger.Warn("async-inspect: the SDK is off; errors in its configuration are ignored", "error", c.unused)
 	}
 }
 
