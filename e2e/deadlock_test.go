@@ -164,7 +164,7 @@ func TestAPotentialDeadlockIsWarnedOf(t *testing.T) {
 	for name, says := range map[string][]string{
 		"lock-order":     {"accounts", "audit", "lookalikes.go:"},
 		"order-unnamed":  {`read lock "`, "main.orderUnnamed", "orders.go:"},
-		"read-twice":     {"takes the read lock", "twice", "no writer comes in between", "orders.go:"},
+		"read-twice":     {"takes the read lock", "twice", "a writer that arrives in between", "orders.go:"},
 		"order-external": {"order-external and order-external other take the locks", "orders of both", "payments of both"},
 		"order-call":     {"order-call and order-call back take the locks", "cart of call", "ledger of call", "calls ", "answering in ", "release it before the call"},
 	} {

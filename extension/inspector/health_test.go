@@ -70,7 +70,7 @@ func TestADeadlockIsOnlyAFailureIfAsked(t *testing.T) {
 		require.Equal(t, asked, code == http.StatusServiceUnavailable)
 		last := h.Checks[len(h.Checks)-1]
 		require.Equal(t, "deadlock", last.Name)
-		require.Equal(t, "2 tasks of shop wait for each other and can never go on", last.Message)
+		require.Equal(t, "2 tasks of shop wait for each other and can never proceed", last.Message)
 		require.Equal(t, http.StatusOK, x.getLivez(), "it is no matter of life")
 	}
 }
@@ -89,7 +89,7 @@ func TestASuspectedDeadlockIsAWarning(t *testing.T) {
 			"a certain one beside it",
 			[]deadlock.Confidence{deadlock.Suspected, deadlock.Certain},
 			http.StatusServiceUnavailable, statusFailed,
-			"2 tasks of shop wait for each other and can never go on, and 1 more",
+			"2 tasks of shop wait for each other and can never proceed, and 1 more",
 		},
 		{"one that ends by itself", []deadlock.Confidence{deadlock.Transient}, http.StatusServiceUnavailable, statusFailed, "2 tasks of shop wait for each other until "},
 	} {

@@ -266,7 +266,7 @@ func TestOnceInWords(t *testing.T) {
 		{
 			"and a lock",
 			[]*report.Report{s.stuck(1, 0, 1, taskspan.WaitOnce, "config", nil, 2), s.mutex(2, "x", 1)},
-			[]string{`the first run of "config"`, "up to  ", "The function that a Once runs needs something"},
+			[]string{`the first run of "config"`, "up to  ", "The function that a Once runs needs a resource"},
 		},
 	} {
 		_, found := detect(t, c.reports...)
@@ -511,7 +511,7 @@ func TestSuspicionsAreWordedAsSuch(t *testing.T) {
 			guessed(s.mutex(1, "x", 2), true, 1, 1), guessed(s.stuck(2, 0, 1, taskspan.WaitSemaphore, "y", nil, 1), true, 1, 1),
 		}, []string{
 			`2 tasks of shop may be waiting for each other: a deadlock if mutex "x" and semaphore "y" are released only by the goroutines that took them`,
-			"another goroutine may be about to release it", "If it is a deadlock: ",
+			"nother goroutine may be about to release this one", "If it is a deadlock: ",
 		}},
 		{"one lock of two", []*report.Report{s.mutex(1, "x", 2), guessed(s.mutex(2, "y", 1), true, 1, 1)}, []string{
 			`a deadlock if mutex "y" is released only by the goroutine that took it`,
@@ -527,7 +527,7 @@ func TestSuspicionsAreWordedAsSuch(t *testing.T) {
 			s.stuck(1, 0, 1, taskspan.WaitRemote, call, guess), other.stuck(2, 0, 1, taskspan.WaitMutex, "x", answers, 1),
 			s.beat(4, 1), other.beat(4, 2),
 		}, []string{
-			"2 tasks of bank and shop may be waiting for each other: a deadlock if the callers are blocked until they are answered", "as with a stream",
+			"2 tasks of bank and shop may be waiting for each other: a deadlock if the callers are blocked until their calls return", "as with a stream",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -536,10 +536,10 @@ func TestSuspicionsAreWordedAsSuch(t *testing.T) {
 			found[0].Victims = 2
 			story := strings.Join(strings.Fields(found[0].Story(at(9))), " ")
 			require.True(t, strings.HasPrefix(story, "SUSPECTED DEADLOCK "+found[0].Headline()), story)
-			for _, want := range append(c.says, "2 more tasks are waiting behind it", "If it stands for longer than the work can take") {
+			for _, want := range append(c.says, "2 more tasks are waiting behind it", "If it lasts longer than the work can take") {
 				require.Contains(t, story, want)
 			}
-			for _, never := range []string{"can never go on", "ends it now", "stuck", "seem"} {
+			for _, never := range []string{"can never proceed", "ends it now", "stuck", "seem"} {
 				require.NotContains(t, story, never)
 			}
 		})

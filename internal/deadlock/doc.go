@@ -1,5 +1,5 @@
 // Package deadlock finds, in what the processes of a fleet report, tasks that wait
-// for each other and can never go on.
+// for each other and can never proceed.
 //
 // In: decoded reports ([report.Report]), in any order, repeated or with gaps. Out:
 // deadlocks that have been found and that have ended ([Detector.Evaluate]), and

@@ -202,9 +202,9 @@ func TestACallerThatMayGiveUp(t *testing.T) {
 		story     string
 		notInText string
 	}{
-		"nobody":             {func(*report.Report) {}, Certain, "can never go on", "Only a restart", "gives up"},
+		"nobody":             {func(*report.Report) {}, Certain, "can never proceed", "Only a restart", "gives up"},
 		"the caller":         {cancellable, Certain, "it ends only if a caller gives up", "ends only if a caller gives up", "restart"},
-		"a deadline is more": {func(r *report.Report) { cancellable(r); deadline(9)(r) }, Transient, "until 10:00:09, when a deadline passes", "It ends at 10:00:09 when a deadline passes", "gives up"},
+		"a deadline is more": {func(r *report.Report) { cancellable(r); deadline(9)(r) }, Transient, "until 10:00:09, when a deadline expires", "It ends at 10:00:09 when a deadline expires", "gives up"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			first := s.mutex(1, "x", 2)

@@ -68,9 +68,9 @@ func (v *Inversion) CycleText() string {
 		while := fmt.Sprintf("while it holds %q", o.HeldLabel())
 		switch {
 		case o.Recursive:
-			while = "while it holds it already"
+			while = "while already holding it"
 		case isCall(o.Held):
-			while = fmt.Sprintf("while it answers in %q", o.HeldLabel())
+			while = fmt.Sprintf("while it answers a call in %q", o.HeldLabel())
 		}
 		fmt.Fprintf(&b, "%s %s%s %s%s", words.OneLine(o.Service), takes, placed(words.Place(o.TakenAt)), while, placed(words.Place(o.HeldAt)))
 	}
@@ -88,7 +88,7 @@ func placed(place string) string {
 func (v *Inversion) Suggestion() string {
 	switch {
 	case v.Recursive():
-		return "Take the read lock once, and pass on that it is held: a writer that comes in between waits for the first one and keeps the second one out."
+		return "Take the read lock once, and call functions that expect it to be held. A writer that arrives in between waits for the first read lock and blocks the second."
 	case v.calls():
 		return fmt.Sprintf("Do not call another service while holding %s: release it before the call. Or take these locks in the same order everywhere, for example %s.",
 			quoted(v.heldAtCalls()), inOrder(v.Names()))
@@ -110,14 +110,14 @@ func (v *Inversion) heldAtCalls() []string {
 // Headline says in a line what could happen.
 func (v *Inversion) Headline() string {
 	if v.Recursive() {
-		return fmt.Sprintf("a goroutine of %s takes the read lock %s twice; nothing hangs as long as no writer comes in between",
+		return fmt.Sprintf("a goroutine of %s takes the read lock %s twice; a writer that arrives in between would cause a deadlock",
 			list(v.Services()), quoted(v.Names()))
 	}
 	verb := "takes"
 	if len(v.Services()) > 1 {
 		verb = "take"
 	}
-	return fmt.Sprintf("%s %s the locks %s in orders that contradict each other; nothing hangs yet", list(v.Services()), verb, quoted(v.Names()))
+	return fmt.Sprintf("%s %s the locks %s in orders that contradict each other; no task hangs yet", list(v.Services()), verb, quoted(v.Names()))
 }
 
 // Story tells a person at a terminal.
@@ -142,7 +142,7 @@ func (v *Inversion) Story() string {
 		if isCall(o.Held) {
 			fmt.Fprintf(&b, "\n  answering in %q", o.HeldLabel())
 		} else {
-			fmt.Fprintf(&b, "\n  while it has %s %q", mode(o.HeldReads), o.HeldLabel())
+			fmt.Fprintf(&b, "\n  while holding %s %q", mode(o.HeldReads), o.HeldLabel())
 		}
 		if !o.HeldAt.IsZero() {
 			fmt.Fprintf(&b, "\n  taken at     %s", words.Place(o.HeldAt))

@@ -185,7 +185,7 @@ func TestAnOrderThroughTwoServicesIsAnOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v := orders(NewOrders(100))
 			require.NotNil(t, v)
-			for _, want := range []string{`calls "POST bank"`, `while it answers in "pay"`} {
+			for _, want := range []string{`calls "POST bank"`, `while it answers a call in "pay"`} {
 				require.Contains(t, v.CycleText(), want)
 			}
 			require.Contains(t, v.Suggestion(), "before the call")
@@ -232,7 +232,7 @@ func TestAReadLockTakenTwice(t *testing.T) {
 	require.NotNil(t, v)
 	require.True(t, v.Recursive())
 	require.Equal(t, []string{"the read lock"}, v.Names())
-	for _, want := range []string{"twice", "no writer comes in between", "while it has read lock", "Take the read lock once"} {
+	for _, want := range []string{"twice", "a writer that arrives in between", "while holding read lock", "Take the read lock once"} {
 		require.Contains(t, v.Story(), want)
 	}
 	require.NotContains(t, v.Story(), "r1@x")

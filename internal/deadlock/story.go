@@ -38,7 +38,7 @@ func (dl *Deadlock) Headline() string {
 	case dl.Cancellable:
 		return who + "; it ends only if a caller gives up"
 	}
-	return who + " and can never go on"
+	return who + " and can never proceed"
 }
 
 // whatEnds says what happens at dl.Ends.
@@ -46,7 +46,7 @@ func (dl *Deadlock) whatEnds() string {
 	if dl.EndsHold != "" {
 		return fmt.Sprintf("the TTL of external lock %q expires", words.OneLine(dl.EndsHold))
 	}
-	return "a deadline passes"
+	return "a deadline expires"
 }
 
 // CycleText tells the cycle, a line for each edge.
@@ -75,7 +75,7 @@ func (dl *Deadlock) CycleText() string {
 		}
 	}
 	if more := dl.Cycle - len(dl.told()); more > 0 {
-		fmt.Fprintf(&b, "\n... and so on through %d more tasks, back to the first", more)
+		fmt.Fprintf(&b, "\n... through %d more tasks, back to the first", more)
 	}
 	return b.String()
 }
@@ -120,14 +120,14 @@ func (dl *Deadlock) Story(now time.Time) string {
 		fmt.Fprintf(&b, "\n    trace      %x", t.ID.Trace)
 	}
 	if more := dl.Cycle - len(dl.told()); more > 0 {
-		fmt.Fprintf(&b, "\n\n  ... and so on through %d more tasks, back to the first", more)
+		fmt.Fprintf(&b, "\n\n  ... through %d more tasks, back to the first", more)
 	}
 	switch more := len(dl.Core) - dl.Cycle; more {
 	case 0:
 	case 1:
-		b.WriteString("\n\n  1 more task is part of it")
+		b.WriteString("\n\n  1 more task is part of the deadlock")
 	default:
-		fmt.Fprintf(&b, "\n\n  %d more tasks are part of it", more)
+		fmt.Fprintf(&b, "\n\n  %d more tasks are part of the deadlock", more)
 	}
 	fmt.Fprintf(&b, "\n\n  what to do   %s", words.Wrap(dl.Suggestion(), "               "))
 	return b.String()
@@ -140,7 +140,7 @@ func (dl *Deadlock) victims() string {
 	}
 	switch dl.Victims {
 	case 0:
-		return "nobody else is " + stuck + " behind it"
+		return "no other task is " + stuck + " behind it"
 	case 1:
 		return "1 more task is " + stuck + " behind it"
 	}

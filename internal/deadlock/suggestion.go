@@ -38,38 +38,38 @@ func (dl *Deadlock) Suggestion() string {
 	var advice string
 	switch {
 	case dl.Kind == Abandoned:
-		advice = fmt.Sprintf("%s was taken and not released: look for a return, a panic or a runtime.Goexit between the two, and release it by a "+
-			"deferred call, on the line after the one that takes it.", resource(dl.toNext(0)))
+		advice = fmt.Sprintf("%s was taken and never released. Look for a return, a panic or a runtime.Goexit before its release. Release it with a "+
+			"deferred call on the line after the one that takes it.", resource(dl.toNext(0)))
 	case kinds[taskspan.WaitRemote]:
-		advice = "Do not call another service while holding what its answer may need: let go of it before the call, or make the " +
-			"call part of nothing that others wait for. A deadline on the call turns this into an error."
+		advice = "Do not call another service while holding a resource that the call may need. Release the resource before the call, or make the " +
+			"call outside of work that other tasks wait for. A deadline on the call turns the deadlock into an error."
 	case dl.Kind == Self && only(taskspan.WaitMutex, taskspan.WaitRWMutexWrite, taskspan.WaitRWMutexRead):
-		advice = fmt.Sprintf("%q is taken by a task that has it already, and Go's locks cannot be taken twice. Let go of it before, or "+
+		advice = fmt.Sprintf("A task takes %q although it already holds it, and Go's locks are not reentrant. Release it first, or "+
 			"call a function that expects the lock to be held.", names[0])
 	case kinds[taskspan.WaitRWMutexRead] && kinds[taskspan.WaitRWMutexWrite] && len(names) == 1:
-		advice = fmt.Sprintf("A task takes the read lock of %q twice, and a writer has come in between: Go keeps new readers out while a "+
-			"writer waits. Take the read lock once, and pass on that it is held.", names[0])
+		advice = fmt.Sprintf("A task takes the read lock of %q twice, and a writer arrived in between. Go blocks new readers while a "+
+			"writer waits. Take the read lock once, and call functions that expect it to be held.", names[0])
 	case only(taskspan.WaitMutex, taskspan.WaitRWMutexRead, taskspan.WaitRWMutexWrite, taskspan.WaitExternal) && len(names) > 1:
-		advice = fmt.Sprintf("Take these locks in the same order everywhere, for example %s. Or hold one only after letting go of the "+
+		advice = fmt.Sprintf("Take these locks in the same order everywhere, for example %s. Or release one before taking the "+
 			"other.", inOrder(names))
 	case kinds[taskspan.WaitSemaphore]:
-		advice = fmt.Sprintf("Tasks hold permits of %s while they wait. Take all permits that a task needs in one Acquire, or let go of "+
-			"those it has before it waits for anything else.", quoted(semaphores))
+		advice = fmt.Sprintf("Tasks hold permits of %s while they wait. Acquire all permits that a task needs in one call, or release "+
+			"them before waiting for anything else.", quoted(semaphores))
 	case kinds[taskspan.WaitJoin]:
-		advice = "A task waits for the end of another one while holding what that one needs. Let go of it before waiting."
+		advice = "A task waits for another task to end while holding a resource that the other task needs. Release it before waiting."
 	case kinds[taskspan.WaitSingleflight]:
-		advice = "The function that a singleflight runs needs something that one of those who wait for its result holds."
+		advice = "The function that a singleflight runs needs a resource that a task waiting for its result holds."
 	case dl.Kind == Self && only(taskspan.WaitOnce):
-		advice = fmt.Sprintf("The function that %q runs once calls Do of the same Once and waits for its own end. Move that call out of the "+
+		advice = fmt.Sprintf("The function that %q runs calls Do of the same Once, and so waits for itself. Move that call out of the "+
 			"function.", names[0])
 	case kinds[taskspan.WaitOnce]:
-		advice = "The function that a Once runs needs something that one of those who wait for its end holds. Let go of that before Do, " +
-			"or run the function before anything else is taken."
+		advice = "The function that a Once runs needs a resource that a task waiting for the Once holds. Release the resource before Do, " +
+			"or call Do before taking anything else."
 	case only(taskspan.WaitChannelSend, taskspan.WaitChannelReceive, taskspan.WaitSelect):
-		advice = "Each waits for the other to send or receive first. Let one side do both in a select, give a channel a buffer, or " +
-			"close it when its last sender has ended."
+		advice = "Each task waits for the other to send or receive first. Let one side do both in a select, give a channel a buffer, or " +
+			"close the channel when its last sender ends."
 	default:
-		advice = fmt.Sprintf("Let go of one of %s before waiting for another.", quoted(names))
+		advice = fmt.Sprintf("Release one of %s before waiting for another.", quoted(names))
 	}
 	if dl.Confidence == Suspected {
 		advice = "If it is a deadlock: " + strings.ToLower(advice[:1]) + advice[1:]
@@ -83,17 +83,17 @@ func (dl *Deadlock) wayOut() string {
 	case dl.Confidence == Transient:
 		return fmt.Sprintf("It ends at %s when %s.", dl.Ends.UTC().Format(time.TimeOnly), dl.whatEnds())
 	case dl.Undeclared != "":
-		return fmt.Sprintf("It ends by itself if external lock %q has a TTL or a lease. Declare that with inspect.WithTTL, or with "+
-			"inspect.UntilReleased that only its release ends it.", words.OneLine(dl.Undeclared))
+		return fmt.Sprintf("It ends by itself if external lock %q has a TTL or a lease. If so, declare it with inspect.WithTTL. If only "+
+			"a release ends the lock, declare that with inspect.UntilReleased.", words.OneLine(dl.Undeclared))
 	case dl.Confidence == Suspected:
 		return dl.suspicion()
 	case dl.Cancellable:
-		return "It ends only if a caller gives up; with a deadline in the context it would end as an error."
+		return "It ends only if a caller gives up. A deadline in the context would turn it into an error."
 	}
 	if slices.ContainsFunc(dl.told(), func(t *fleet.Task) bool { return blocking(dl.Waits[t.ID]) }) {
-		return "Only a restart of the process ends it now; with LockContext and a deadline it would end as an error."
+		return "Only a restart of the process ends it now. LockContext with a deadline would turn it into an error."
 	}
-	return "Only a restart of a process ends it now; with a deadline in the context it would end as an error."
+	return "Only a restart of a process ends it now. A deadline in the context would turn it into an error."
 }
 
 // inOrder is the same for the same locks, so that the warning of a deadlock that may

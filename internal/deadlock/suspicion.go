@@ -56,13 +56,13 @@ func (dl *Deadlock) condition() string {
 		all = append(all, enumerate(names)+released)
 	}
 	if g.calls {
-		all = append(all, "the callers are blocked until they are answered")
+		all = append(all, "the callers are blocked until their calls return")
 	}
 	if dl.Undeclared != "" {
 		all = append(all, "external lock "+quote([]string{words.OneLine(dl.Undeclared)})[0]+" has no TTL or lease")
 	}
 	if len(all) == 0 {
-		return "what was guessed of its waits is so"
+		return "its inferred waits are real"
 	}
 	return strings.Join(all, " and ")
 }
@@ -78,22 +78,22 @@ func enumerate(names []string) string {
 // suspicion says how a suspected deadlock could be none.
 func (dl *Deadlock) suspicion() string {
 	if dl.Kind == Abandoned {
-		return "Go allows another goroutine to release it, and it then ends by itself. If it stands for longer than the work can take, only a restart of the process ends it."
+		return "Go allows another goroutine to release the lock, which ends the wait. If the wait lasts longer than the work can take, only a restart of the process ends it."
 	}
 	g := dl.guesses()
 	var all []string
 	if len(g.locks) > 0 {
-		all = append(all, "No lock of that name, or taken at that line, has been released yet, so another goroutine may be about to release "+
-			"it, as workers release the permits that their parent acquired. It then ends by itself, and such waits are not reported again.")
+		all = append(all, "No lock of that name, or taken at that line, has been released yet. Another goroutine may be about to release "+
+			"this one, as workers release the permits that their parent acquired. The wait then ends, and such waits are not reported again.")
 	}
 	if g.calls {
-		all = append(all, "A caller with an open client span may be doing something else, as with a stream; inspecthttp and inspect.RemoteWait "+
-			"declare the wait.")
+		all = append(all, "A caller with an open client span may be doing other work, as with a stream. Use inspecthttp or inspect.RemoteWait "+
+			"to declare the wait.")
 	}
 	if dl.Cancellable {
 		all = append(all, "Otherwise it ends only if a caller gives up.")
 	} else {
-		all = append(all, "If it stands for longer than the work can take, only a restart of a process ends it.")
+		all = append(all, "If it lasts longer than the work can take, only a restart of a process ends it.")
 	}
 	return strings.Join(all, " ")
 }

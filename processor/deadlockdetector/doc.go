@@ -1,7 +1,7 @@
 //go:generate go tool -modfile=../../internal/tools/go.mod mdatagen metadata.yaml
 
 // Package deadlockdetector is the deadlock_detector processor: it finds tasks that
-// wait for each other and can never go on, in one process or over many.
+// wait for each other and can never proceed, in one process or over many.
 //
 // In: traces with report spans of the async-inspect protocol. Out: the same traces,
 // in which the reports of deadlocked tasks say so, and for each deadlock that is

@@ -151,7 +151,7 @@ func TestASuspectedDeadlockThatBecomesCertain(t *testing.T) {
 		logs := f.logs.FilterLevelExact(zapcore.WarnLevel).All()
 		require.Len(t, logs, 2)
 		require.True(t, strings.HasPrefix(logs[0].Message, "SUSPECTED DEADLOCK  2 tasks of shop may be waiting for each other"), logs[0].Message)
-		require.True(t, strings.HasPrefix(logs[1].Message, "DEADLOCK  2 tasks of shop wait for each other and can never go on"), logs[1].Message)
+		require.True(t, strings.HasPrefix(logs[1].Message, "DEADLOCK  2 tasks of shop wait for each other and can never proceed"), logs[1].Message)
 		found := int64(0)
 		for _, n := range f.DetectorTotals().Found {
 			found += n.Count

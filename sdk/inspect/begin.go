@@ -91,16 +91,16 @@ func WithRemoteParent(client trace.SpanContext) TaskOption {
 	return taskOptionFunc(func(c *taskConfig) { c.remote = client })
 }
 
-// Begin begins a task on the running goroutine, as a child of the span in ctx.
-// The returned context carries the task; pass it on. End the task when the work
-// is done:
+// Begin begins a task on the running goroutine, as a child of the span in ctx. The
+// returned context carries the task; pass it to the work. End the task when the work is
+// done:
 //
 //	ctx, task := inspect.Begin(ctx, "checkout")
 //	defer task.EndWith(&err)
 //
-// Names are few: they say what kind of work this is, not which. The task comes
-// from the Inspector of the task in ctx, or else from the default one; without
-// either Begin returns ctx and nil.
+// Use low-cardinality names: the kind of work, never the instance. The task belongs to
+// the Inspector of the task in ctx, or else to the default one; without either, Begin
+// returns ctx and nil.
 //
 //go:noinline
 func Begin(ctx context.Context, name string, opts ...TaskOption) (context.Context, *Task) {

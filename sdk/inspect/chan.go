@@ -16,15 +16,15 @@ var ErrClosed = errors.New("inspect: channel closed")
 // [NewChan]. A nil *Chan and the zero Chan behave like a nil channel: sends and
 // receives block until their context is done, and Close panics.
 //
-// A channel belongs to nobody, so by itself a wait on it is never proof of a
-// deadlock. Declared ends change that: once a goroutine has opened a [Sender], only
-// goroutines with an open Sender are expected to send or to close the channel, and a
-// receive waits for one of those. The same holds for a [Receiver] and the other side. A
-// goroutine with an open end may also use the Chan itself. A use by any other goroutine is
-// allowed and ends the expectation, for good.
+// A channel has no owner, so a wait on it alone is never proof of a deadlock. Declared
+// ends change that: once a goroutine has opened a [Sender], only goroutines with an
+// open Sender are expected to send or to close the channel, and a receive waits for one
+// of those. The same applies to a [Receiver] and sends. A goroutine with an open end
+// may also use the Chan itself. Any other goroutine may use it, too, but waits on that
+// side then permanently prove nothing.
 //
-// Where a context is done and the channel is ready, too, either is chosen at random, as
-// in a select statement.
+// If the context is done and the channel is ready, one of the two is chosen at random,
+// as in a select statement.
 type Chan[T any] struct {
 	named
 	c         chan T

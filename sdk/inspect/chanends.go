@@ -94,15 +94,16 @@ func (e *ends) holders(s *holderSet) {
 	s.complete = len(e.open) > 0 && !e.broken.Load()
 }
 
-// A Sender is a goroutine's declared end of a channel, to send. It is for the goroutine
-// that has opened it; a use by another goroutine counts as one past all declared ends.
+// A Sender is a goroutine's declared end of a channel, to send. Only the goroutine that
+// opened it may use it: a use by another goroutine counts as a use without a declared
+// end.
 type Sender[T any] struct {
 	c   *Chan[T]
 	end *end
 }
 
-// Sender declares that the running goroutine sends on c until it closes the Sender.
-// See [Chan] for what that means.
+// Sender declares that the running goroutine sends on c until it closes the Sender; see
+// [Chan].
 func (c *Chan[T]) Sender(ctx context.Context) *Sender[T] {
 	if c == nil {
 		return &Sender[T]{end: new(end)}
@@ -127,19 +128,19 @@ func (s *Sender[T]) Case(v T) Case {
 	return Case{op: (*sendSide[T])(s.c), value: &v, end: s.end}
 }
 
-// Close says that the goroutine will not send any more. The channel stays open.
+// Close declares that the goroutine will not send again. The channel stays open.
 func (s *Sender[T]) Close() { s.end.close() }
 
-// A Receiver is a goroutine's declared end of a channel, to receive. It is for the
-// goroutine that has opened it; a use by another goroutine counts as one past all declared
-// ends.
+// A Receiver is a goroutine's declared end of a channel, to receive. Only the goroutine that
+// opened it may use it: a use by another goroutine counts as a use without a declared
+// end.
 type Receiver[T any] struct {
 	c   *Chan[T]
 	end *end
 }
 
 // Receiver declares that the running goroutine receives from c until it closes the
-// Receiver. See [Chan] for what that means.
+// Receiver; see [Chan].
 func (c *Chan[T]) Receiver(ctx context.Context) *Receiver[T] {
 	if c == nil {
 		return &Receiver[T]{end: new(end)}
@@ -169,5 +170,5 @@ func (r *Receiver[T]) Case(v *T) Case {
 	return Case{op: (*receiveSide[T])(r.c), value: v, end: r.end}
 }
 
-// Close says that the goroutine will not receive any more. The channel stays open.
+// Close declares that the goroutine will not receive again. The channel stays open.
 func (r *Receiver[T]) Close() { r.end.close() }

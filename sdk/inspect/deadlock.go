@@ -7,15 +7,14 @@ import (
 	"github.com/asyncinspect/asyncinspect/sdk/waitgraph"
 )
 
-// Deadlocks looks for tasks and goroutines of this process that wait for each other
-// and cannot proceed. It reads every wait twice and believes only what is the same in
-// both readings, it takes everything that it does not know for able to proceed, and a
-// wait with a deadline ends by itself. It sees waits on the primitives of this
-// package, in this process only, and takes as long as there are waits. Any goroutine
-// that can still run can call it.
+// Deadlocks returns the deadlocks among tasks and goroutines of this process. It reads
+// every wait twice and uses only what is the same in both readings. It assumes that
+// anything unknown can proceed, and that a wait with a deadline ends by itself. It sees
+// only waits on the primitives of this package, in this process. Its cost is
+// proportional to the number of waits. Any goroutine that can still run can call it.
 //
-// A deadlock is certain only if every hold in it is of a kind that has been released
-// before by who took it, and never by another goroutine; see [Deadlock.Confidence].
+// A deadlock is certain only if holds of each kind in it have been released before,
+// always by the goroutine that took them; see [Deadlock.Confidence].
 func Deadlocks() []Deadlock {
 	if !compiledIn {
 		return nil

@@ -12,18 +12,19 @@
 //	defer task.EndWith(&err)
 //
 // A task is a unit of concurrent work, and a span. [Begin] begins one on the running
-// goroutine, [Go] on a goroutine of its own, [Group] and [WaitGroup] several. Waits
-// are seen where they happen: [Mutex], [RWMutex], [Semaphore], [Cond], [Chan],
-// [Select], [Flight] and [Sleep] take the place of what they are called after, [Receive]
-// and [SendTo] wait on a plain channel, [Wait] and [External] are for everything else, and client spans of instrumentation
-// libraries are waits by themselves. Package inspecthttp does both ends of net/http.
+// goroutine, [Go] on a goroutine of its own, [Group] and [WaitGroup] several. Waits are
+// recorded where they happen: [Mutex], [RWMutex], [Semaphore], [Once], [Cond], [Chan],
+// [Select], [Flight] and [Sleep] replace the primitives they are named after. [Receive]
+// and [SendTo] wait on a plain channel, [Wait] and [External] are for everything else.
+// An open client span of an instrumentation library is a wait while its goroutine
+// waits, and an open server or consumer span is a task. Package inspecthttp instruments
+// clients and servers of net/http.
 //
-// A wait that lasts for more than a second is reported at once, with those who could
-// end it, whatever the sampling rate; heartbeats carry exact counts of tasks. What
-// all this costs is proportional to what is stuck: a lock that is free costs a few
-// nanoseconds more than one of package sync, and no clock, allocation or lock of ours
-// is in its way. A collector that is slow, dead or absent costs memory up to a bound,
-// and never time.
+// A wait that lasts longer than a second is reported with its holders, at every
+// sampling rate; heartbeats carry exact counts and durations of tasks. The cost is
+// proportional to what is stuck. An uncontended lock costs a few nanoseconds more than
+// one of package sync: it reads no clock, allocates nothing and takes no lock of ours.
+// A slow, dead or absent collector costs bounded memory, and never time.
 //
 // # Configuration
 //
@@ -35,12 +36,12 @@
 //  3. OTEL_* environment variables
 //  4. the defaults of the [Mode]
 //
-// So what the code leaves open, the operator decides, and a mode is never more than a
-// set of defaults. Off is an exception: if either of its variables says so, the SDK is
-// off, whatever the code says. Start then returns an Inspector that inspects nothing, as
-// it does with the build tag noinspect. A value of another setting that cannot be used
-// is then logged, and no error. What is not about inspection stays the same: see [Start]
-// and [NewResource].
+// The operator decides what the code leaves open, and a mode is only a set of defaults.
+// Turning the SDK off is an exception: if either of its variables says off, the SDK is
+// off, whatever the code says. Start then returns an Inspector that inspects nothing,
+// as it does with the build tag noinspect. Invalid values of other settings are then
+// logged and are not errors. Everything but inspection stays the same: see [Start] and
+// [NewResource].
 //
 //	ASYNC_INSPECT_ENABLED          false turns the SDK off
 //	ASYNC_INSPECT_MODE             development (the default), analysis or production
@@ -60,10 +61,10 @@
 //	OTEL_BSP_*, OTEL_SPAN_*_LIMIT,             as in the OpenTelemetry SDK
 //	OTEL_ATTRIBUTE_*_LIMIT, OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT, OTEL_LINK_ATTRIBUTE_COUNT_LIMIT
 //
-// A value that cannot be used is an error of Start, which names the variable and says
-// what can be. OpenTelemetry would warn and go on; a service whose telemetry goes
-// nowhere is better found at its start than in its next incident. An ASYNC_INSPECT_*
-// variable that does not exist is a warning in the log, with the name that is nearest.
+// Start returns an error for an invalid value; the error names the variable and the
+// allowed values. OpenTelemetry would log a warning and continue, but it is better to
+// find a service without telemetry at its start than in its next incident. An unknown
+// ASYNC_INSPECT_* variable causes a warning in the log with the nearest name.
 //
 //	                 sampling  stacks of waits  allocations
 //	Development      1         yes              yes

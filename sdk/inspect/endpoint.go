@@ -22,7 +22,7 @@ const (
 
 func checkProtocol(p string) error {
 	if p != protocolGRPC && p != protocolHTTP {
-		return fmt.Errorf("%q is not supported; there are %s and %s", p, protocolGRPC, protocolHTTP)
+		return fmt.Errorf("%q is not supported; must be %s or %s", p, protocolGRPC, protocolHTTP)
 	}
 	return nil
 }
@@ -70,13 +70,13 @@ func endpointURL(s string, insecure bool) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" || !validHost(u.Host):
-		return nil, fmt.Errorf("%q is not an endpoint; it is host:port or a URL such as http://collector:4317", shownEndpoint(given))
+		return nil, fmt.Errorf("%q is not an endpoint; must be host:port or a URL such as http://collector:4317", shownEndpoint(given))
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("%q is not an endpoint: it can have no user, query or fragment; send secrets as headers", shownEndpoint(given))
+		return nil, fmt.Errorf("%q is not an endpoint; it must not have a user, query or fragment; send secrets as headers", shownEndpoint(given))
 	}
 	if port := u.Port(); port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return nil, fmt.Errorf("%q has no port that exists; there are 1 to 65535", shownEndpoint(given))
+			return nil, fmt.Errorf("%q has an invalid port; must be between 1 and 65535", shownEndpoint(given))
 		}
 	}
 	return u, nil

@@ -23,7 +23,7 @@ func newConfig(opts []Option) (*config, error) {
 		}
 	}
 	if c.mode < Development || c.mode > Production {
-		c.bad("WithMode: %v is not a mode; there are Development, Analysis and Production", c.mode)
+		c.bad("WithMode: %v is not a mode; must be Development, Analysis or Production", c.mode)
 	}
 	c.mode.apply(c)
 	c.read(settingVariables)
@@ -113,7 +113,7 @@ var settingVariables = []variable{
 		case "none":
 			c.export, c.reports = false, false
 		default:
-			return fmt.Errorf("%q is not supported; there are otlp and none", v)
+			return fmt.Errorf("%q is not supported; must be otlp or none", v)
 		}
 		return nil
 	}},

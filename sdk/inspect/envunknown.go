@@ -23,10 +23,10 @@ var collectorVariables = []string{
 func (c *config) warnOfUnknown() {
 	for _, name := range unknownVariables(os.Environ()) {
 		if near := nearest(name); near != "" {
-			c.logger.Warn("async-inspect: an environment variable is ignored: it is not one of the SDK", "variable", name, "nearest", near)
+			c.logger.Warn("async-inspect: unknown environment variable; it is ignored", "variable", name, "nearest", near)
 			continue
 		}
-		c.logger.Warn("async-inspect: an environment variable is ignored: it is not one of the SDK", "variable", name)
+		c.logger.Warn("async-inspect: unknown environment variable; it is ignored", "variable", name)
 	}
 }
 

@@ -46,7 +46,7 @@ func setSpanLimit(into func(*config) *int) func(*config, string) error {
 	return func(c *config, v string) error {
 		n, err := strconv.ParseInt(v, 10, 32)
 		if err != nil {
-			return fmt.Errorf("%q is not a whole number; a limit is 0 or more, and one below 0 means no limit", v)
+			return fmt.Errorf("%q is not an integer; must be a limit of 0 or more, or negative for no limit", v)
 		}
 		*into(c) = int(n)
 		return nil
@@ -65,7 +65,7 @@ func setSampler(c *config, v string) error {
 	case "traceidratio":
 		c.rate, c.ratio = 1, true
 	default:
-		return fmt.Errorf("%q is not supported; there are always_on, always_off and traceidratio, with or without parentbased_ before it", v)
+		return fmt.Errorf("%q is not supported; must be always_on, always_off or traceidratio, optionally prefixed with parentbased_", v)
 	}
 	c.everySpan = !parentBased
 	return nil
@@ -81,14 +81,14 @@ func checkResourceAttributes(list string) error {
 		key = strings.TrimSpace(key)
 		switch {
 		case !ok:
-			return fmt.Errorf("%q has no value; attributes are key=value, separated by commas", strings.TrimSpace(item))
+			return fmt.Errorf("%q has no value; must be key=value pairs separated by commas", strings.TrimSpace(item))
 		case key == "":
-			return fmt.Errorf("attribute %d has no key; attributes are key=value, separated by commas", i+1)
+			return fmt.Errorf("attribute %d has no key; must be key=value pairs separated by commas", i+1)
 		case key == taskspan.ProcessEpoch:
-			return fmt.Errorf("%s cannot be set here; it is a number that the SDK sets", key)
+			return fmt.Errorf("%s cannot be set here; the SDK sets it", key)
 		}
 		if _, err := url.PathUnescape(strings.TrimSpace(v)); err != nil {
-			return fmt.Errorf("the value of %s is not percent-encoded: %w; a %% itself is written %%25", key, err)
+			return fmt.Errorf("the value of %s is not percent-encoded: %w; write %% as %%25", key, err)
 		}
 	}
 	return nil
@@ -104,14 +104,14 @@ func checkHeaderList(c *config, list string) error {
 		name, v, ok := strings.Cut(item, "=")
 		name = strings.TrimSpace(name)
 		if !ok {
-			return fmt.Errorf("header %d has no value; headers are name=value, separated by commas", i+1)
+			return fmt.Errorf("header %d has no value; must be name=value pairs separated by commas", i+1)
 		}
 		if err := checkHeaderName(name); err != nil {
 			return fmt.Errorf("header %d: %w", i+1, err)
 		}
 		v, err := url.PathUnescape(v)
 		if err != nil {
-			return fmt.Errorf("the value of header %s is not percent-encoded; a %% itself is written %%25, a comma %%2C", name)
+			return fmt.Errorf("the value of header %s is not percent-encoded; write %% as %%25 and a comma as %%2C", name)
 		}
 		if err := checkHeaderValue(strings.TrimSpace(v)); err != nil {
 			return fmt.Errorf("the value of header %s: %w", name, err)
@@ -128,7 +128,7 @@ func checkHeaderName(name string) error {
 	}
 	for _, r := range name {
 		if r >= utf8.RuneSelf || !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", r) {
-			return errors.New("the name has a character that cannot be in one; there are letters, digits, -, _ and .")
+			return errors.New("the name has an invalid character; allowed are letters, digits, -, _ and .")
 		}
 	}
 	return nil
@@ -137,7 +137,7 @@ func checkHeaderName(name string) error {
 func checkHeaderValue(v string) error {
 	for i := range len(v) {
 		if v[i] < ' ' || v[i] > '~' {
-			return errors.New("it has a character that cannot be sent; there are the printable ones of ASCII")
+			return errors.New("it has an invalid character; allowed are printable ASCII characters")
 		}
 	}
 	return nil
@@ -145,14 +145,14 @@ func checkHeaderValue(v string) error {
 
 func checkCompression(_ *config, v string) error {
 	if v != "gzip" && v != "none" {
-		return fmt.Errorf("%q is not supported; there are gzip and none", v)
+		return fmt.Errorf("%q is not supported; must be gzip or none", v)
 	}
 	return nil
 }
 
 func checkTimeout(_ *config, v string) error {
 	if n, err := strconv.ParseInt(v, 10, 32); err != nil || n < 0 {
-		return fmt.Errorf("%q is not a whole number of milliseconds between 0 (no timeout) and 2147483647", v)
+		return fmt.Errorf("%q is not a timeout; must be between 0 (no timeout) and 2147483647 milliseconds", v)
 	}
 	return nil
 }
@@ -182,7 +182,7 @@ func checkClientCertificate(keyVariable string) func(*config, string) error {
 		}
 		keyFile := valueOf(keyVariable)
 		if keyFile == "" {
-			return fmt.Errorf("its private key is missing; it is the file that %s names", keyVariable)
+			return fmt.Errorf("its private key is missing; set %s to the key's file", keyVariable)
 		}
 		key, err := os.ReadFile(keyFile)
 		if err != nil {
@@ -209,7 +209,7 @@ func checkClientKey(certificateVariable string) func(*config, string) error {
 			return fmt.Errorf("%s has no private key in PEM format", file)
 		}
 		if valueOf(certificateVariable) == "" {
-			return fmt.Errorf("its certificate is missing; it is the file that %s names", certificateVariable)
+			return fmt.Errorf("its certificate is missing; set %s to the certificate's file", certificateVariable)
 		}
 		return nil
 	}
@@ -222,13 +222,13 @@ func parseBool(v string) (bool, error) {
 	case "false", "0":
 		return false, nil
 	}
-	return false, fmt.Errorf("%q is neither true nor false", v)
+	return false, fmt.Errorf("%q is not a boolean; must be true or false", v)
 }
 
 func parseRate(v string) (float64, error) {
 	rate, err := strconv.ParseFloat(v, 64)
 	if err != nil || !(rate >= 0 && rate <= 1) {
-		return 0, fmt.Errorf("%q is not a rate between 0 and 1", v)
+		return 0, fmt.Errorf("%q is not a rate; must be between 0 and 1", v)
 	}
 	return rate, nil
 }
@@ -236,7 +236,7 @@ func parseRate(v string) (float64, error) {
 func parseLimit(v string) (int, error) {
 	n, err := strconv.ParseInt(v, 10, 32)
 	if err != nil || n <= 0 {
-		return 1, fmt.Errorf("%q is not a whole number between 1 and 2147483647", v)
+		return 1, fmt.Errorf("%q is not an integer; must be between 1 and 2147483647", v)
 	}
 	return int(n), nil
 }

@@ -62,17 +62,17 @@ func certificateFiles(t *testing.T) (dir string) {
 // error names the variable and what it can be. DIR is a directory of files.
 func TestEveryVariableIsChecked(t *testing.T) {
 	const (
-		truths    = "true nor false"
+		truths    = "must be true or false"
 		limits    = "between 1 and 2147483647"
-		spanLimit = "whole number"
+		spanLimit = "is not an integer"
 		endpoint  = "host:port"
 	)
 	type bad struct{ value, says string }
 	endpoints := []bad{
 		{"::::", endpoint},
-		{"localhost:99999", "1 to 65535"},
-		{"localhost:0", "1 to 65535"},
-		{"http://localhost:65536", "1 to 65535"},
+		{"localhost:99999", "between 1 and 65535"},
+		{"localhost:0", "between 1 and 65535"},
+		{"http://localhost:65536", "between 1 and 65535"},
 		{"localhost:", endpoint},
 		{":4317", endpoint},
 		{"http://", endpoint},
@@ -106,7 +106,7 @@ func TestEveryVariableIsChecked(t *testing.T) {
 	goodHeaders := []string{"authorization=Bearer%20abc", "a=1,b=2,", "x-a=b=c", "A=", " a = 1 , b = 2"}
 	certificates := []bad{{"DIR/none", "no such file"}, {"DIR/text", "PEM"}, {"DIR/one.key", "no certificate"}, {"DIR", "directory"}}
 	timeouts := []bad{{"10s", "milliseconds"}, {"-1", "between 0"}, {"1.5", "milliseconds"}, {"2147483648", "2147483647"}}
-	compressions := []bad{{"zstd", "gzip and none"}, {"GZIP", "gzip and none"}}
+	compressions := []bad{{"zstd", "gzip or none"}, {"GZIP", "gzip or none"}}
 	numbers := []bad{{"0", limits}, {"-1", limits}, {"1e3", limits}, {"many", limits}, {"2147483648", limits}}
 	spanLimits := []bad{{"many", spanLimit}, {"1.5", spanLimit}, {"1k", spanLimit}, {"99999999999", spanLimit}}
 	clientKeys := []bad{{"DIR/none", "no such file"}, {"DIR/text", "PEM"}}
@@ -120,7 +120,7 @@ func TestEveryVariableIsChecked(t *testing.T) {
 	}{
 		{name: "OTEL_SDK_DISABLED", bad: []bad{{"perhaps", truths}, {"off", truths}}, good: []string{"true", "FALSE", "0"}},
 		{name: "ASYNC_INSPECT_ENABLED", bad: []bad{{"yes", truths}}, good: []string{"1", "True", "false"}},
-		{name: "ASYNC_INSPECT_MODE", bad: []bad{{"prod", "development, analysis and production"}}, good: []string{"Production", "analysis"}},
+		{name: "ASYNC_INSPECT_MODE", bad: []bad{{"prod", "development, analysis or production"}}, good: []string{"Production", "analysis"}},
 		{name: "OTEL_SERVICE_NAME", good: []string{"shop", "a b=c"}},
 		{
 			name: "OTEL_RESOURCE_ATTRIBUTES",
@@ -133,8 +133,8 @@ func TestEveryVariableIsChecked(t *testing.T) {
 			},
 			good: []string{"a=1,b=", "a=1,", "deployment.environment.name=test%2C1", " a = b "},
 		},
-		{name: "OTEL_EXPORTER_OTLP_PROTOCOL", bad: []bad{{"http/json", "grpc and http/protobuf"}, {"http", "grpc and http/protobuf"}}, good: []string{"grpc", "http/protobuf"}},
-		{name: "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", bad: []bad{{"GRPC", "grpc and http/protobuf"}}, good: []string{"grpc"}},
+		{name: "OTEL_EXPORTER_OTLP_PROTOCOL", bad: []bad{{"http/json", "grpc or http/protobuf"}, {"http", "grpc or http/protobuf"}}, good: []string{"grpc", "http/protobuf"}},
+		{name: "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", bad: []bad{{"GRPC", "grpc or http/protobuf"}}, good: []string{"grpc"}},
 		{name: "OTEL_EXPORTER_OTLP_ENDPOINT", bad: endpoints, good: goodEndpoints},
 		{name: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", bad: endpoints, good: goodEndpoints},
 		{name: "ASYNC_INSPECT_OTLP_ENDPOINT", bad: endpoints, good: goodEndpoints},
@@ -166,7 +166,7 @@ func TestEveryVariableIsChecked(t *testing.T) {
 			name: "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", beside: "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE=DIR/other.crt",
 			bad: clientKeys, good: []string{"DIR/other.key"}, without: "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
 		},
-		{name: "OTEL_TRACES_EXPORTER", bad: []bad{{"console", "otlp and none"}, {"otlp,console", "otlp and none"}}, good: []string{"otlp", "none"}},
+		{name: "OTEL_TRACES_EXPORTER", bad: []bad{{"console", "otlp or none"}, {"otlp,console", "otlp or none"}}, good: []string{"otlp", "none"}},
 		{name: "OTEL_TRACES_SAMPLER", bad: []bad{{"jaeger_remote", "traceidratio"}, {"parentbased", "traceidratio"}}, good: []string{"always_on", "parentbased_traceidratio", "PARENTBASED_ALWAYS_OFF"}},
 		{name: "OTEL_TRACES_SAMPLER_ARG", beside: "OTEL_TRACES_SAMPLER=traceidratio", bad: []bad{{"2", "between 0 and 1"}, {"NaN", "between 0 and 1"}, {"10%", "between 0 and 1"}}, good: []string{"0", "0.5", "1e-3"}},
 		{name: "OTEL_BSP_SCHEDULE_DELAY", bad: numbers, good: []string{"1", "2147483647"}},
@@ -375,7 +375,7 @@ func TestStartWarnsOfUnknownVariables(t *testing.T) {
 			t.Error(err)
 		}
 		log := b.String()
-		if strings.Count(log, "is not one of the SDK") != 1 || !strings.Contains(log, "ASYNC_INSPECT_SAMPLNG") ||
+		if strings.Count(log, "unknown environment variable") != 1 || !strings.Contains(log, "ASYNC_INSPECT_SAMPLNG") ||
 			!strings.Contains(log, "nearest=ASYNC_INSPECT_SAMPLING") || strings.Contains(log, secret) {
 			t.Errorf("with %q the log is %q", off, log)
 		}

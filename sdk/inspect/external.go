@@ -9,16 +9,16 @@ import (
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
-// An External is a lock outside of the process, such as one in Redis or etcd. Its
-// name means the same in every process, so waits for it and holds of it are joined
-// across the fleet. Say how the lock ends, for that decides what a deadlock through
-// it is worth:
+// An External is a lock outside of the process, such as one in Redis or etcd. Its name
+// means the same in every process, so waits for it and holds of it are joined across
+// the fleet. Declare what ends the lock. It determines how certain a deadlock through
+// it is:
 //
 //   - With [WithTTL] the hold ends by itself. A deadlock through it is transient
-//     until then, and over afterwards.
-//   - With [UntilReleased] only its holder ends it, and whoever wants the lock waits
-//     for that. Only such locks make a deadlock certain.
-//   - Without either nobody knows, and a deadlock through it is at most suspected.
+//     and ends when the lock expires.
+//   - With [UntilReleased] only its holder ends it, and waiters wait for the release.
+//     Only such locks make a deadlock certain.
+//   - Without either, the end is unknown, and a deadlock through it is at most suspected.
 //
 // A lock in Redis, whose key expires:
 //
@@ -36,10 +36,10 @@ type External struct {
 	use externalUse // the default of each Acquire
 }
 
-// AcquireOption says how an external lock ends, or how a wait for it does.
+// AcquireOption declares what ends an external lock, or a wait for it.
 type AcquireOption interface{ applyAcquire(*externalUse) }
 
-// WaitOption says how a wait ends. Each is an AcquireOption, too.
+// WaitOption declares what ends a wait. Each is also an AcquireOption.
 type WaitOption interface {
 	AcquireOption
 	applyWait(*externalUse)
@@ -56,10 +56,9 @@ type withTTL time.Duration
 
 func (o withTTL) applyAcquire(u *externalUse) { u.ttl, u.untilReleased = time.Duration(o), false }
 
-// WithTTL declares that the lock ends by itself when it has been held for d, unless
-// [External.Extend] moves its end. The time counts from the return of the function
-// that takes the lock, which is at the earliest when the lock was taken, so the
-// declared end is never before the real one. If d is not positive the option has no
+// WithTTL declares that the lock expires after d, unless [External.Extend] moves its
+// end. The time counts from the return of the function that takes the lock, so the
+// declared end is never before the real one. If d is not positive, the option has no
 // effect.
 func WithTTL(d time.Duration) AcquireOption { return withTTL(max(d, 0)) }
 
@@ -68,10 +67,11 @@ type withTimeout time.Duration
 func (o withTimeout) applyAcquire(u *externalUse) { u.timeout = time.Duration(o) }
 func (o withTimeout) applyWait(u *externalUse)    { u.timeout = time.Duration(o) }
 
-// WithTimeout declares that the wait ends by itself after d at the latest, with or
-// without the lock: because retries are limited, or by a setting of the other side,
-// such as lock_timeout of PostgreSQL. A timeout of the context need not be declared.
-// WithTimeout ends nothing itself. If d is not positive the option has no effect.
+// WithTimeout declares that the wait ends within d, with or without the lock, for
+// example because retries are limited or because of a server setting such as
+// lock_timeout of PostgreSQL. A deadline of the context need not be declared.
+// WithTimeout itself does not end the wait. If d is not positive, the option has no
+// effect.
 func WithTimeout(d time.Duration) WaitOption { return withTimeout(max(d, 0)) }
 
 type untilReleased struct{}
@@ -79,9 +79,9 @@ type untilReleased struct{}
 func (untilReleased) applyAcquire(u *externalUse) { u.untilReleased, u.ttl = true, 0 }
 func (untilReleased) applyWait(u *externalUse)    { u.untilReleased = true }
 
-// UntilReleased declares that the lock has no TTL, lease or session that could end
-// it before its holder releases it, and that whoever wants it waits for the release,
-// unless its context is done.
+// UntilReleased declares that no TTL, lease or session can end the lock before its
+// holder releases it, and that a waiter waits for the release unless its context is
+// done.
 func UntilReleased() WaitOption { return untilReleased{} }
 
 // NewExternal returns a handle on the lock with that name. Several handles with
@@ -149,8 +149,9 @@ func (e *External) Acquire(ctx context.Context, acquire func(context.Context) er
 	return nil
 }
 
-// Release calls release, which lets the lock go. The goroutine is no longer known
-// as the holder, whatever release returns: an error means that nobody knows.
+// Release calls release, which releases the lock, and returns its error. The goroutine
+// no longer counts as the holder, even after an error: then nothing is known about the
+// lock.
 func (e *External) Release(ctx context.Context, release func(context.Context) error) error {
 	if compiledIn {
 		externals.release(holderOf(ctx), e.id)
@@ -158,20 +159,20 @@ func (e *External) Release(ctx context.Context, release func(context.Context) er
 	return release(ctx)
 }
 
-// Extend says that the lock now ends by itself after d, counted from this call, as
-// after an extension of its TTL. It is about the running goroutine's hold, or, on a
-// goroutine that holds no lock of that name, the newest in the process: a lease is
-// often kept by a goroutine of its own. Without a hold, or if d is not positive, it
-// does nothing.
+// Extend declares that the lock now expires after d, counted from this call, as after
+// an extension of its TTL. It applies to the hold of the running goroutine or, if that
+// goroutine holds no lock of the name, to the newest hold in the process: a separate
+// goroutine often renews a lease. Without a hold, or if d is not positive, it does
+// nothing.
 func (e *External) Extend(d time.Duration) {
 	if compiledIn && d > 0 {
 		externals.extend(goid.Get(), e.id, d)
 	}
 }
 
-// Lost says that the lock is gone without a release, as when its extension has
-// failed. The goroutine that Extend is about is no longer known as the holder, and
-// its task gets an event that says so. Release may still be called.
+// Lost declares that the lock is gone without a release, for example because its
+// extension failed. It removes the hold that Extend would apply to, and adds an event
+// to the holder's task. Release may still be called.
 func (e *External) Lost() {
 	if compiledIn {
 		externals.lost(goid.Get(), e.id)

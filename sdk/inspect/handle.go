@@ -20,10 +20,10 @@ type Handle struct {
 
 func (h *Handle) at() *links[Handle] { return &h.links }
 
-// Go runs fn on a new goroutine as a task, a child of the span in ctx. The task
-// ends with the error of fn. A panic in fn is recorded on the task and passed on,
-// so it ends the program as it would without the SDK, after at most half a second in
-// which the failed span and the counts are sent.
+// Go runs fn on a new goroutine as a task, a child of the span in ctx. The task ends
+// with the error of fn. A panic in fn is recorded on the task and then continues, so it
+// ends the program as it would without the SDK. Before that, the SDK sends the failed
+// span and the counts, for at most half a second.
 //
 // While the SDK is off, Go runs fn without a task.
 //

@@ -18,11 +18,10 @@ type healthOptionFunc func(*healthConfig)
 
 func (f healthOptionFunc) applyHealth(c *healthConfig) { f(c) }
 
-// NotReadyOnDeadlock makes [Inspector.ReadyHandler] fail while tasks of this process
-// wait for each other and, for certain, can never proceed; a suspected deadlock is a
-// warning in the answer. Think about what your platform does
-// with a process that is not ready: taken out of rotation it serves nobody and keeps
-// the evidence; restarted, it loses it.
+// NotReadyOnDeadlock makes [Inspector.ReadyHandler] fail while a certain deadlock
+// stands in this process. A suspected deadlock is a warning in the answer. Consider
+// what your platform does with a process that is not ready: taking it out of rotation
+// keeps the evidence, restarting it destroys the evidence.
 func NotReadyOnDeadlock() HealthOption {
 	return healthOptionFunc(func(c *healthConfig) { c.deadlock = true })
 }
@@ -52,10 +51,10 @@ func (h *health) write(w http.ResponseWriter) {
 	_ = json.NewEncoder(w).Encode(h) // the client has gone
 }
 
-// ReadyHandler answers 200 while the service can take on work as far as its tasks
-// tell, and 503 with a reason for each check in JSON when it cannot: when live tasks
-// fill max_tasks, and with [NotReadyOnDeadlock] when tasks can never proceed. More
-// than 90 % of a limit is a warning in the answer.
+// ReadyHandler answers 200 while the service can accept work, and 503 when it cannot,
+// with a reason for each check in JSON. It fails when live tasks fill max_tasks and,
+// with [NotReadyOnDeadlock], while a certain deadlock stands. More than 90 % of a limit
+// is a warning in the answer.
 func (ins *Inspector) ReadyHandler(opts ...HealthOption) http.Handler {
 	var c healthConfig
 	for _, o := range opts {

@@ -9,17 +9,16 @@ import (
 )
 
 // Helper marks the calling function as a helper, as [testing.T.Helper] does for tests:
-// the places of waits and tasks inside of it are those of its caller. Call it first in a
-// function that wraps what waits, such as the method of a pool that every caller comes
-// through:
+// waits and tasks inside the function have the place of its caller. Call it first in a
+// function that wraps a wait, such as the method of a pool that every caller uses:
 //
 //	func (p *Pool) Conn(ctx context.Context) (*Conn, error) {
 //		inspect.Helper()
 //		...
 //
-// Packages of dependencies need no mark: a place is in the main module of the program
-// wherever that is possible. The line where a lock was taken is that of the call of Lock,
-// also in a helper: to look further up would cost more than the lock.
+// Dependencies need no mark: a place is in the main module of the program wherever
+// possible. The place of an acquired lock is always the call of Lock, even in a helper:
+// finding the caller would cost more than the lock.
 //
 // Helper costs a few nanoseconds and may be called by several goroutines at once.
 //

@@ -56,25 +56,26 @@ type WaitInfo struct {
 	Resource   string        `json:"resource"`
 	Since      time.Time     `json:"since"`
 	Deadline   *time.Time    `json:"deadline,omitempty"`
-	// Cancellable says that the wait has no deadline, and a context that can be
+	// Cancellable reports whether the wait has no deadline but a context that can be
 	// cancelled: it ends if a caller gives up.
 	Cancellable bool `json:"cancellable,omitempty"`
 	// Place is the line of the application that waits: in the main module, wherever
-	// that is possible, and in no function that calls Helper. Callers are the
-	// application's functions that called it, the nearest first, at most two.
+	// possible, and never in a function that calls Helper. Callers are the
+	// application's functions that called it, at most two, the nearest first.
 	Place   Place   `json:"place"`
 	Callers []Place `json:"callers,omitempty"`
-	// Holders are those who must let go. Complete says that nobody else can, as far
-	// as is known; Inferred, that something of it is a guess: that the goroutine waits
-	// (an open client span), or that a holder is who will release (no hold of its kind
-	// has been released yet by who took it).
+	// Holders must release before the wait can end. Complete reports whether no other
+	// goroutine is known to be able to end it. Inferred reports whether part of the
+	// wait is a guess: that the goroutine waits at all (an open client span), or that
+	// the holder is the goroutine that releases (no hold of its kind has been released
+	// yet).
 	Holders  []HolderInfo `json:"holders,omitempty"`
 	Need     int64        `json:"need,omitempty"` // of their weight; 0: all
 	Complete bool         `json:"complete"`
 	Inferred bool         `json:"inferred,omitempty"`
 }
 
-// HolderInfo is one who holds what is waited for.
+// HolderInfo is a holder of the resource that a wait is for.
 type HolderInfo struct {
 	Task      string `json:"task,omitempty"` // its name; empty for a goroutine without a task
 	SpanID    string `json:"span_id,omitempty"`
@@ -100,24 +101,24 @@ type Place struct {
 // A Deadlock is a set of tasks of this process that wait for each other. If it is
 // certain, they can never proceed.
 type Deadlock struct {
-	// Confidence is certain, or suspected if something in it is inferred: an open
-	// client span is taken for a wait; or a hold is of a kind (its name or, without
-	// one, the place where it was taken) that no goroutine has released yet, so that
-	// another one than its taker might. A mutex that is a signal, or permits that a
-	// parent acquires for its workers, look like a deadlock until the first release.
+	// Confidence is certain, or suspected if part of the deadlock is inferred. An open
+	// client span may be taken for a wait. Or no hold of a kind (its name or, without
+	// one, the place that took it) has been released yet, so a goroutine other than its
+	// taker might release it. A mutex used as a signal, or permits that a parent
+	// acquires for its workers, look like a deadlock until the first release.
 	Confidence taskspan.Confidence
-	// Cycle are tasks each of which waits for the next, and the last for the first.
+	// Cycle lists tasks that each wait for the next; the last waits for the first.
 	Cycle []TaskInfo
-	// Size is how many tasks are in the deadlock, and Victims how many others wait,
-	// themselves or through others, for one of them.
+	// Size is the number of tasks in the deadlock. Victims is the number of other tasks
+	// that wait for one of them, directly or through other tasks.
 	Size    int
 	Victims int
-	// Cancellable says that a wait in it ends if its context is cancelled. A deadlock
-	// without such a wait stands until the process ends.
+	// Cancellable reports whether a wait in the deadlock ends if its context is
+	// cancelled. Without such a wait, the deadlock lasts until the process ends.
 	Cancellable bool
 }
 
-// String tells the deadlock in words, a line for each task.
+// String describes the deadlock, one line per task.
 func (d Deadlock) String() string {
 	var b strings.Builder
 	if d.Confidence == taskspan.Suspected {

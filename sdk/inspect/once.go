@@ -13,11 +13,11 @@ import (
 )
 
 // A Once is a [sync.Once] that records which goroutine runs its function and which
-// goroutines wait for the end of it. The zero value is ready; a Once must not be
-// copied after first use.
+// goroutines wait for it. The zero value is ready to use. A Once must not be copied
+// after first use.
 //
 // A function that calls Do of its own Once waits for itself, as with sync.Once, and is
-// reported as the deadlock it is.
+// reported as a deadlock.
 type Once struct {
 	done  atomic.Bool // f has returned
 	mu    sync.Mutex  // held by whoever runs f

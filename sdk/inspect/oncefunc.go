@@ -16,8 +16,8 @@ func OnceFunc(f func()) func() {
 }
 
 // OnceValue is [sync.OnceValue] with a [Once]: it returns a function that calls f the
-// first time, and always returns what f has returned. If f panics, every call panics
-// with the same value.
+// first time, and always returns the results of that call. If f panics, every call
+// panics with the same value.
 func OnceValue[T any](f func() T) func() T {
 	var (
 		once  Once

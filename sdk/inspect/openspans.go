@@ -121,30 +121,32 @@ func (o *openSpans) taskOf(id trace.SpanID) *Task {
 	return span.task
 }
 
-// SpanProcessorOption changes what a span processor makes of spans.
+// SpanProcessorOption configures a span processor; see [NewSpanProcessor].
 type SpanProcessorOption interface{ applySpanProcessor(*spanProcessor) }
 
 type spanProcessorOptionFunc func(*spanProcessor)
 
 func (f spanProcessorOptionFunc) applySpanProcessor(p *spanProcessor) { f(p) }
 
-// WithoutServerTasks leaves server and consumer spans what they are, and no tasks.
+// WithoutServerTasks makes the processor ignore server and consumer spans: they are not
+// tasks.
 func WithoutServerTasks() SpanProcessorOption {
 	return spanProcessorOptionFunc(func(p *spanProcessor) { p.servers = false })
 }
 
 // NewSpanProcessor returns a span processor that lets async-inspect see the client,
 // server and consumer spans of a provider of your own; see [WithTracerProvider]. It may
-// be made before Start. The Inspector's own provider has one.
+// be created before Start. The Inspector's own provider already has one.
 //
 // An open server or consumer span is a task of the default Inspector, as if Begin had
 // been called where the span starts: it is listed, counted, and waits of its goroutine
-// belong to it. Its name is that of the span, and it has failed if the status of the
-// span is an error.
+// belong to it. It has the name of the span, and fails if the status of the span is an
+// error.
 //
-// A client span shows its goroutine as waiting for an answer while the call that has
-// started the span goes on. That is a guess, made by looking at the goroutine, so a
-// deadlock with such a wait is suspected and not certain; package inspecthttp knows.
+// An open client span shows its goroutine as waiting for an answer until the call that
+// started the span returns. The SDK infers this from the goroutine's stack, so a
+// deadlock with such a wait is suspected, not certain. Package inspecthttp declares the
+// wait instead.
 func NewSpanProcessor(opts ...SpanProcessorOption) sdktrace.SpanProcessor {
 	p := spanProcessor{clients: true, servers: true}
 	for _, o := range opts {
@@ -271,10 +273,10 @@ func (r *remoteCall) holders(_ *waitView, s *holderSet) {
 	s.complete = true // those who answer, and nobody else
 }
 
-// RemoteWait runs fn, which sends a request whose traceparent names the span client
-// and comes back with the answer, and shows the running goroutine as waiting for it.
-// It is for instrumentation; package inspecthttp uses it. name says what is called,
-// in few words that do not differ from call to call.
+// RemoteWait runs fn and shows the running goroutine as waiting for a remote call. fn
+// sends a request whose traceparent names the span client, and returns when it has the
+// answer. RemoteWait is for instrumentation; package inspecthttp uses it. name is a
+// low-cardinality name of the called operation.
 func RemoteWait(ctx context.Context, client trace.SpanContext, name string, fn func() error) error {
 	if !inspecting() {
 		return fn()

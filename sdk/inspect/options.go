@@ -15,8 +15,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Option configures an Inspector. What an option sets goes before what the
-// environment says; the package documentation has the whole order.
+// Option configures an Inspector. Options take precedence over environment variables;
+// the package documentation has the whole order.
 type Option interface{ apply(*config) }
 
 type optionFunc func(*config)
@@ -288,10 +288,10 @@ func WithOTelSampler(s sdktrace.Sampler) Option {
 }
 
 // WithTracerProvider makes tasks spans of an existing provider, which samples and
-// exports them. Reports still go out by the SDK's own client. To let client spans
-// show as remote waits, and server spans as tasks, add [NewSpanProcessor] to the provider and wrap its sampler
-// with [WrapSampler]. Make its resource with [NewResource], so that the collector
-// knows its spans and the reports for those of one process.
+// exports them. Reports still go out by the SDK's own client. To show client spans as
+// remote waits and server spans as tasks, add [NewSpanProcessor] to the provider and
+// wrap its sampler with [WrapSampler]. Create its resource with [NewResource], so that
+// the collector can match its spans and the reports to one process.
 func WithTracerProvider(p trace.TracerProvider) Option {
 	return optionFunc(func(c *config) {
 		if c.provider = p; p == nil {
@@ -300,10 +300,11 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 	})
 }
 
-// WithGlobalTracerProvider makes the Inspector's provider OpenTelemetry's global
-// one, so that instrumentation libraries use it. Without this option the SDK leaves
-// the global provider alone. If no global propagator has been set, it sets that of W3C,
-// trace context and baggage: without one, calls between services cannot be joined.
+// WithGlobalTracerProvider makes the Inspector's provider OpenTelemetry's global one,
+// so that instrumentation libraries use it. Without this option the SDK leaves the
+// global provider alone. If no global propagator is set, it sets the W3C propagators
+// for trace context and baggage. Without a propagator, calls between services cannot be
+// joined.
 func WithGlobalTracerProvider() Option {
 	return optionFunc(func(c *config) { c.globalProvider = true })
 }
@@ -312,14 +313,14 @@ func WithGlobalTracerProvider() Option {
 // counted exactly and not listed. The default is 10,000.
 func WithMaxTasks(n int) Option { return optionFunc(func(c *config) { c.maxTasks = n }) }
 
-// WithMaxEvents bounds the inspection points that are kept for all live tasks together.
-// More are counted exactly and not kept, or replace older ones of their task. The default
-// is 100,000.
+// WithMaxEvents limits the inspection points kept for all live tasks together. Points
+// beyond the limit are counted exactly and are not kept, or replace older points of
+// their task. The default is 100,000.
 func WithMaxEvents(n int) Option { return optionFunc(func(c *config) { c.maxEvents = n }) }
 
-// WithMaxTaskEvents bounds the inspection points that are kept for one live task: its
-// newest. The default is 128, which is also OpenTelemetry's limit for the events of a
-// span. A task takes memory only for the points that it has.
+// WithMaxTaskEvents limits the inspection points kept for one live task; the newest are
+// kept. The default is 128, which is also OpenTelemetry's limit for the events of a
+// span. A task uses memory only for the points that it has.
 func WithMaxTaskEvents(n int) Option { return optionFunc(func(c *config) { c.maxTaskEvents = n }) }
 
 // WithStuckAfter sets how long a wait lasts before it is reported. The default is a
@@ -333,22 +334,29 @@ func WithLongTask(d time.Duration) Option { return optionFunc(func(c *config) { 
 // trace. The default is 10 ms.
 func WithMinWait(d time.Duration) Option { return optionFunc(func(c *config) { c.minWait = d }) }
 
-// WithHeartbeatInterval sets how often the process says what is true. The default
-// is 5 s.
+// WithHeartbeatInterval sets the interval between heartbeats. The default is 5 s.
 func WithHeartbeatInterval(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.heartbeatInterval = d })
 }
 
-// WithBacktraces sets whether waits carry the stack of their goroutine, and sampled tasks
-// the stack of the call that started them. Places (function, file, line) are always there.
+// WithBacktraces sets whether waits carry the stack of their goroutine, and sampled
+// tasks the stack of the call that started them. Places (function, file, line) are
+// always recorded.
 func WithBacktraces(on bool) Option { return optionFunc(func(c *config) { c.backtraces = on }) }
 
-// WithLockOrder sets whether the orders in which named locks are taken are reported,
-// once each, so that a collector can warn of orders that contradict each other before
-// anything hangs. On in the modes Development and Analysis. While it is on, an
-// uncontended Lock and Unlock of a named lock cost about 30 ns more; it is on for the
-// whole process if any Inspector wants it. A lock that was given no name is in no
-// order, and neither are two locks of one name, nor a lock that was only tried.
+// WithLockOrder sets whether the orders in which locks are taken are reported, so that
+// a collector can warn of orders that contradict each other before a task hangs. It is
+// on in the modes Development and Analysis, and applies to the whole process if any
+// Inspector turns it on.
+//
+// A named lock is identified by its name, an unnamed lock by itself, an external lock
+// by its name in all services. A call to another process counts as a lock that the
+// caller takes and the answering task holds. Two locks of one name are in no order, and
+// neither is a lock that was only tried; a read lock that a goroutine takes twice is
+// reported by itself.
+//
+// While it is on, an uncontended Lock and Unlock of a named lock cost about 30 ns more,
+// those of an unnamed lock more than that; sdk/README.md has the numbers.
 func WithLockOrder(on bool) Option { return optionFunc(func(c *config) { c.lockOrder = on }) }
 
 // WithTrackAllocations sets whether sampled tasks carry what was allocated while
@@ -365,7 +373,8 @@ func WithRemoteWaits(on bool) Option { return optionFunc(func(c *config) { c.rem
 
 // WithServerTasks sets whether open server and consumer spans of other instrumentation,
 // such as otelhttp and otelgrpc, are tasks; see [NewSpanProcessor]. On by default. It
-// concerns the Inspector's own provider; for one of yours there is [WithoutServerTasks].
+// applies to the Inspector's own provider; for your own provider, use
+// [WithoutServerTasks].
 func WithServerTasks(on bool) Option { return optionFunc(func(c *config) { c.serverTasks = on }) }
 
 // WithReports sets whether what is stuck is reported, and heartbeats are sent. On by
@@ -411,7 +420,7 @@ func parseMode(s string) (Mode, error) {
 			return m, nil
 		}
 	}
-	return Development, fmt.Errorf("%q is not a mode; there are development, analysis and production", s)
+	return Development, fmt.Errorf("%q is not a mode; must be development, analysis or production", s)
 }
 
 // apply sets what the mode decides, in a configuration that nothing else has

@@ -10,8 +10,8 @@ import (
 )
 
 // Receive receives from a plain channel, as [Chan.Receive] does, and shows the running
-// goroutine as waiting for it: where and for how long. Whoever has the channel may send on
-// it, so such a wait is never proof of a deadlock.
+// goroutine as waiting for it: where and for how long. Any goroutine may send on the
+// channel, so such a wait is never proof of a deadlock.
 func Receive[T any](ctx context.Context, c <-chan T) (v T, err error) {
 	if err := doneFirst(ctx); err != nil {
 		return v, err

@@ -111,7 +111,7 @@ func (r *reporter) start(ctx context.Context) error {
 // the collector may be on its way.
 func (r *reporter) exportFailed(err error) {
 	if err != nil {
-		r.ins.config.logger.Warn("async-inspect: reports cannot be sent; trying on", "error", err)
+		r.ins.config.logger.Warn("async-inspect: reports cannot be sent; retrying", "error", err)
 	}
 }
 

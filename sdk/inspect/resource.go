@@ -22,13 +22,12 @@ import (
 //	provider := sdktrace.NewTracerProvider(sdktrace.WithResource(res), ...)
 //	inspect.Start(ctx, inspect.WithResource(res), inspect.WithTracerProvider(provider))
 //
-// Spans and reports of one process then say that they are of one process. Without
-// that the collector counts the tasks of a service twice: from the heartbeats, and
-// from the spans of a process that sends none.
+// Spans and reports then identify the same process. Otherwise the collector counts the
+// tasks of a service twice: from the heartbeats, and from the spans of what looks like
+// a process without heartbeats.
 //
-// The process is described in the same way whether the SDK is on, off or compiled out.
-// An error names what is wrong with the resource; what is wrong with other options is an
-// error of Start.
+// The result is the same whether the SDK is on, off or compiled out. NewResource
+// returns errors in the resource only; Start returns errors in other options.
 func NewResource(ctx context.Context, opts ...Option) (*resource.Resource, error) {
 	c, _ := newConfig(opts)
 	if err := errors.Join(c.resourceErrs...); err != nil {

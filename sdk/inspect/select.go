@@ -47,8 +47,8 @@ func SendCase[T any](c *Chan[T], v T) Case {
 	return Case{op: (*sendSide[T])(c), value: &v}
 }
 
-// RawCase receives from a plain channel into v, which may be nil. Anybody may send on a
-// plain channel, so a Select with such a case is never proof of a deadlock.
+// RawCase receives from a plain channel into v, which may be nil. Any goroutine may
+// send on a plain channel, so a Select with such a case is never proof of a deadlock.
 func RawCase[T any](c <-chan T, v *T) Case {
 	return Case{op: rawReceive[T](c), value: v}
 }
@@ -63,8 +63,8 @@ func DefaultCase() Case { return Case{} }
 
 // Select waits until one of the cases can proceed and carries it out, as the select
 // statement does. It returns the index of the case. The error is [ErrClosed] for a
-// receive from a closed channel. That ctx is done is one more case: Select then returns
-// -1 and the context's error.
+// receive from a closed channel. A done ctx is one more case: Select then returns -1
+// and the context's error.
 //
 // If several cases are ready, one of them is chosen at random, each with the same
 // probability. A case with a nil channel is never ready. Select panics if there is more

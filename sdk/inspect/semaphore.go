@@ -13,13 +13,14 @@ import (
 // time. Waiters are served in the order in which they came: a large request is not
 // overtaken by small ones behind it.
 //
-// It knows who acquired how much and where. A permit may be released by another
-// goroutine than the one that acquired it, as when a parent acquires and its workers
-// release. A wait for permits is proof of a deadlock only while the process has seen
-// such permits (those of the same name or, without one, acquired at the same place)
-// released by the goroutines that acquired them, and never by others. A goroutine
-// that waits for more while it has some is proof only if goroutines have had as many
-// before and released all of them: otherwise its workers may be about to.
+// It records how much each goroutine acquired and where. A goroutine other than the one
+// that acquired a permit may release it, as when a parent acquires and its workers
+// release. A wait for permits is proof of a deadlock only if all releases of such
+// permits (those of the same name or, without one, acquired at the same place) were by
+// the goroutines that acquired them, and there has been at least one. A goroutine that
+// waits for more permits while it holds some is proof only if goroutines have held as
+// many before and released all of them: otherwise its workers may be about to release
+// them.
 //
 // The zero value has the size 0.
 type Semaphore struct {
@@ -94,9 +95,9 @@ func NewSemaphore(name string, size int64) *Semaphore {
 	return s
 }
 
-// Acquire takes a weight of n, and waits for it if necessary. If ctx is done first
-// it returns the context's error and has taken nothing. More than the size is never
-// to be had: such a call waits until ctx is done.
+// Acquire takes a weight of n, and waits for it if necessary. If ctx is done first, it
+// returns the context's error and takes nothing. If n exceeds the size, Acquire blocks
+// until ctx is done.
 //
 //go:noinline
 func (s *Semaphore) Acquire(ctx context.Context, n int64) error {
@@ -139,8 +140,8 @@ func (s *Semaphore) Acquire(ctx context.Context, n int64) error {
 	return ctx.Err()
 }
 
-// TryAcquire takes a weight of n if it is free and nobody waits, and reports
-// whether it has.
+// TryAcquire takes a weight of n if it is free and no goroutine waits, and reports
+// whether it did.
 //
 //go:noinline
 func (s *Semaphore) TryAcquire(n int64) bool {
@@ -154,7 +155,7 @@ func (s *Semaphore) TryAcquire(n int64) bool {
 	return true
 }
 
-// Release gives a weight of n back. It panics if more is released than was taken.
+// Release releases a weight of n. It panics if more is released than was taken.
 func (s *Semaphore) Release(n int64) {
 	g := goid.Get()
 	s.mu.Lock()

@@ -136,10 +136,10 @@ func (ins *Inspector) unbooked(list []*Task) []*Task {
 	return list
 }
 
-// WithinServerSpan says that the task is the same piece of work as the current span of
-// the context, which is a server span of another instrumentation. If that span is a task
-// already, and of the same goroutine, Begin returns that task, which is then called by
-// the name that Begin is given, and no second one.
+// WithinServerSpan declares that the task is the same work as the current span of the
+// context, a server span of another instrumentation library. If that span is already a
+// task of the same goroutine, Begin returns that task, under the name passed to Begin,
+// instead of starting a second one.
 func WithinServerSpan() TaskOption {
 	return taskOptionFunc(func(c *taskConfig) { c.within = true })
 }

@@ -52,14 +52,13 @@ func withGrace(ctx context.Context) (context.Context, context.CancelFunc) {
 var endingDefault atomic.Pointer[Inspector]
 
 // Shutdown ends the Inspector: it sends a final heartbeat with the final counts, and
-// the spans that have ended. Tasks that are still open are not ended; the final
-// heartbeat says that they end with the process. Methods that are called later do
-// nothing.
+// the spans that have ended. Open tasks are not ended; the final heartbeat reports that
+// they end with the process. Later calls of other methods do nothing.
 //
-// Shutdown blocks until all is sent or ctx is done, and for five seconds at most if ctx
-// has no deadline. It may always use a grace of two seconds, even if ctx is done when
-// it is called, because a program often ends with the context that a signal has
-// cancelled. Later and concurrent calls wait for the first one and return its error.
+// Shutdown blocks until everything is sent or ctx is done, and for at most five seconds
+// if ctx has no deadline. It may always use a grace period of two seconds, even if ctx
+// is already done, because a signal often cancels the context of a program that ends.
+// Later and concurrent calls wait for the first one and return its error.
 func (ins *Inspector) Shutdown(ctx context.Context) error {
 	if ins == nil {
 		return nil
@@ -132,15 +131,16 @@ func Shutdown(ctx context.Context) error {
 	return endingDefault.Load().Shutdown(ctx)
 }
 
-// ForceFlush sends what is known now: the spans that have ended, what is stuck, and a
-// heartbeat with the counts. Without it, spans and counts go out every five seconds. It
-// is for programs that may stop without [Inspector.Shutdown]: call it before os.Exit, and
-// at the end of each invocation where the platform freezes the process in between. A
-// provider given by [WithTracerProvider] is flushed, too, if it has a ForceFlush method.
+// ForceFlush sends ended spans, reports of stuck tasks, and a heartbeat with the
+// counts. Without it, spans and counts are sent every five seconds. Use it in programs
+// that may stop without [Inspector.Shutdown]: call it before os.Exit, and at the end of
+// each invocation if the platform freezes the process in between. It also flushes a
+// provider given by [WithTracerProvider], if that has a ForceFlush method.
 //
-// ForceFlush blocks until all is sent, an export fails or ctx is done, with the limits
-// of Shutdown: five seconds if ctx has no deadline, and two seconds in any case. What
-// could not be sent stays queued. Concurrent calls share the work.
+// ForceFlush blocks until everything is sent, an export fails or ctx is done. As with
+// Shutdown, it blocks for at most five seconds if ctx has no deadline, and may always
+// use two seconds, even if ctx is done. Unsent data stays queued. Concurrent calls
+// share the work.
 func (ins *Inspector) ForceFlush(ctx context.Context) error {
 	if ins == nil {
 		return nil

@@ -14,16 +14,16 @@ import (
 	"github.com/asyncinspect/asyncinspect/sdk/internal/propagator"
 )
 
-// Start starts an Inspector and makes it the default one, which the functions of
-// this package use. Without options it sends to localhost:4317. It returns an error
-// if the configuration cannot be used, or if a default Inspector is running
-// already; it does not wait for a collector, which may come later or never.
+// Start starts an Inspector and makes it the default one, which the functions of this
+// package use. Without options it sends to localhost:4317. It returns an error if the
+// configuration is invalid, or if a default Inspector is already running. It does not
+// wait for a collector, and works without one.
 //
 // If the environment turns async-inspect off, or the build tag noinspect compiles it
-// out, Start returns an Inspector that inspects nothing. What options ask for besides is
-// done all the same: the provider of [WithTracerProvider] is that of
-// [Inspector.TracerProvider], [WithGlobalTracerProvider] makes it the global one, and
-// Shutdown shuts the exporter of [WithSpanExporter] down.
+// out, Start returns an Inspector that inspects nothing. Options that are not about
+// inspection still apply: [Inspector.TracerProvider] returns the provider of
+// [WithTracerProvider], [WithGlobalTracerProvider] makes it the global one, and
+// Shutdown shuts down the exporter of [WithSpanExporter].
 func Start(ctx context.Context, opts ...Option) (*Inspector, error) {
 	if Default() != nil {
 		return nil, errStarted
@@ -72,7 +72,7 @@ func (ins *Inspector) beOff() {
 	ins.provider, ins.unused = c.provider, c.spanExporter
 	ins.setGlobals()
 	if c.unused != nil {
-		c.logger.Warn("async-inspect: off; its configuration has errors, which are ignored", "error", c.unused)
+		c.logger.Warn("async-inspect: the SDK is off; errors in its configuration are ignored", "error", c.unused)
 	}
 }
 

@@ -253,11 +253,11 @@ func (t *Task) recording() bool { return t.sampled && t.span.IsRecording() }
 // End ends the task: completed if err is nil, cancelled if it is or wraps
 // [context.Canceled], failed otherwise. Only the first End counts.
 //
-// Deferred directly, as in "defer task.End(nil)", it also sees a panic: the
-// task has then failed, and the panic goes on. Because that may end the process, End
-// first sends the failed span and the counts, as [Inspector.ForceFlush] does. It waits for at
-// most half a second, and not for panics that are known to be recovered, as in a
-// handler of net/http, or that come again and again.
+// Deferred directly, as in "defer task.End(nil)", it also detects a panic: the task
+// fails, and the panic continues. Because a panic may end the process, End first sends
+// the failed span and the counts, as [Inspector.ForceFlush] does, for at most half a
+// second. It does not wait for panics that net/http recovers in a handler, or for
+// panics that repeat.
 func (t *Task) End(err error) {
 	if !compiledIn || t == nil {
 		return
@@ -288,7 +288,7 @@ func (t *Task) EndWith(err *error) {
 }
 
 // EndPanic ends the task as failed by a panic with this value. It is for code that
-// has recovered the panic, and passes it on; it waits as End does.
+// recovers a panic and panics again; it waits as End does.
 func (t *Task) EndPanic(value any) {
 	if compiledIn && t != nil {
 		t.panicked(value, false)

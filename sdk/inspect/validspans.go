@@ -16,13 +16,14 @@ import (
 // by U+FFFD, and exports the span with base. OTLP texts are UTF-8: without this one
 // invalid byte, in an error text in Latin-1 for instance, loses the whole batch of spans.
 //
-// The Inspector's own provider always exports like this. With a provider of your own
-// the SDK only puts valid texts on spans; wrap your exporter for those of others:
+// The Inspector's own provider always exports like this. The SDK puts only valid texts
+// on the spans of your own provider. Wrap your exporter to clean the spans of other
+// libraries:
 //
 //	sdktrace.WithBatcher(inspect.NewSpanExporter(exporter))
 //
-// A span whose texts are valid costs a look at each of them. The returned exporter may
-// be used concurrently if base may.
+// Each text is checked once; valid spans are not copied. The returned exporter may be
+// used concurrently if base may.
 func NewSpanExporter(base sdktrace.SpanExporter) sdktrace.SpanExporter { return validExporter{base} }
 
 type validExporter struct{ sdktrace.SpanExporter }

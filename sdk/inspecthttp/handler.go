@@ -16,12 +16,12 @@ import (
 	"github.com/asyncinspect/asyncinspect/sdk/internal/failure"
 )
 
-// NewHandler returns a handler whose requests are tasks. A task is called after the
-// method and the route, as in "GET /orders/{id}", if h is registered with a
-// [http.ServeMux] or is one, and else after the method. Its span follows OpenTelemetry's
-// semantic conventions for HTTP; it has no values of query parameters, see
-// [WithQueryValues]. A request with a status of 500 or more, or a panic,
-// has failed; one whose client has gone is cancelled.
+// NewHandler returns a handler whose requests are tasks. A task is named after the
+// method and the route, as in "GET /orders/{id}", if h is a [http.ServeMux] or is
+// registered with one, and otherwise after the method. Its span follows OpenTelemetry's
+// semantic conventions for HTTP, without query parameter values; see [WithQueryValues].
+// A request fails with a status of 500 or more or with a panic, and is cancelled if the
+// client disconnects.
 func NewHandler(h http.Handler, opts ...Option) http.Handler {
 	return &handler{next: h, config: newConfig(opts)}
 }

@@ -26,27 +26,27 @@ type optionFunc func(*config)
 
 func (f optionFunc) apply(c *config) { f(c) }
 
-// WithName sets how the task of a request is called. Names should be few: never take
-// the path of the URL.
+// WithName sets the name of the task of a request. Use low-cardinality names, never the
+// path of the URL.
 func WithName(name func(*http.Request) string) Option {
 	return optionFunc(func(c *config) { c.name = name })
 }
 
-// WithPropagators sets how the caller's span is read from a request and the client's
-// is sent on. The default is OpenTelemetry's global propagator, or W3C trace context
-// where none is set.
+// WithPropagators sets how a handler reads the caller's span from a request and a
+// transport sends the client's span. The default is OpenTelemetry's global propagator,
+// or W3C trace context if none is set.
 func WithPropagators(p propagation.TextMapPropagator) Option {
 	return optionFunc(func(c *config) { c.propagators = p })
 }
 
-// WithoutServerSpan is for a handler outside of an instrumentation that makes a
-// server span, such as otelhttp: the task is an internal span, and that server span
-// its child.
+// WithoutServerSpan is for a handler that wraps another instrumentation with server
+// spans, such as otelhttp: the task is an internal span, and the server span is its
+// child.
 func WithoutServerSpan() Option { return optionFunc(func(c *config) { c.internal = true }) }
 
-// WithQueryValues records the values of the parameters of a query in url.full and
-// url.query, except those that are known to be credentials. By default all values are
-// replaced by REDACTED.
+// WithQueryValues records the values of query parameters in url.full and url.query,
+// except those known to be credentials. By default, all values are replaced by
+// REDACTED.
 func WithQueryValues() Option { return optionFunc(func(c *config) { c.queryValues = true }) }
 
 func newConfig(opts []Option) *config {

@@ -18,8 +18,8 @@ import (
 // answers them, from the request until the headers of the response are there. A nil
 // base is [http.DefaultTransport].
 //
-// Its client spans follow OpenTelemetry's semantic conventions for HTTP. They carry the
-// URL without user, password and the values of its parameters; see [WithQueryValues].
+// Client spans follow OpenTelemetry's semantic conventions for HTTP. Their URL has no
+// user, password or query parameter values; see [WithQueryValues].
 func NewTransport(base http.RoundTripper, opts ...Option) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport

@@ -20,16 +20,16 @@ func (s State) Ended() bool {
 	return s == Completed || s == Failed || s == Cancelled || s == Lost
 }
 
-// Confidence is the value of [DeadlockConfidence]: how sure a deadlock is.
+// Confidence is the value of [DeadlockConfidence].
 type Confidence string
 
 // The confidences.
 const (
-	// Certain: every wait in it was declared by who waits, and every hold is of a kind
-	// that is known to be released by who took it.
+	// Certain: every waiter declared its wait, and every hold is of a kind that its
+	// taker is known to release.
 	Certain Confidence = "certain"
-	// Suspected: something in it is inferred. An open client span was taken for a wait,
-	// or a holder for who will release; or an external lock may end by other means.
+	// Suspected: part of it is inferred. An open client span was taken for a wait,
+	// another goroutine may release a hold, or an external lock may end by other means.
 	Suspected Confidence = "suspected"
 	// Transient: a wait in it has a deadline, or a hold in it ends by itself.
 	Transient Confidence = "transient"

@@ -1,17 +1,17 @@
 // Package inspecttest lets tests fail with an answer instead of a timeout.
 //
-// [AssertNoDeadlock] watches while a test runs: when goroutines wait for each other
-// on the primitives of package inspect and can never proceed, it ends the test and
-// says which tasks, on what, at which lines. [AssertNotStuck] fails a test in which a
-// wait takes too long, deadlock or not. [AssertNoLeakedTasks] fails a test that leaves
-// tasks open. Each of them lists, shortly before the timeout of go test, what is open
-// and who waits for what, if the test has not ended by then.
+// [AssertNoDeadlock] watches a running test. When goroutines deadlock on the primitives
+// of package inspect, it ends the test and reports the tasks, what they wait for, and
+// the lines. [AssertNotStuck] fails a test in which a wait takes too long, deadlock or
+// not. [AssertNoLeakedTasks] fails a test that leaves tasks open. If the test has not
+// ended shortly before the timeout of go test, each of them lists the open tasks and
+// their waits.
 //
-// None of them needs a collector, nor that the program calls [inspect.Start]: if no
-// Inspector runs they start one that sends nothing, for the length of the test.
+// None of them needs a collector or a call of [inspect.Start]: if no Inspector runs,
+// they start one that sends nothing for the duration of the test.
 //
-// Tests that run in parallel share the process: a deadlock, a long wait or a leak of
-// one shows in all that watch at the time.
+// Parallel tests share the process: a deadlock, a long wait or a leak in one test fails
+// all tests that watch at the time.
 package inspecttest
 
 import (
@@ -38,10 +38,10 @@ type optionFunc func(*config)
 
 func (f optionFunc) apply(c *config) { f(c) }
 
-// WithGrace sets how long something may stand before it counts: how long tasks may
-// take to end after the test, how long a certain deadlock must stand, and how long
-// after its limit a wait may still end before a test that hangs is ended. The default
-// is a second. A suspected deadlock may stand for ten times as long after the test.
+// WithGrace sets the grace period: how long tasks may take to end after the test, how
+// long a certain deadlock must stand before it counts, and how long after its limit a
+// wait may still end before a hanging test is ended. The default is a second. After the
+// test, a suspected deadlock may stand ten times as long.
 func WithGrace(d time.Duration) Option { return optionFunc(func(c *config) { c.grace = d }) }
 
 func newConfig(opts []Option) *config {
@@ -55,9 +55,9 @@ func newConfig(opts []Option) *config {
 // poll is how often is looked. Nothing depends on it but how soon is known.
 const poll = 20 * time.Millisecond
 
-// AssertNoLeakedTasks fails the test if, when it has ended and the grace is over,
-// tasks are open that were not when it was called. The message has each with its
-// place and what it waits for.
+// AssertNoLeakedTasks fails the test if tasks that began after the call are still open
+// when the test has ended and the grace period is over. The message lists each task
+// with its place and what it waits for.
 func AssertNoLeakedTasks(t testing.TB, opts ...Option) {
 	t.Helper()
 	c := newConfig(opts)
@@ -100,17 +100,17 @@ func leakedTasks(ins *inspect.Inspector, before map[string]bool) (leaked []inspe
 // in it, somebody may be about to release what another goroutine has taken.
 const suspicion = 10
 
-// AssertNoDeadlock watches for deadlocks until the test has ended. It fails the test
-// for one that stands longer than the grace, with a message that tells the tasks, what
-// each waits for and since when, who holds it, and the lines of both.
+// AssertNoDeadlock watches for deadlocks until the test has ended. It fails the test if
+// one stands longer than the grace period. The message lists the tasks, what each waits
+// for and since when, the holder, and the lines of both.
 //
-// A test that hangs in a deadlock that is certain cannot end: then the process is
-// ended, when the deadlock has stood for the grace, by a panic with the same message,
-// long before the timeout of go test. A suspected one (see
+// A test that hangs in a certain deadlock cannot end. After the grace period,
+// AssertNoDeadlock therefore ends the process by a panic with the same message, long
+// before the timeout of go test. A suspected deadlock (see
 // [inspect.Deadlock.Confidence]) never ends a test, because a correct test of a pool
-// looks like that: it fails a test that has ended and leaves it behind, and otherwise
-// it is listed shortly before the timeout. A lock that the test has taken and released
-// once before makes it certain.
+// can look like one. It fails a test that has ended and left the deadlock behind;
+// otherwise it is listed shortly before the timeout. To make the deadlock of a lock
+// certain, take and release the lock once before.
 func AssertNoDeadlock(t testing.TB, opts ...Option) {
 	t.Helper()
 	c := newConfig(opts)
@@ -157,15 +157,15 @@ func stories(found []inspect.Deadlock) string {
 	return strings.Join(all, "\nand a ")
 }
 
-// AssertNotStuck fails the test if, until it has ended, a wait on a primitive of
-// package inspect that began after the call takes longer than atMost. The message has
-// who waits, on what, since when, at which line, and who holds it. Waits that end by
-// themselves, such as a sleep or a wait with a deadline, do not count.
+// AssertNotStuck fails the test if a wait on a primitive of package inspect that begins
+// after the call and before the end of the test takes longer than atMost. The message
+// lists the waiter, what it waits for, since when, the line, and the holder. Waits that
+// end by themselves, such as a sleep or a wait with a deadline, do not count.
 //
-// If such a wait still stands after the grace and the test has not ended, the process
-// is ended by a panic with the same message. So atMost is what no correct run exceeds,
-// also on a slow machine: a goroutine that rightly waits for work for longer needs a
-// context with a deadline, or an end before that.
+// If such a wait still stands after the grace period and the test has not ended,
+// AssertNotStuck ends the process by a panic with the same message. Choose atMost so
+// that no correct run exceeds it, even on a slow machine. A goroutine that correctly
+// waits longer for work needs a context with a deadline.
 func AssertNotStuck(t testing.TB, atMost time.Duration, opts ...Option) {
 	t.Helper()
 	c := newConfig(opts)

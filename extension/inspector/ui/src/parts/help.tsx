@@ -12,15 +12,15 @@ export function Help({ onClose, views }: { onClose: () => void; views: string[] 
         ))}
         <div><dt><kbd>/</kbd></dt><dd>search</dd></div>
         <div><dt><kbd>↑</kbd> <kbd>↓</kbd></dt><dd>from task to task in the table, <kbd>Enter</kbd> opens one</dd></div>
-        <div><dt><kbd>p</kbd></dt><dd>pause the table, and go on</dd></div>
+        <div><dt><kbd>p</kbd></dt><dd>pause or resume the table</dd></div>
         <div><dt><kbd>+</kbd> <kbd>−</kbd> <kbd>0</kbd></dt><dd>zoom the graph</dd></div>
       </dl>
       <h2>Words</h2>
       <dl>
         <dt>blocked</dt><dd>waits for something for longer than a second</dd>
-        <dt>deadlocked</dt><dd>part of a circle of waits that stood all at one instant: for certain, or if a guess is right</dd>
-        <dt>victim</dt><dd>waits for somebody who is deadlocked</dd>
-        <dt>certain, suspected, transient</dt><dd>nothing is guessed; a guess must be right, which the story names; a deadline or a TTL will end it</dd>
+        <dt>deadlocked</dt><dd>part of a cycle of waits that all stood at the same instant; see the confidence</dd>
+        <dt>victim</dt><dd>waits for a deadlocked task</dd>
+        <dt>certain, suspected, transient</dt><dd>no wait is inferred; a deadlock if the assumption that the story names is true; a deadline or a TTL will end it</dd>
       </dl>
       <form method="dialog"><button type="submit">Close</button></form>
     </dialog>

@@ -6,9 +6,9 @@ import { Downloads, StateBadge, TaskLink, TraceLink, Waiting } from '../parts/bi
 import { WaitText } from './task'
 
 const confidence = {
-  certain: 'certain: every wait in it was declared, every lock is released by who takes it, and all stood at one instant',
-  suspected: 'suspected: it is one if what its headline names is so',
-  transient: 'transient: a deadline, or the TTL of an external lock, will end it',
+  certain: 'certain: every wait was declared, every lock is of a kind that its taker releases, and all waits stood at the same instant',
+  suspected: 'suspected: a deadlock if the assumption in its headline is true',
+  transient: 'transient: a deadline or the TTL of an external lock will end it',
 }
 
 export function Deadlocks({ id }: { id?: string }) {
@@ -26,7 +26,7 @@ export function Deadlocks({ id }: { id?: string }) {
         {id && <a href={href('deadlocks')}>All of them</a>}{' '}
         <Downloads links={[['JSON', url('deadlocks', { limit: 10000 }), 'deadlocks.json'], ['CSV', url('deadlocks', { limit: 10000, format: 'csv' }), 'deadlocks.csv']]} />
       </p>
-      {shown.length === 0 && (id ? <p>This one is not known any more.</p> : <p>No tasks wait for each other in a circle. When some do, it is told here, within seconds.</p>)}
+      {shown.length === 0 && (id ? <p>This deadlock is no longer in memory.</p> : <p>No deadlocks. New ones appear here within seconds.</p>)}
       {standing.map((d) => <Story key={d.id} deadlock={d} />)}
       {past.length > 0 && <h2>Over</h2>}
       {past.map((d) => (
@@ -38,7 +38,7 @@ export function Deadlocks({ id }: { id?: string }) {
       {inversions && inversions.inversions.length > 0 && !id && (
         <>
           <h2>Could become one</h2>
-          <p className="muted">Locks that are taken in orders that contradict each other: some day two tasks meet in the middle, and hang.</p>
+          <p className="muted">Locks taken in orders that contradict each other: two tasks that run at the same time can deadlock.</p>
           {inversions.inversions.map((v) => (
             <section className="card" key={v.id}>
               <h3>{v.names.join(' → ')}</h3>
@@ -53,7 +53,7 @@ export function Deadlocks({ id }: { id?: string }) {
 }
 
 const ended = (how: string) =>
-  ({ released: 'somebody let go', cancelled: 'a wait was cancelled', deadline: 'a deadline or a TTL ended it', process_lost: 'a process went away' })[how] ?? how.replaceAll('_', ' ')
+  ({ released: 'a holder released', cancelled: 'a wait was cancelled', deadline: 'a deadline or a TTL ended it', process_lost: 'a process disappeared' })[how] ?? how.replaceAll('_', ' ')
 
 function Story({ deadlock: d }: { deadlock: Deadlock }) {
   const [copied, setCopied] = useState(false)

@@ -92,7 +92,7 @@ export function TaskView({ trace, span }: { trace: string; span: string }) {
             <thead><tr><th>at</th><th>what</th><th>detail</th></tr></thead>
             <tbody>{d.events.map((e, i) => <tr key={i}><td>{clock(e.at)}</td><td>{e.name}</td><td>{e.detail}</td></tr>)}</tbody>
           </table>
-          {d.events_cut > 0 && <p className="muted">{d.events_cut} more found no room.</p>}
+          {d.events_cut > 0 && <p className="muted">{d.events_cut} more were dropped.</p>}
         </section>
       )}
     </>
@@ -106,7 +106,7 @@ export function WaitText({ wait: w }: { wait: Wait }) {
         {w.kind} <strong>{w.resource_name && `“${w.resource_name}”`}</strong> for {duration(w.waited_seconds)}
         {w.deadline && `, until ${clock(w.deadline)} at the latest`}
         {w.cancellable && ', or until a caller gives up'}
-        {w.inferred && <span className="muted"> (guessed from an open client span)</span>}
+        {w.inferred && <span className="muted"> ({w.kind === 'remote' ? 'inferred from an open client span' : 'inferred: another goroutine may release it'})</span>}
       </p>
       <p>at <PlaceText place={w.place} /></p>
       {w.callers.map((p) => <p key={`${p.function} ${p.file}:${p.line}`}>called by <PlaceText place={p} /></p>)}
@@ -117,7 +117,7 @@ export function WaitText({ wait: w }: { wait: Wait }) {
           {h.since && <span className="muted"> {clock(h.since)}</span>}
         </p>
       ))}
-      {w.holders.length > 1 && w.need > 0 && <p className="muted">It goes on when {w.need} of them let go.</p>}
+      {w.holders.length > 1 && w.need > 0 && <p className="muted">It continues when {w.need} of them release it.</p>}
       {!w.complete && <p className="muted">Others may end this wait, too.</p>}
     </div>
   )
