@@ -1,0 +1,298 @@
+//go:build !noinspect
+
+package inspect
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
+)
+
+// slowLock is a lock that a test gives.
+type slowLock struct{ wanted, given, returned chan struct{} }
+
+func (l slowLock) Lock()   { close(l.wanted); <-l.given }
+func (l slowLock) Unlock() { close(l.returned) }
+
+// A lock that comes when nobody wants it any more is given back, and one that comes in
+// time is not.
+func TestALockThatComesTooLate(t *testing.T) {
+	for _, late := range []bool{true, false} {
+		l := slowLock{make(chan struct{}), make(chan struct{}), make(chan struct{})}
+		ctx, cancel := context.WithCancel(context.Background())
+		got := make(chan error, 1)
+		go func() { got <- lockOrDone(ctx, l) }()
+		within(t, l.wanted, "the lock")
+		if late {
+			cancel()
+			if err := <-got; !errors.Is(err, context.Canceled) {
+				t.Errorf("it returned %v", err)
+			}
+			close(l.given)
+			within(t, l.returned, "the lock that came too late")
+			continue
+		}
+		close(l.given)
+		if err := <-got; err != nil {
+			t.Errorf("it returned %v", err)
+		}
+		cancel()
+		select {
+		case <-l.returned:
+			t.Error("given back by somebody else than the caller")
+		default:
+		}
+	}
+}
+
+// The table of what is held stands as long as one of its users does.
+func TestUsersOfTheHeldTable(t *testing.T) {
+	if heldUsers.n != 0 {
+		t.Fatalf("%d use it before the test", heldUsers.n)
+	}
+	first, second := useHeldLocks(), useHeldLocks()
+	table := holding.Load()
+	for _, step := range []struct {
+		what string
+		do   func()
+		on   bool
+	}{
+		{"both use it", func() {}, true},
+		{"the first stops", first, true},
+		{"and again", first, true},
+		{"the second stops", second, false},
+	} {
+		if step.do(); holding.Load() != nil != step.on {
+			t.Errorf("%s: on is %v, want %v", step.what, !step.on, step.on)
+		}
+	}
+	defer useHeldLocks()()
+	if holding.Load() == table {
+		t.Error("what was held before is still known")
+	}
+}
+
+// What a goroutine holds is known until it is released, by whomever.
+func TestTheHeldTableForgets(t *testing.T) {
+	defer useHeldLocks()()
+	taker, other := newActor(t), newActor(t)
+	m := NewRWMutex(unique("table"))
+	held := func() int {
+		var into [heldSlots]heldView
+		return holding.Load().heldBy(taker.id, &into)
+	}
+	for _, step := range []struct {
+		what string
+		do   func()
+		want int
+	}{
+		{"reads", func() { taker.does(m.RLock) }, 1},
+		{"reads twice", func() { taker.does(m.RLock) }, 2},
+		{"another releases one", func() { other.does(m.RUnlock) }, 1},
+		{"releases the other", func() { taker.does(m.RUnlock) }, 0},
+		{"writes", func() { taker.does(m.Lock) }, 1},
+		{"another releases it", func() { other.does(m.Unlock) }, 0},
+	} {
+		if step.do(); held() != step.want {
+			t.Errorf("%s: %d are held, want %d", step.what, held(), step.want)
+		}
+	}
+}
+
+// What finds no room is counted: a lock beyond the slots of its bucket, and an order
+// beyond the list.
+func TestOrdersWithoutRoomAreCounted(t *testing.T) {
+	ins, err := Start(context.Background(), WithReports(false), WithoutExport())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ins.Shutdown(context.Background())
+	base := ins.drops[dropLockOrders].Load()
+	counted := func(what string, want int64) {
+		t.Helper()
+		if n := ins.drops[dropLockOrders].Load() - base; n != want {
+			t.Errorf("%s: %d are counted, want %d", what, n, want)
+		}
+	}
+	table, name := new(heldTable), &lockName{id: 1 << 40}
+	for range heldSlots {
+		table.hold(77, name, false, 5)
+	}
+	counted("a bucket that is full", 0)
+	table.hold(77+heldBuckets, name, false, 5)
+	counted("one more", 1)
+	table.release(77, name)
+	table.hold(77+heldBuckets, name, false, 5)
+	counted("there is room again", 1)
+
+	orders := new(orderSet)
+	for range maxLockOrders {
+		orders.append(new(lockOrder))
+	}
+	counted("a list that is full", 1)
+	orders.append(new(lockOrder))
+	if counted("one more", 2); len(orders.list) != maxLockOrders {
+		t.Errorf("%d are kept, want %d", len(orders.list), maxLockOrders)
+	}
+}
+
+// Only a read lock taken twice is an order of a lock with itself; the rest are deadlocks.
+func TestWhichLocksAreTakenTwice(t *testing.T) {
+	for _, one := range []struct {
+		held, taken bool // for reading
+		want        int
+	}{{true, true, 1}, {true, false, 0}, {false, true, 0}, {false, false, 0}} {
+		orders, r := new(orderSet), &lockName{id: lastLockName.Add(1), name: unique("twice"), declared: true}
+		orders.took(7, heldView{r, 5, one.taken}, []heldView{{r, 6, one.held}})
+		if len(orders.recursions) != one.want || len(orders.list) != 0 {
+			t.Errorf("%+v: %d and %d orders", one, len(orders.recursions), len(orders.list))
+		}
+	}
+}
+
+// The holders of the places of a group are complete if each place has a task that is
+// known.
+func TestHoldersOfPlaces(t *testing.T) {
+	for _, one := range []struct {
+		places, tasks, unknown int
+		complete               bool
+	}{{3, 3, 0, true}, {3, 2, 0, false}, {3, 2, 1, false}, {3, 0, 3, false}, {0, 0, 0, false}, {1, 1, 0, true}} {
+		p := &slots{free: make(chan struct{}, one.places), taken: make(map[*Handle]struct{})}
+		for range one.tasks {
+			p.givenTo(&Handle{task: new(Task)})
+		}
+		for range one.unknown {
+			p.givenTo(new(Handle))
+		}
+		var s holderSet
+		if p.holders(nil, &s); s.complete != one.complete || s.need != 1 || len(s.list) != one.tasks {
+			t.Errorf("%+v: %+v", one, s)
+		}
+	}
+}
+
+// A group's context is done when the group is, however one waits for it, and not before.
+func TestAGroupEnds(t *testing.T) {
+	for name, wait := range map[string]func(*Group) error{
+		"Wait":        (*Group).Wait,
+		"WaitContext": func(g *Group) error { return g.WaitContext(context.Background()) },
+	} {
+		g, ctx := NewGroup(t.Context(), "")
+		release := make(chan struct{})
+		g.Go("task", func(context.Context) error { <-release; return nil })
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: SetLimit while one task runs does not panic", name)
+				}
+			}()
+			g.SetLimit(4)
+		}()
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := g.WaitContext(gone); !errors.Is(err, context.Canceled) || ctx.Err() != nil {
+			t.Errorf("%s: a wait that gives up returned %v, and the group's context is done: %v", name, err, ctx.Err())
+		}
+		close(release)
+		if err := wait(g); err != nil || ctx.Err() == nil {
+			t.Errorf("%s: returned %v, and the group's context is done: %v", name, err, ctx.Err())
+		}
+		g.SetLimit(4)
+	}
+}
+
+// A wait inside of another one adds nothing to the time for which its task is blocked, and
+// the next one does.
+func TestWaitsWithinAWaitAreBookedOnce(t *testing.T) {
+	ins, err := New(context.Background(), WithReports(false), WithoutExport(), WithSamplingRate(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ins.Shutdown(context.Background()) })
+	ctx, task := ins.Begin(context.Background(), "waits")
+	defer task.End(nil)
+	begin := func() *wait { return beginWait(ctx, taskspan.WaitIO, &thing{id: "disk", called: "disk"}) }
+	outer := begin()
+	inner, another := begin(), begin()
+	for i, step := range []struct {
+		end  *wait
+		want int64
+	}{{another, 0}, {inner, 0}, {outer, 1}} {
+		endWait(step.end)
+		if n := task.blockage.count.Load(); n != step.want {
+			t.Errorf("after %d ends %d are booked, want %d", i+1, n, step.want)
+		}
+	}
+	if n := task.openWaits.Load(); n != 0 {
+		t.Errorf("%d are open in the end", n)
+	}
+	before := task.blockage.count.Load()
+	endWait(begin())
+	if n := task.blockage.count.Load() - before; n != 1 {
+		t.Errorf("a wait of its own is booked %d times", n)
+	}
+}
+
+// A wait that has given up its context knows whether somebody could have cancelled it.
+func TestAWaitWithoutItsContext(t *testing.T) {
+	quietInspector(t)
+	cancelled, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	limited, stop := context.WithTimeout(context.Background(), time.Hour)
+	defer stop()
+	for _, one := range []struct {
+		name        string
+		ctx         context.Context
+		cancellable bool
+		deadline    bool
+	}{
+		{"background", context.Background(), false, false},
+		{"with cancel", cancelled, true, false},
+		{"with a deadline", limited, false, true},
+	} {
+		w := beginWait(one.ctx, taskspan.WaitIO, &thing{id: "disk", called: "disk"})
+		w.detach()
+		v := w.view()
+		if w.cancellable != one.cancellable || v.cancellable() != one.cancellable || (v.deadline() != 0) != one.deadline {
+			t.Errorf("%s: cancellable %v and %v, ends at %d", one.name, w.cancellable, v.cancellable(), v.deadline())
+		}
+		endWait(w)
+	}
+}
+
+// A wait is among those that began at or before a time from the instant on at which it
+// began.
+func TestWaitsThatBeganBefore(t *testing.T) {
+	quietInspector(t)
+	w := beginWait(context.Background(), taskspan.WaitIO, &thing{id: "disk", called: "disk"})
+	defer endWait(w)
+	for at, want := range map[nanos]int{w.start - 1: 0, w.start: 1, w.start + 1: 1} {
+		n := 0
+		for _, v := range openWaits(at, nil) {
+			if v.id == w.id {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%d after its begin: %d, want %d", at-w.start, n, want)
+		}
+	}
+}
+
+// A lock that gets its name late keeps what is known of it.
+func TestALockThatWasHandedOverGetsAName(t *testing.T) {
+	for _, handed := range []bool{true, false} {
+		m := new(Mutex)
+		r := m.orderName(9)
+		if handed {
+			r.handed.Store(true)
+		}
+		m.SetName(unique("late"))
+		if now := m.res.Load(); now == r || now.id != r.id || now.handed.Load() != handed || !now.declared {
+			t.Errorf("handed over %v: %+v", handed, now)
+		}
+	}
+}
