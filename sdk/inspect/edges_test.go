@@ -345,7 +345,7 @@ func TestWhatIsWrongWhileOffIsSaid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := strings.Count(said.String(), "its configuration has errors"); n != want {
+		if n := strings.Count(said.String(), "errors in its configuration are ignored"); n != want {
 			t.Errorf("with the name %q it is said %d times, want %d: %s", name, n, want, said.String())
 		}
 		_ = ins.Shutdown(context.Background())
