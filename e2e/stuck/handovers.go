@@ -137,6 +137,7 @@ func writeHandOver(ctx context.Context) {
 		m.Lock()
 		time.AfterFunc(work, m.Unlock)
 		m.RLock()
+		//lint:ignore SA2001 it waits for whoever has the lock
 		m.RUnlock() //nolint:staticcheck // the wait is the point
 	})
 }
@@ -147,6 +148,7 @@ func readHandOver(ctx context.Context) {
 		m.RLock()
 		time.AfterFunc(work, m.RUnlock)
 		m.Lock()
+		//lint:ignore SA2001 it waits for whoever has the lock
 		m.Unlock() //nolint:staticcheck // the wait is the point
 	})
 }

@@ -128,7 +128,7 @@ func checkHeaderName(name string) error {
 	}
 	for _, r := range name {
 		if r >= utf8.RuneSelf || !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", r) {
-			return errors.New("the name has an invalid character; allowed are letters, digits, -, _ and .")
+			return errors.New("the name has an invalid character; allowed are letters, digits, and the characters -, . and _")
 		}
 	}
 	return nil

@@ -23,7 +23,6 @@ import (
 type Mutex struct {
 	mu    sync.Mutex
 	owner goid.Owner
-	taken uint64 // the place of the holder's Lock, a return address; as owner
 	named
 }
 

@@ -52,8 +52,7 @@ func TestAOnceAndALockAreADeadlock(t *testing.T) {
 	m := stage{used: true}.mutex()
 	ctx, cancel := context.WithCancel(t.Context())
 	held, runs := make(chan struct{}), make(chan struct{})
-	var price func() int
-	price = OnceValue(func() int {
+	price := OnceValue(func() int {
 		close(runs)
 		<-held
 		if m.LockContext(ctx) == nil {

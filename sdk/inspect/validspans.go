@@ -104,7 +104,9 @@ func (v *validSpan) Resource() *resource.Resource                { return v.reso
 func (v *validSpan) InstrumentationScope() instrumentation.Scope { return v.scope }
 
 // InstrumentationLibrary is the deprecated name of InstrumentationScope.
-func (v *validSpan) InstrumentationLibrary() instrumentation.Library { //nolint:staticcheck // it is a part of the interface
+//
+//lint:ignore SA1019 it is a part of the interface
+func (v *validSpan) InstrumentationLibrary() instrumentation.Library {
 	return v.scope
 }
 

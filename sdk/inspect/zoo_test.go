@@ -69,8 +69,7 @@ type animal struct {
 	ctx   context.Context
 	rig   *reporterRig // nil: it is not looked at by itself
 	all   sync.WaitGroup
-	waits atomic.Int64 // looks for at least so many waits
-	stuck atomic.Bool  // it has been seen in a circle
+	stuck atomic.Bool // it has been seen in a circle
 }
 
 func (a *animal) title(of string) string {

@@ -4,6 +4,8 @@
 //
 // A kernel starts goroutines, lets them run, and asks for the leak profile. Here it gets
 // a report of async-inspect instead, which goes to the standard output as JSON.
+//lint:file-ignore U1000 The converted kernels use this.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+//lint:file-ignore U1000 The converted kernels use this.
+
 package main
 
 import (
