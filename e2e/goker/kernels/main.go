@@ -1,11 +1,11 @@
+//lint:file-ignore U1000 The converted kernels use this.
+
 // Command kernels runs one of the kernels of GoKer, which the toolchain carries for the
 // tests of its goroutine leak profile. The kernels are no part of this package: a test
 // converts them and builds them together with it.
 //
 // A kernel starts goroutines, lets them run, and asks for the leak profile. Here it gets
 // a report of async-inspect instead, which goes to the standard output as JSON.
-//lint:file-ignore U1000 The converted kernels use this.
-
 package main
 
 import (
