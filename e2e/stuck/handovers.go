@@ -138,7 +138,7 @@ func writeHandOver(ctx context.Context) {
 		time.AfterFunc(work, m.Unlock)
 		m.RLock()
 		//lint:ignore SA2001 it waits for whoever has the lock
-		m.RUnlock() //nolint:staticcheck // the wait is the point
+		m.RUnlock()
 	})
 }
 
@@ -149,6 +149,6 @@ func readHandOver(ctx context.Context) {
 		time.AfterFunc(work, m.RUnlock)
 		m.Lock()
 		//lint:ignore SA2001 it waits for whoever has the lock
-		m.Unlock() //nolint:staticcheck // the wait is the point
+		m.Unlock()
 	})
 }

@@ -53,35 +53,35 @@ func TestFrames(t *testing.T) {
 net/http.(*persistConn).roundTrip(0xc0001, {0x1, 0x2}, ...)
 	/go/src/net/http/transport.go:2700 +0x9f
 main.fetch.func1(...)
-	C:/work/my app/main.go:41
+	C:/src/my app/main.go:41
 main.Map[...]({0x1, 0x2})
-	/work/main.go:52 +0x2b
+	/src/main.go:52 +0x2b
 created by main.main in goroutine 1
-	/work/main.go:10 +0x1
+	/src/main.go:10 +0x1
 
 goroutine 13 [running]:
 	goroutine running on other thread; stack unavailable
 created by main.main in goroutine 1
-	/work/main.go:11 +0x1
+	/src/main.go:11 +0x1
 
 goroutine 14 [chan send]:
 main.deep(0x1)
-	/work/deep.go:3 +0x5
+	/src/deep.go:3 +0x5
 ...52 frames elided...
 main.main()
-	/work/main.go:12 +0x7
+	/src/main.go:12 +0x7
 
 goroutine 15 [IO wait]:
 main.last()
-	/work/la`
+	/src/la`
 	want := []Goroutine{
 		{ID: 12, Frames: []Frame{
 			{"net/http.(*persistConn).roundTrip", "/go/src/net/http/transport.go", 2700},
-			{"main.fetch.func1", "C:/work/my app/main.go", 41},
-			{"main.Map[...]", "/work/main.go", 52},
+			{"main.fetch.func1", "C:/src/my app/main.go", 41},
+			{"main.Map[...]", "/src/main.go", 52},
 		}},
 		{ID: 13, CutShort: true},
-		{ID: 14, Frames: []Frame{{"main.deep", "/work/deep.go", 3}}, CutShort: true},
+		{ID: 14, Frames: []Frame{{"main.deep", "/src/deep.go", 3}}, CutShort: true},
 		{ID: 15, CutShort: true},
 	}
 	got := all(dump)
@@ -176,7 +176,7 @@ func BenchmarkEach(b *testing.B) {
 		for i := range n {
 			fmt.Fprintf(&dump, "goroutine %d [select]:\n", i+1)
 			for j := range 10 {
-				fmt.Fprintf(&dump, "main.f%d(0x1)\n\t/work/main.go:%d +0x1\n", j, j+1)
+				fmt.Fprintf(&dump, "main.f%d(0x1)\n\t/src/main.go:%d +0x1\n", j, j+1)
 			}
 			dump.WriteByte('\n')
 		}
