@@ -127,9 +127,6 @@ func Build(into string, to Form, fixed bool) (program string, err error) {
 type Report struct {
 	// Deadlocks counts those that were found, by how certain they are.
 	Deadlocks map[string]int
-	// Abandoned is how many goroutines wait for a lock that its taker has not released
-	// before it ended.
-	Abandoned int
 	// Waiting counts the goroutines that wait, by the kind and the place of the wait.
 	Waiting map[string]int
 	// Leaked is how many goroutines the runtime's leak profile has.

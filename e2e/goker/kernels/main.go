@@ -73,7 +73,6 @@ type profile struct{}
 // report is a goker.Report.
 type report struct {
 	Deadlocks map[string]int
-	Abandoned int
 	Waiting   map[string]int
 	Leaked    int
 	Peer      map[string]int
