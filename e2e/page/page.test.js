@@ -67,7 +67,7 @@ describe('the page', { timeout: 240_000 }, () => {
     const story = page.getByRole('article', { name: /wait for each other/ })
     await story.getByText('Take these locks in the same order everywhere').waitFor()
     await story.getByText('“warehouse north”').first().waitFor()
-    await story.getByText('demo/stock.go:85').first().waitFor()
+    await story.getByText(/demo\/stock\.go:\d+/).first().waitFor()
     await story.getByRole('heading').getByRole('link', { name: /move box/ }).first().click()
     await page.getByText('it is part of one: the whole story').waitFor()
     await page.getByText('and so the circle is closed').waitFor()

@@ -80,6 +80,14 @@ func newOutage(t *testing.T, limit int) *outage {
 	return o
 }
 
+// busy begins an export, so that what is queued before its end goes into the next one
+// together. Without it the sender may take the first of several alone.
+func (o *outage) busy() chan<- error {
+	o.t.Helper()
+	o.Send(wait(1<<32, "busy"))
+	return o.exports("wait mutex busy 1")
+}
+
 // exports expects an export with these spans, under these numbers.
 func (o *outage) exports(want ...string) chan<- error {
 	o.t.Helper()
@@ -106,24 +114,25 @@ var errDown = errors.New("no collector")
 func TestReplacementInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOutage(t, 10)
+		end := o.busy()
 		o.Send(wait(1, "one"))
 		o.Send(wait(2, "two"))
 		o.Heartbeat(beat("beat"))
-		synctest.Wait()
-		end := o.exports("wait mutex one 1", "wait mutex two 2", "beat 3")
+		end <- nil
+		end = o.exports("wait mutex one 2", "wait mutex two 3", "beat 4")
 		o.Send(wait(2, "two again"))
 		o.Send(wait(3, "three"))
 		o.Heartbeat(beat("second beat"))
 		end <- errDown
 		// One is as it was; two and the heartbeat are newer, and have new numbers.
-		end = o.exports("wait mutex one 1", "wait mutex two again 4", "wait mutex three 5", "second beat 6")
+		end = o.exports("wait mutex one 2", "wait mutex two again 5", "wait mutex three 6", "second beat 7")
 		end <- errDown
 		synctest.Wait()
 		o.Send(wait(1, "one again")) // while it waits for the next try
-		end = o.exports("wait mutex one again 7", "wait mutex two again 4", "wait mutex three 5", "second beat 6")
+		end = o.exports("wait mutex one again 8", "wait mutex two again 5", "wait mutex three 6", "second beat 7")
 		end <- nil
 		o.Heartbeat(beat("third beat"))
-		o.exports("third beat 8") <- nil
+		o.exports("third beat 9") <- nil
 		synctest.Wait()
 		if err := o.Close(context.Background()); err != nil {
 			t.Error(err)
@@ -176,10 +185,11 @@ func TestBackOffThroughAnOutage(t *testing.T) {
 func TestDropsThroughAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOutage(t, 4)
+		first := o.busy()
 		for id := range uint64(3) {
 			o.Send(wait(id, fmt.Sprint(id)))
 		}
-		synctest.Wait()
+		first <- nil
 		<-o.gate.exports // 0, 1 and 2 are in flight, and hang
 		for id := uint64(3); id < 6; id++ {
 			o.Send(wait(id, fmt.Sprint(id)))
@@ -188,7 +198,7 @@ func TestDropsThroughAnOutage(t *testing.T) {
 			t.Errorf("%d dropped, room for %d; want 0 and 1", o.dropped, o.Free())
 		}
 		began := time.Now()
-		end := o.exports("wait mutex 0 1", "wait mutex 3 4", "wait mutex 4 5", "wait mutex 5 6")
+		end := o.exports("wait mutex 0 2", "wait mutex 3 5", "wait mutex 4 6", "wait mutex 5 7")
 		if took := time.Since(began); took != 5*time.Second+firstRetry {
 			t.Errorf("the next try came after %v", took)
 		}
@@ -204,13 +214,13 @@ func TestDropsThroughAnOutage(t *testing.T) {
 			t.Errorf("%d dropped, room for %d, %d kept; want 5, 0 and 4", o.dropped, o.Free(), o.Len())
 		}
 		// The newest are there, and afterwards there is room again.
-		o.exports("wait mutex 5 6", "wait mutex 6 7", "wait mutex 7 8", "wait mutex 8 9") <- nil
+		o.exports("wait mutex 5 7", "wait mutex 6 8", "wait mutex 7 9", "wait mutex 8 10") <- nil
 		synctest.Wait()
 		if o.Free() != 4 {
 			t.Errorf("room for %d after the outage, want 4", o.Free())
 		}
 		o.Send(wait(9, "9"))
-		o.exports("wait mutex 9 10") <- nil
+		o.exports("wait mutex 9 11") <- nil
 		if err := o.Close(context.Background()); err != nil || o.dropped != 5 {
 			t.Errorf("Close returned %v, %d dropped", err, o.dropped)
 		}
@@ -221,9 +231,7 @@ func TestDropsThroughAnOutage(t *testing.T) {
 func TestCloseTakesBackWhatIsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOutage(t, 10)
-		// Both are queued during an export, so the next one has both.
-		o.Send(wait(0, "zero"))
-		end := o.exports("wait mutex zero 1")
+		end := o.busy()
 		o.Send(wait(1, "one"))
 		o.Heartbeat(beat("beat"))
 		end <- nil
@@ -323,8 +331,7 @@ func TestTheSizeOfAnExport(t *testing.T) {
 	for _, queued := range []int{batchSize - 1, batchSize, batchSize + 1, 2*batchSize + 1} {
 		synctest.Test(t, func(t *testing.T) {
 			o := newOutage(t, 3*batchSize)
-			o.Send(wait(0, "first"))
-			end := o.exports("wait mutex first 1") // in flight while the others are queued
+			end := o.busy()
 			for id := range uint64(queued) {
 				o.Send(wait(id+1, "a"))
 			}
