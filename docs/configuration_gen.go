@@ -39,7 +39,8 @@ otelcol-asyncinspect print-config --config=embedded:default --config=mine.yaml  
 
 Maps are merged key by key; lists, such as the processors of a pipeline, are replaced. ` + "`${env:NAME:-default}`" + ` stands for a variable of the
 environment in any value, and ` + "`$$`" + ` for a dollar. A key that does not exist is an error that names it with its path. Keys inside others are written
-` + "`outer::inner`" + ` here. On SIGHUP the configuration is read again.
+` + "`outer::inner`" + ` here. A duration needs a unit, as in ` + "`500ms`, `10s` or `5m`" + `: YAML takes ` + "`500`" + ` for 500 ns, so each of our components
+refuses a duration between 0 and 1 ms, names the key and proposes the likely unit. On SIGHUP the configuration is read again.
 
 What ` + "`validate`" + ` does not see is what only a start can: a port that is taken, a file that is not there, an extension that is named and not configured.
 `

@@ -9,6 +9,8 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/confighttp"
+
+	"github.com/asyncinspect/asyncinspect/internal/durations"
 )
 
 // Config is the configuration of the inspector extension.
@@ -75,7 +77,7 @@ func createDefaultConfig() component.Config {
 
 // Validate reports every field that cannot be used, by its name in the YAML.
 func (c *Config) Validate() error {
-	var errs []error
+	errs := durations.Check(c, createDefaultConfig())
 	if c.NetAddr.Endpoint == "" {
 		errs = append(errs, errors.New("endpoint: must not be empty"))
 	}

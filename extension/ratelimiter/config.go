@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/component"
+
+	"github.com/asyncinspect/asyncinspect/internal/durations"
 )
 
 // Config is the configuration of the rate_limiter extension.
@@ -46,7 +48,7 @@ func createDefaultConfig() component.Config {
 
 // Validate reports every field that cannot be used, by its name in the YAML.
 func (c *Config) Validate() error {
-	var errs []error
+	errs := durations.Check(c, createDefaultConfig())
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Requests < 1 {
 		fail("requests: must be positive, is %d", c.Requests)

@@ -10,6 +10,8 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/confmap"
+
+	"github.com/asyncinspect/asyncinspect/internal/durations"
 )
 
 // Config is the configuration of the adaptive_sampler processor.
@@ -193,7 +195,7 @@ func (c *Config) fixed() bool { return c.SamplingRate != nil && len(c.Policies) 
 
 // Validate reports every field that cannot be used, by its name in the YAML.
 func (c *Config) Validate() error {
-	var errs []error
+	errs := durations.Check(c, createDefaultConfig())
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	rate := func(field string, v float64) {
 		if !(v >= 0 && v <= 1) {

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/collector/component"
 
 	"github.com/asyncinspect/asyncinspect/internal/deadlock"
+	"github.com/asyncinspect/asyncinspect/internal/durations"
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
 )
 
@@ -65,7 +66,7 @@ func createDefaultConfig() component.Config {
 
 // Validate reports every field that cannot be used, by its name in the YAML.
 func (c *Config) Validate() error {
-	var errs []error
+	errs := durations.Check(c, createDefaultConfig())
 	for _, limit := range []struct {
 		field string
 		value int

@@ -9,6 +9,8 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+
+	"github.com/asyncinspect/asyncinspect/internal/durations"
 )
 
 // Config is the configuration of the task_state processor.
@@ -87,7 +89,7 @@ func createDefaultConfig() component.Config {
 
 // Validate reports every field that cannot be used, by its name in the YAML.
 func (c *Config) Validate() error {
-	var errs []error
+	errs := durations.Check(c, createDefaultConfig())
 	for _, limit := range []struct {
 		field string
 		value int
