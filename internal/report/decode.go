@@ -3,6 +3,7 @@ package report
 import (
 	"math"
 	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
@@ -11,7 +12,8 @@ import (
 )
 
 // DecodeProcess reads the identity of a process from its resource. A name that
-// is too long is refused and not cut: a cut could make one of two processes.
+// is too long or no UTF-8 is refused and not changed: that could make one of two
+// processes.
 func DecodeProcess(resource pcommon.Map) (Process, Drop) {
 	service, ok := resource.Get(taskspan.ServiceName)
 	if !ok || service.Type() != pcommon.ValueTypeStr {
@@ -27,7 +29,8 @@ func DecodeProcess(resource pcommon.Map) (Process, Drop) {
 	}
 	p := Process{Service: service.Str(), Instance: instance.Str(), Epoch: epoch.Int()}
 	if p.Service == "" || p.Instance == "" || p.Epoch <= 0 ||
-		len(p.Service) > taskspan.MaxStringBytes || len(p.Instance) > taskspan.MaxStringBytes {
+		len(p.Service) > taskspan.MaxStringBytes || len(p.Instance) > taskspan.MaxStringBytes ||
+		!utf8.ValidString(p.Service) || !utf8.ValidString(p.Instance) {
 		return Process{}, DropIdentity
 	}
 	return p, Used

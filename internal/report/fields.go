@@ -228,9 +228,9 @@ func (f *fields) readHeartbeat(key string, v pcommon.Value) bool {
 func (f *fields) readLockOrder(key string, v pcommon.Value) {
 	switch key {
 	case taskspan.LockOrderHeld:
-		f.held = f.str(v, 0)
+		f.held = f.identity(v)
 	case taskspan.LockOrderTaken:
-		f.taken = f.str(v, 0)
+		f.taken = f.identity(v)
 	case taskspan.LockOrderHeldName:
 		f.heldName = f.str(v, 0)
 	case taskspan.LockOrderTakenName:
@@ -329,15 +329,38 @@ func (f *fields) hexID(dst []byte, s string) {
 	}
 }
 
-// cut shortens s to at most limit bytes without splitting a character.
+// cut makes s a text that can be shown and be a label: valid UTF-8 of at most limit
+// bytes. What it leaves out or replaces counts as shortened.
 func (f *fields) cut(s string, limit int) string {
-	if len(s) <= limit {
+	short := Text(s, limit)
+	if short != s {
+		f.shortened = true
+	}
+	return short
+}
+
+// Text returns s as valid UTF-8 of at most limit bytes. A character is not split, and
+// U+FFFD stands for bytes that are no UTF-8. Prometheus refuses a whole scrape because
+// of one label that is not UTF-8.
+func Text(s string, limit int) string {
+	if len(s) > limit {
+		// The clone lets go of the rest.
+		s = strings.Clone(s[:boundary(s, limit)])
+	}
+	if utf8.ValidString(s) {
 		return s
 	}
-	f.shortened = true
+	s = strings.ToValidUTF8(s, string(utf8.RuneError))
+	return s[:boundary(s, limit)]
+}
+
+// boundary returns the largest length of at most limit that splits no character of s.
+func boundary(s string, limit int) int {
+	if len(s) <= limit {
+		return len(s)
+	}
 	for limit > 0 && !utf8.RuneStart(s[limit]) {
 		limit--
 	}
-	// The clone lets go of the rest.
-	return strings.Clone(s[:limit])
+	return limit
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 
@@ -18,6 +19,15 @@ func (f *fields) str(v pcommon.Value, mark uint32) string {
 	}
 	f.seen |= mark
 	return f.cut(v.Str(), taskspan.MaxStringBytes)
+}
+
+// identity reads a name that must be whole to be compared. One that is too long or no
+// UTF-8 is left out.
+func (f *fields) identity(v pcommon.Value) string {
+	if s := f.str(v, 0); v.Type() == pcommon.ValueTypeStr && s == v.Str() {
+		return s
+	}
+	return ""
 }
 
 func (f *fields) boolean(v pcommon.Value, mark uint32) bool {
@@ -99,7 +109,7 @@ func (f *fields) document(v pcommon.Value) string {
 		f.shortened = true
 		return ""
 	}
-	return v.Str()
+	return strings.ToValidUTF8(v.Str(), string(utf8.RuneError))
 }
 
 func (f *fields) slice(v pcommon.Value) pcommon.Slice {
@@ -110,8 +120,8 @@ func (f *fields) slice(v pcommon.Value) pcommon.Slice {
 	return v.Slice()
 }
 
-// strs reads names that say who holds something. One that is too long is left
-// out: a cut name could be somebody else's.
+// strs reads names that say who holds something. One that is too long or no UTF-8 is
+// left out: a changed name could be somebody else's.
 func (f *fields) strs(v pcommon.Value, limit int) []string {
 	out, _, _ := f.strsAt(v, limit)
 	return out
@@ -129,11 +139,11 @@ func (f *fields) strsAt(v pcommon.Value, limit int) (out []string, at []int, cam
 			f.refuse(DropType)
 			return nil, nil, 0
 		}
-		if len(e.Str()) > taskspan.MaxStringBytes {
-			f.shortened = true
+		name := f.identity(e)
+		if name == "" {
 			continue
 		}
-		out, at = append(out, e.Str()), append(at, i)
+		out, at = append(out, name), append(at, i)
 	}
 	return out, at, s.Len()
 }
@@ -310,7 +320,7 @@ func (f *fields) reasons(v pcommon.Value) map[string]int64 {
 			f.refuse(DropValue)
 			return nil
 		}
-		out[reason] = n
+		out[f.cut(reason, taskspan.MaxStringBytes)] = n
 	}
 	return out
 }

@@ -202,10 +202,5 @@ func attributesText(attrs pcommon.Map) string {
 	return shorten(b.String())
 }
 
-// shorten cuts a text that is only shown.
-func shorten(s string) string {
-	if len(s) <= taskspan.MaxStringBytes {
-		return s
-	}
-	return strings.ToValidUTF8(s[:taskspan.MaxStringBytes], "")
-}
+// shorten makes a text one that can be shown and be a label.
+func shorten(s string) string { return report.Text(s, taskspan.MaxStringBytes) }

@@ -120,6 +120,7 @@ func (s *statistics) service(name string) *serviceStatistics {
 	if ok {
 		return svc
 	}
+	name = shorten(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if svc, ok := s.services[name]; ok {
@@ -131,7 +132,7 @@ func (s *statistics) service(name string) *serviceStatistics {
 			return svc
 		}
 	}
-	name = strings.Clone(shorten(name))
+	name = strings.Clone(name)
 	svc = &serviceStatistics{
 		name: name, owner: s,
 		tasks: make(map[string]*taskStatistics), waits: make(map[waitKey]*waitStatistics),
@@ -145,8 +146,8 @@ func (svc *serviceStatistics) task(name string) *taskStatistics {
 	if t, ok := svc.tasks[name]; ok {
 		return t
 	}
-	if len(name) > taskspan.MaxStringBytes {
-		return svc.task(shorten(name))
+	if short := shorten(name); short != name {
+		return svc.task(short)
 	}
 	if name != taskspan.OtherNames && svc.owner.names.Add(1) > svc.owner.maxNames {
 		svc.owner.names.Add(-1)
@@ -164,8 +165,8 @@ func (svc *serviceStatistics) wait(kind taskspan.Kind, resource string) *waitSta
 	if w, ok := svc.waits[key]; ok {
 		return w
 	}
-	if len(resource) > taskspan.MaxStringBytes || len(kind) > taskspan.MaxStringBytes {
-		return svc.wait(taskspan.Kind(shorten(string(kind))), shorten(resource))
+	if short := (waitKey{taskspan.Kind(shorten(string(kind))), shorten(resource)}); short != key {
+		return svc.wait(short.kind, short.resource)
 	}
 	other := waitKey{taskspan.OtherNames, taskspan.OtherNames}
 	if key != other && svc.owner.resources.Add(1) > svc.owner.maxResources {
