@@ -172,7 +172,7 @@ func (p *picture) wait(w *fleet.Wait, ahead time.Duration, asOf time.Time) waitA
 	}
 	a := waitAnswer{
 		ID: w.ID, Revision: w.Revision, Kind: w.Kind, ResourceID: w.ResourceID, ResourceName: w.ResourceName,
-		Since: own(w.Since), WaitedSeconds: seconds(asOf.Sub(w.Since.Add(-ahead))), ConfirmedAt: own(w.Confirmed), Deadline: own(w.Deadline), Cancellable: w.Cancellable,
+		Since: own(w.Since), WaitedSeconds: seconds(asOf.Sub(w.Since.Add(-ahead))), ConfirmedAt: own(w.Confirmed()), Deadline: own(w.Deadline), Cancellable: w.Cancellable,
 		Need: w.Need, Complete: w.Complete, Inferred: w.Inferred, Place: placeOf(w.Place, true), Callers: placesOf(w.Callers), Holders: []holderAnswer{},
 	}
 	for i := range w.Holders {

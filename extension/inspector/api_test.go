@@ -253,7 +253,7 @@ func TestClocksThatAreAheadAreTakenBack(t *testing.T) {
 	theirs := now.Add(ahead)
 	x.RegisterTaskState("task_state", &fakeState{tasks: []view.Task{{
 		ID: taskOf(1), Service: "shop", State: taskspan.Blocked, Start: theirs.Add(-time.Minute), StateSince: theirs.Add(-time.Second), ClockAhead: ahead,
-		Waits: []*fleet.Wait{{Task: taskOf(1), Wait: report.Wait{ID: 1, Since: theirs.Add(-time.Second), Deadline: theirs.Add(time.Minute)}, Confirmed: theirs}},
+		Waits: []*fleet.Wait{{Task: taskOf(1), Wait: report.Wait{ID: 1, Since: theirs.Add(-time.Second), Deadline: theirs.Add(time.Minute)}, Last: theirs}},
 	}}})
 	id := idOf(taskOf(1))
 	d := answers[taskDetail](t, x, "/api/v1/tasks/"+id.TraceID+"/"+id.SpanID)

@@ -154,7 +154,7 @@ func (d *Detector) proofsAt(tasks []*fleet.Task, at time.Time, margin time.Durat
 // stood returns the interval in which a wait is known to have stood with its
 // holders, by the collector's clock as far as that is known.
 func (d *Detector) stood(t *fleet.Task, w *fleet.Wait) (from, to time.Time) {
-	from, to = w.First, w.Confirmed
+	from, to = w.First, w.Confirmed()
 	if held, known := heldSince(w); known && held.Before(from) {
 		from = held
 	}

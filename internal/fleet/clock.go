@@ -188,12 +188,14 @@ func (t *Table) setBack(p *process, b *beat, now time.Time) {
 		if w.Sequence >= b.base || !w.Last.After(b.observed) {
 			continue
 		}
-		if rev, listed := b.revision(w.ID); !listed || rev != w.Revision {
+		rev, listed := b.revision(w.ID)
+		if !listed || rev != w.Revision {
 			t.closeWait(p, w, ByHeartbeat, b.observed)
 			continue
 		}
 		next := *w
-		next.First, next.Last, next.Confirmed = b.observed, b.observed, b.observed
+		next.First, next.Last = b.observed, b.observed
+		next.confirm(b, rev, listed)
 		next.Since = earlier(w.Since, b.observed)
 		t.putWait(p, &next)
 	}

@@ -144,9 +144,9 @@ func TestAClockThatIsSetBackByAnHour(t *testing.T) {
 	require.Empty(t, two.Waits, "a heartbeat that is newer does not list it")
 	require.Equal(t, ByHeartbeat, l.of(WaitClosed)[0].Reason)
 	w := one.Waits[0]
-	require.Equal(t, []time.Time{at(hour + 8), at(hour + 8), at(hour + 10)}, []time.Time{w.First, w.Last, w.Confirmed})
+	require.Equal(t, []time.Time{at(hour + 8), at(hour + 8), at(hour + 10)}, []time.Time{w.First, w.Last, w.Confirmed()})
 	w = three.Waits[0]
-	require.Equal(t, []time.Time{at(hour + 10), at(hour + 10), at(hour + 10)}, []time.Time{w.First, w.Last, w.Confirmed})
+	require.Equal(t, []time.Time{at(hour + 10), at(hour + 10), at(hour + 10)}, []time.Time{w.First, w.Last, w.Confirmed()})
 	require.False(t, w.Since.After(w.First))
 	for _, task := range []*Task{one, two, three} {
 		require.False(t, task.LastSeen.After(at(hour+10)), "it was last seen at %v", task.LastSeen)
@@ -155,8 +155,8 @@ func TestAClockThatIsSetBackByAnHour(t *testing.T) {
 
 	// Afterwards all is as ever.
 	table.Apply(s.beat(at(hour+15), 11, 2, 13, 4), at(hour+15))
-	require.Equal(t, at(hour+15), table.Task(taskID(1)).Waits[0].Confirmed)
-	require.Equal(t, at(hour+15), table.Task(taskID(3)).Waits[0].Confirmed)
+	require.Equal(t, at(hour+15), table.Task(taskID(1)).Waits[0].Confirmed())
+	require.Equal(t, at(hour+15), table.Task(taskID(3)).Waits[0].Confirmed())
 	table.Apply(s.beat(at(hour+20), 11, 2), at(hour+20))
 	require.Empty(t, table.Task(taskID(3)).Waits)
 	table.check(t)
@@ -178,7 +178,7 @@ func TestPartsAcrossAClockThatIsSetBack(t *testing.T) {
 	table.Apply(s.wait(1, 1, 1, true, at(100), at(101)), at(101))
 	part(at(105), 1, 2, 1, 1)
 	part(at(105), 2, 2)
-	require.Equal(t, at(105), table.Task(taskID(1)).Waits[0].Confirmed)
+	require.Equal(t, at(105), table.Task(taskID(1)).Waits[0].Confirmed())
 	part(at(110), 1, 2)
 	part(at(110), 2, 2)
 	require.Empty(t, table.Task(taskID(1)).Waits)

@@ -108,7 +108,7 @@ func (t *Table) pending(p *process, r *report.Report, parts int) *partial {
 		p.pending = append(p.pending[:oldest], p.pending[oldest+1:]...)
 	}
 	p.pending = append(p.pending, partial{
-		beat:  beat{base: r.Sequence, observed: r.Observed, lists: make(map[int64]int64)},
+		beat:  beat{base: r.Sequence, observed: r.Observed, lists: make(map[int64]int64, len(r.Heartbeat.WaitIDs))},
 		parts: parts,
 	})
 	return &p.pending[len(p.pending)-1]

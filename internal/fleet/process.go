@@ -204,18 +204,11 @@ func (t *Table) heartbeat(p *process, r *report.Report, now time.Time) {
 			t.closeWait(p, w, ByHeartbeat, b.observed)
 			continue
 		}
-		t.reconfirm(p, w, rev, listed)
+		w.confirm(b, rev, listed)
 	}
-}
-
-// reconfirm moves the evidence for a wait to the newest heartbeat.
-func (t *Table) reconfirm(p *process, w *Wait, rev int64, listed bool) {
-	next := *w
-	next.confirm(p.beat, rev, listed)
-	if next.Confirmed.Equal(w.Confirmed) {
-		return
+	if len(p.waits) > 0 {
+		t.emit(Event{Kind: WaitsConfirmed, Process: p.id, At: b.observed})
 	}
-	t.putWait(p, &next)
 }
 
 // count advances the totals to what a heartbeat says. Every counter is a maximum,

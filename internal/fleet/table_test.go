@@ -116,7 +116,7 @@ func state(t *Table) string {
 			task.FirstSeen.Sub(epoch), task.LastSeen.Sub(epoch))
 		for _, w := range task.Waits {
 			fmt.Fprintf(&b, "  wait %d rev=%d seq=%d %s..%s confirmed %s\n", w.ID, w.Revision, w.Sequence,
-				w.First.Sub(epoch), w.Last.Sub(epoch), w.Confirmed.Sub(epoch))
+				w.First.Sub(epoch), w.Last.Sub(epoch), w.Confirmed().Sub(epoch))
 		}
 	}
 	processes := t.Processes(nil)
@@ -238,7 +238,7 @@ func (t *Table) check(tb testing.TB) {
 			listed += len(part.lists)
 		}
 		for _, w := range p.waits {
-			require.False(tb, w.Last.Before(w.First) || w.Confirmed.Before(w.Last), "wait %d: First <= Last <= Confirmed", w.ID)
+			require.False(tb, w.Last.Before(w.First) || w.Confirmed().Before(w.Last), "wait %d: First <= Last <= Confirmed", w.ID)
 			require.Contains(tb, t.tasks[w.Task].Waits, w, "a wait is listed by its task")
 		}
 		for id := range p.tasks {
@@ -282,7 +282,7 @@ func TestAHeartbeatClosesWhatItDoesNotList(t *testing.T) {
 		table.Apply(r, at(6))
 	}
 	require.Empty(t, table.Task(taskID(1)).Waits)
-	require.Equal(t, at(5), table.Task(taskID(2)).Waits[0].Confirmed)
+	require.Equal(t, at(5), table.Task(taskID(2)).Waits[0].Confirmed())
 	require.Equal(t, at(2), table.Task(taskID(2)).Waits[0].Last)
 	require.Len(t, table.Task(taskID(3)).Waits, 1, "a wait reported after the heartbeat is not its matter")
 	require.Equal(t, ByHeartbeat, l.of(WaitClosed)[0].Reason)
@@ -296,10 +296,10 @@ func TestAHeartbeatWithAPartMissingClosesNothing(t *testing.T) {
 	one.Heartbeat.Parts, two.Heartbeat.Parts, two.Heartbeat.Part = 2, 2, 2
 	table.Apply(one, at(5))
 	require.Len(t, table.Task(taskID(1)).Waits, 1)
-	require.Equal(t, at(2), table.Task(taskID(1)).Waits[0].Confirmed)
+	require.Equal(t, at(2), table.Task(taskID(1)).Waits[0].Confirmed())
 	table.Apply(two, at(5))
 	require.Len(t, table.Task(taskID(1)).Waits, 1)
-	require.Equal(t, at(5), table.Task(taskID(1)).Waits[0].Confirmed)
+	require.Equal(t, at(5), table.Task(taskID(1)).Waits[0].Confirmed())
 }
 
 func TestAHeartbeatThatWaitedInAQueueClosesNothingItCannotKnow(t *testing.T) {

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/asyncinspect/asyncinspect/internal/report"
@@ -29,6 +30,9 @@ const (
 	// of waits is given up after three heartbeats: it is found again if it is long.
 	quietAfter     = 90 * time.Second
 	quietAfterWait = MissedHeartbeats * defaultInterval
+	// maxTaskWaits bounds the open waits of one task. Each change of a task copies the
+	// list of its waits, so this bounds what one report costs.
+	maxTaskWaits = 1024
 	// maxNames bounds the task names of one process over its life.
 	maxNames = taskspan.MaxNames + 1
 )
@@ -51,7 +55,7 @@ type Task struct {
 	Condemned bool
 }
 
-// Wait is an open wait. It is immutable.
+// Wait is an open wait. It is immutable, except that Confirmed advances.
 type Wait struct {
 	report.Wait
 	Task     report.TaskID
@@ -62,15 +66,29 @@ type Wait struct {
 	// Invariant: First <= Last <= Confirmed.
 	First time.Time
 	Last  time.Time
-	// Confirmed is Last, or the newest heartbeat if that lists this revision.
-	Confirmed time.Time
+	// listed is when the newest heartbeat was made, in unix nanoseconds, if that lists
+	// this revision; 0 otherwise. All copies of a revision share it, so that a heartbeat
+	// copies neither waits nor tasks. It is atomic because readers outside of the owner's
+	// lock keep waits.
+	listed *atomic.Int64
+}
+
+// Confirmed is Last, or the newest heartbeat if that lists this revision.
+func (w *Wait) Confirmed() time.Time {
+	if w.listed == nil {
+		return w.Last
+	}
+	if at := w.listed.Load(); at > w.Last.UnixNano() {
+		return time.Unix(0, at).UTC()
+	}
+	return w.Last
 }
 
 // Seen is when the task was last known to live, in its process's clock.
 func (t *Task) Seen() time.Time {
 	seen := t.LastSeen
 	for _, w := range t.Waits {
-		seen = later(seen, w.Confirmed)
+		seen = later(seen, w.Confirmed())
 	}
 	return seen
 }
@@ -138,6 +156,7 @@ const (
 	WaitOpened                        // a stuck wait became known
 	WaitRevised                       // its holders changed
 	WaitClosed                        // Reason says how, At when
+	WaitsConfirmed                    // waits of the process are known to have stood for longer
 	CountsAdvanced                    // Delta is to be added to the totals of Service and Name
 	ActivityAdvanced                  // Activity is to be added to the totals of Service
 )
@@ -199,6 +218,7 @@ type Counters struct {
 	TasksRefused    int64 // live tasks that found no room
 	WaitsRefused    int64 // waits of the process that has most, refused at the limit
 	WaitsEvicted    int64 // waits that made room for those of smaller processes
+	WaitsOfTask     int64 // waits of a task that had as many as are kept of one
 	EdgesRefused    int64 // holders that found no room: their waits count as able to end
 	NamesMerged     int64 // task names of one process counted as other
 	PartsGivenUp    int64 // heartbeats that never became whole

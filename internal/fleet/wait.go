@@ -3,6 +3,7 @@ package fleet
 import (
 	"cmp"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/asyncinspect/asyncinspect/internal/report"
@@ -33,12 +34,16 @@ func (t *Table) wait(p *process, r *report.Report, now time.Time) {
 		if !listed && p.beat.newer(r.Sequence, r.Observed) {
 			return // that heartbeat has closed it
 		}
+		if len(task.Waits) >= maxTaskWaits {
+			t.counters.WaitsOfTask++
+			return
+		}
 		if !t.room(p) {
 			return
 		}
 		w := &Wait{
 			Wait: *r.Wait, Task: r.Task.ID, Process: p.id, Sequence: r.Sequence,
-			First: r.Observed, Last: r.Observed,
+			First: r.Observed, Last: r.Observed, listed: new(atomic.Int64),
 		}
 		t.cutEdges(w, 0)
 		w.confirm(p.beat, rev, listed)
@@ -51,7 +56,10 @@ func (t *Table) wait(p *process, r *report.Report, now time.Time) {
 	}
 	w := *old
 	if r.Wait.Revision > old.Revision {
-		w = Wait{Task: old.Task, Process: p.id, First: r.Observed, Last: r.Observed, Sequence: r.Sequence, Wait: *r.Wait}
+		w = Wait{
+			Task: old.Task, Process: p.id, First: r.Observed, Last: r.Observed, Sequence: r.Sequence, Wait: *r.Wait,
+			listed: new(atomic.Int64),
+		}
 	} else if r.Sequence > old.Sequence {
 		w.Wait, w.Sequence = *r.Wait, r.Sequence
 	}
@@ -60,9 +68,11 @@ func (t *Table) wait(p *process, r *report.Report, now time.Time) {
 	w.Last = later(w.Last, r.Observed)
 	w.confirm(p.beat, rev, listed)
 	t.putWait(p, &w)
+	kind := WaitsConfirmed
 	if w.Revision > old.Revision {
-		t.emit(Event{Kind: WaitRevised, Process: p.id, Task: t.tasks[w.Task], Wait: &w, At: r.Observed})
+		kind = WaitRevised
 	}
+	t.emit(Event{Kind: kind, Process: p.id, Task: t.tasks[w.Task], Wait: &w, At: r.Observed})
 }
 
 // cutEdges takes the holders off a wait if there is no room for them. Without them
@@ -78,10 +88,11 @@ func (t *Table) cutEdges(w *Wait, before int) {
 
 // confirm makes the newest heartbeat's word count if it is about this revision.
 func (w *Wait) confirm(b *beat, rev int64, listed bool) {
-	w.Confirmed = w.Last
+	at := int64(0)
 	if listed && rev == w.Revision {
-		w.Confirmed = later(w.Last, b.observed)
+		at = b.observed.UnixNano()
 	}
+	w.listed.Store(at)
 }
 
 // putWait makes a new or changed wait known, and its task with it.
@@ -95,12 +106,17 @@ func (t *Table) putWait(p *process, w *Wait) {
 	p.waits[w.ID] = w
 	old := t.tasks[w.Task]
 	task := *old
-	task.Waits = slices.Clone(old.Waits)
-	at, found := slices.BinarySearchFunc(task.Waits, w.ID, byWaitID)
-	if found {
+	at, found := slices.BinarySearchFunc(old.Waits, w.ID, byWaitID)
+	switch {
+	case found:
+		task.Waits = slices.Clone(old.Waits)
 		task.Waits[at] = w
-	} else {
-		task.Waits = slices.Insert(task.Waits, at, w)
+	case at == len(old.Waits):
+		// Older versions of the task share the array, but end before the new place. Only
+		// the newest version is ever appended to.
+		task.Waits = append(old.Waits, w)
+	default:
+		task.Waits = slices.Insert(slices.Clone(old.Waits), at, w)
 	}
 	t.change(p, old, &task, w.Last)
 }

@@ -97,6 +97,7 @@ func (p *detector) evictions() []eviction {
 		{"tasks", "refused", c.TasksRefused},
 		{"waits", "refused", c.WaitsRefused},
 		{"waits", "evicted", c.WaitsEvicted},
+		{"waits", "task_full", c.WaitsOfTask},
 		{"edges", "refused", c.EdgesRefused},
 		{"claims", "refused", own.ClaimsRefused},
 		{"processes", "record_forgotten", c.ProcessesGone},

@@ -145,6 +145,9 @@ func (l *liveTasks) takeLost() []*fleet.Task {
 
 // on is told every change by the table; mu is held.
 func (l *liveTasks) on(e fleet.Event) {
+	if e.Kind == fleet.WaitsConfirmed {
+		return // they are as they were
+	}
 	l.generation.Add(1)
 	switch e.Kind {
 	case fleet.CountsAdvanced:

@@ -91,6 +91,7 @@ func (p *taskState) evictions() []eviction {
 		{"processes", "names_merged", c.NamesMerged},
 		{"waits", "refused", c.WaitsRefused},
 		{"waits", "evicted", c.WaitsEvicted},
+		{"waits", "task_full", c.WaitsOfTask},
 		{"tombstones", "dropped_early", c.TombstonesEarly},
 		{"heartbeats", "incomplete", c.PartsGivenUp},
 		{"reports", "shortened", p.live.shortened.Load()},
