@@ -91,6 +91,9 @@ func (x *inspector) Start(ctx context.Context, host component.Host) error {
 	if err := x.createServer(ctx, host); err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	if isLoopback(listener.Addr()) && !x.cfg.authenticates() {
+		x.server.Handler = guarded(onlyLocalhost(x.server.Handler))
+	}
 	x.address = listener.Addr().String()
 	x.logger.Info("The inspector is there.", zap.String("address", x.address), zap.Bool("tls", x.cfg.TLS.HasValue()))
 	x.done.Go(func() {

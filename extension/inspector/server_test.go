@@ -41,14 +41,7 @@ var everyPath = []string{"/", "/tasks", "/metrics", "/readyz", "/api/v1/overview
 
 func fetch(t testing.TB, client *http.Client, url string, header ...string) *http.Response {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	require.NoError(t, err)
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	answer, err := client.Do(r)
-	require.NoError(t, err)
-	return answer
+	return fetchFrom(t, client, url, "", header...)
 }
 
 func withAuth(cfg *Config, id component.ID) *Config {
