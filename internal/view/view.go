@@ -58,6 +58,9 @@ type Table struct {
 	Name  string
 	Size  int
 	Limit int
+	// Setting is the field of the configuration that sets the limit. It is empty if it
+	// does no harm when the table is full.
+	Setting string
 }
 
 // ProcessQuery selects processes; zero fields select all.

@@ -24,7 +24,6 @@ type counts struct {
 	traces    [outcomes]atomic.Int64
 	spans     [outcomes]atomic.Int64
 	late      [2]atomic.Int64 // spans of decided traces: dropped, kept
-	refused   atomic.Int64    // spans that the next component refused
 	early     atomic.Int64    // traces decided at once, because they are large
 	ticks     atomic.Int64
 	compacted atomic.Int64 // spans moved out of batches that are mostly empty

@@ -15,7 +15,6 @@
 // kept is moved out of its batches into one big one and sent ([output]).
 //
 // On failure: errors of the next component go back to the caller for spans that pass
-// at once; for those that a tick sends they are counted, logged and reported as a
-// recoverable component status. Every span that does not come out is in a counter
-// with a reason.
+// at once. Spans that a tick sends are sent again ([lifecycle.Outlet]). Every span that
+// does not come out is in a counter with a reason.
 package adaptivesampler

@@ -7,17 +7,17 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/processor"
 	"go.uber.org/zap"
 
+	"github.com/asyncinspect/asyncinspect/internal/lifecycle"
+	"github.com/asyncinspect/asyncinspect/internal/view"
 	"github.com/asyncinspect/asyncinspect/processor/adaptivesampler/internal/metadata"
 )
 
-// adaptiveSampler is the shell: the goroutine that ticks, the clock, the log and the
-// telemetry.
+// adaptiveSampler is the shell: the clock, the log and the telemetry.
 type adaptiveSampler struct {
 	cfg       *Config
 	id        component.ID
@@ -28,12 +28,10 @@ type adaptiveSampler struct {
 	sampler  *sampler
 	fixed    *fixedRate // nil: not at a fixed rate
 	overhead overhead
-	failing  bool // only run's
+	outlet   *lifecycle.Outlet // only loop's, and Shutdown's after it
 
-	host       component.Host
-	unregister []func()
-	stop       context.CancelFunc
-	done       chan struct{} // closed when the goroutine has ended
+	loop   lifecycle.Loop
+	remove func() // hides the sampler from the inspector
 }
 
 var _ processor.Traces = (*adaptiveSampler)(nil)
@@ -46,6 +44,7 @@ func newProcessor(set processor.Settings, cfg *Config, next consumer.Traces) (*a
 	p := &adaptiveSampler{
 		cfg: cfg, id: set.ID, logger: set.Logger, next: next, sampler: newSampler(cfg, limit),
 		overhead: overhead{target: cfg.TargetOverhead},
+		outlet:   lifecycle.NewOutlet("spans of kept traces", next, set.Logger),
 	}
 	if cfg.fixed() {
 		p.fixed = newFixedRate(*cfg.SamplingRate, &p.sampler.counts)
@@ -68,73 +67,39 @@ func (p *adaptiveSampler) Start(_ context.Context, host component.Host) error {
 	if err := p.registerTelemetry(); err != nil {
 		return fmt.Errorf("register telemetry of %s: %w", p.id, err)
 	}
-	p.host = host
-	p.register(host)
-	ctx, cancel := context.WithCancel(context.Background())
-	p.stop, p.done = cancel, make(chan struct{})
-	go p.run(ctx)
+	p.remove = lifecycle.Show(host, func(r view.SamplerRegistrar) func() { return r.RegisterAdaptiveSampler(p.id.String(), p) })
+	p.outlet.Start(host)
+	p.loop.Start(p.cfg.DecisionInterval, p.tick)
 	return nil
 }
 
 // Shutdown decides about everything that is pending, and sends what is kept.
 func (p *adaptiveSampler) Shutdown(ctx context.Context) error {
-	for _, remove := range p.unregister {
-		remove()
+	defer p.telemetry.Shutdown()
+	if !p.loop.Stop() {
+		return nil
 	}
-	var err error
-	if p.stop != nil {
-		p.stop()
-		<-p.done
-		if out := p.sampler.tick(time.Now(), true); out != nil {
-			if err = p.next.ConsumeTraces(ctx, out.td); err != nil {
-				p.sampler.counts.refused.Add(int64(out.spans))
-				err = fmt.Errorf("send %d spans that were pending at shutdown: %w", out.spans, err)
-			}
-		}
-	}
-	p.telemetry.Shutdown()
-	return err
-}
-
-func (p *adaptiveSampler) run(ctx context.Context) {
-	defer close(p.done)
-	ticker := time.NewTicker(p.cfg.DecisionInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-ticker.C:
-			p.tick(now)
-		}
-	}
+	p.remove()
+	now := time.Now()
+	p.send(ctx, p.sampler.tick(now, true), now)
+	return p.outlet.Close(ctx)
 }
 
 // tick decides, and sends what is kept.
-func (p *adaptiveSampler) tick(now time.Time) {
+func (p *adaptiveSampler) tick(ctx context.Context, now time.Time) {
 	began := time.Now()
 	out := p.sampler.tick(now, false)
 	p.overhead.spent(began)
 	p.overhead.look(now, p.sampler)
-	if out == nil {
-		return
+	p.send(ctx, out, now)
+}
+
+func (p *adaptiveSampler) send(ctx context.Context, out *output, now time.Time) {
+	td := ptrace.NewTraces()
+	if out != nil {
+		td = out.td
 	}
-	// Not the context of run: what has been decided is sent also while it stops.
-	err := p.next.ConsumeTraces(context.Background(), out.td)
-	if err == nil {
-		if p.failing {
-			p.failing = false
-			componentstatus.ReportStatus(p.host, componentstatus.NewEvent(componentstatus.StatusOK))
-		}
-		return
-	}
-	p.sampler.counts.refused.Add(int64(out.spans))
-	if !p.failing {
-		p.failing = true
-		p.logger.Warn("The next component refused kept spans, and they are lost; a queue and retries belong to the exporter.",
-			zap.Int("spans", out.spans), zap.Error(err))
-		componentstatus.ReportStatus(p.host, componentstatus.NewRecoverableErrorEvent(fmt.Errorf("send kept spans: %w", err)))
-	}
+	p.outlet.Send(ctx, td, now)
 }
 
 // ConsumeTraces takes spans in. What passes at once goes on before it returns.

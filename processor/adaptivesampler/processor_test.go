@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
+	"github.com/asyncinspect/asyncinspect/internal/hosttest"
 	"github.com/asyncinspect/asyncinspect/internal/threshold"
 	"github.com/asyncinspect/asyncinspect/processor/adaptivesampler/internal/metadata"
 	"github.com/asyncinspect/asyncinspect/processor/adaptivesampler/internal/metadatatest"
@@ -138,66 +139,32 @@ func TestWhatDetectorsSayPassesAtOnce(t *testing.T) {
 	})
 }
 
-func TestAFailingNextComponentIsCountedAndSaid(t *testing.T) {
+func TestKeptSpansThatAreRefusedAreSentAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		host := &statusHost{Host: componenttest.NewNopHost()}
-		next := &failing{no: true}
+		next, host := new(hosttest.Next), new(hosttest.Host)
 		p := start(t, defaultConfig(), next, host)
 		l := newLoad(1)
-		send := func() {
+		send := func(spans int) {
 			td := ptrace.NewTraces()
-			l.add(td, l.trace(), "s", "root", 3, nil)
+			l.add(td, l.trace(), "s", "root", spans, nil)
 			consume(t, p, td)
 			time.Sleep(5 * time.Second)
 		}
-		send()
-		require.EqualValues(t, 3, p.sampler.counts.refused.Load())
-		next.set(false)
-		send()
-		require.EqualValues(t, 3, p.sampler.counts.refused.Load())
-		require.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusOK}, host.seen())
-		next.set(true)
+		next.Refuse(errors.New("full"))
+		send(3)
+		require.Zero(t, next.SpanCount())
+		next.Refuse(nil)
+		send(4)
+		require.Equal(t, 7, next.SpanCount())
+		require.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusOK}, host.Statuses())
+		require.Zero(t, p.Sampling().RefusedSpans)
+		next.Refuse(errors.New("full"))
 		td := ptrace.NewTraces()
-		l.add(td, l.trace(), "s", "root", 3, nil)
+		l.add(td, l.trace(), "s", "root", 5, nil)
 		consume(t, p, td)
-		require.ErrorContains(t, p.Shutdown(context.Background()), "pending at shutdown")
+		require.ErrorContains(t, p.Shutdown(context.Background()), "send 5 spans of kept traces before shutdown: full")
+		require.EqualValues(t, 5, p.Sampling().RefusedSpans)
 	})
-}
-
-type failing struct {
-	mu sync.Mutex
-	no bool
-}
-
-func (f *failing) set(no bool) { f.mu.Lock(); f.no = no; f.mu.Unlock() }
-
-func (*failing) Capabilities() consumer.Capabilities { return consumer.Capabilities{} }
-
-func (f *failing) ConsumeTraces(context.Context, ptrace.Traces) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.no {
-		return errors.New("full")
-	}
-	return nil
-}
-
-type statusHost struct {
-	component.Host
-	mu     sync.Mutex
-	events []componentstatus.Status
-}
-
-func (h *statusHost) Report(e *componentstatus.Event) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.events = append(h.events, e.Status())
-}
-
-func (h *statusHost) seen() []componentstatus.Status {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.events
 }
 
 func TestPoliciesDecideInTheirOrder(t *testing.T) {

@@ -4,22 +4,11 @@ import (
 	"cmp"
 	"slices"
 
-	"go.opentelemetry.io/collector/component"
-
 	"github.com/asyncinspect/asyncinspect/internal/threshold"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 )
 
 var _ view.SamplerReader = (*adaptiveSampler)(nil)
-
-// register shows the sampler to every extension that asks for it.
-func (p *adaptiveSampler) register(host component.Host) {
-	for _, extension := range host.GetExtensions() {
-		if r, ok := extension.(view.SamplerRegistrar); ok {
-			p.unregister = append(p.unregister, r.RegisterAdaptiveSampler(p.id.String(), p))
-		}
-	}
-}
 
 // Sampling implements [view.SamplerReader].
 func (p *adaptiveSampler) Sampling() view.Sampling {
@@ -31,7 +20,7 @@ func (p *adaptiveSampler) Sampling() view.Sampling {
 		SheddingRate: 1 - threshold.Probability(s.shedding.Load()),
 		Overhead:     p.overhead.lastShare(), OverheadLimit: p.cfg.TargetOverhead,
 		DryRun:        p.cfg.DryRun,
-		ReceivedSpans: c.spansIn.Load(), PassedSpans: c.passed.Load(), RefusedSpans: c.refused.Load(),
+		ReceivedSpans: c.spansIn.Load(), PassedSpans: c.passed.Load(), RefusedSpans: p.outlet.Lost(),
 		LateDropped: c.late[0].Load(), LateKept: c.late[1].Load(),
 	}
 	if p.fixed != nil {

@@ -26,7 +26,7 @@ func TestADeadlockOfAProcessWithASlowClock(t *testing.T) {
 		if r.Wait != nil {
 			r.Task.Start, r.Wait.Since = r.Observed.Add(-time.Minute), r.Observed.Add(-2*time.Second)
 		}
-		f.takeReports(reporttest.Traces(r).ResourceSpans(), now)
+		f.intake.Take(reporttest.Traces(r).ResourceSpans(), now)
 	}
 	now := from
 	for range 4 {

@@ -12,7 +12,6 @@
 // log and telemetry. Ordinary spans are not looked at: a batch without a report
 // scope costs a look at the names of its scopes.
 //
-// On failure: a report that cannot be used is dropped and counted by reason. If the
-// next component refuses the spans of a deadlock, they are sent again with the next
-// evaluation, and reported as a recoverable component status.
+// On failure: a report that cannot be used is dropped and counted by reason. Spans of a
+// deadlock that the next component refuses are sent again ([lifecycle.Outlet]).
 package deadlockdetector

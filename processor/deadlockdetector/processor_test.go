@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +23,8 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/asyncinspect/asyncinspect/internal/hosttest"
+	"github.com/asyncinspect/asyncinspect/internal/intake"
 	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/internal/reporttest"
 	"github.com/asyncinspect/asyncinspect/internal/view"
@@ -265,60 +266,21 @@ func TestReportsGoOnOrStop(t *testing.T) {
 // A component that refuses for a while gets the spans in the end, once.
 func TestSpansThatAreRefusedAreSentAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		next := &failing{sink: new(consumertest.TracesSink)}
-		next.fail(true)
-		host := &statusHost{Host: componenttest.NewNopHost()}
+		next, host := new(hosttest.Next), new(hosttest.Host)
 		f := start(t, defaultConfig(), next, host)
 		defer f.stopped(t)
-		f.sink = next.sink
+		f.sink = &next.TracesSink
 		s := newSpeaker("shop")
 		time.Sleep(time.Second)
+		next.Refuse(errors.New("full"))
 		_ = f.ConsumeTraces(context.Background(), reporttest.Traces(s.waits(1, true, "x", 1)))
 		time.Sleep(5 * time.Second)
 		require.Empty(t, f.spans(taskspan.SpanDeadlock))
-		next.fail(false)
+		next.Refuse(nil)
 		time.Sleep(5 * time.Second)
 		require.Len(t, f.spans(taskspan.SpanDeadlock), 2)
-		require.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusOK}, host.seen())
+		require.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusOK}, host.Statuses())
 	})
-}
-
-type failing struct {
-	mu   sync.Mutex
-	no   bool
-	sink *consumertest.TracesSink
-}
-
-func (f *failing) fail(no bool) { f.mu.Lock(); f.no = no; f.mu.Unlock() }
-
-func (*failing) Capabilities() consumer.Capabilities { return consumer.Capabilities{} }
-
-func (f *failing) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.no {
-		return errors.New("full")
-	}
-	return f.sink.ConsumeTraces(ctx, td)
-}
-
-// statusHost notes what components report of themselves.
-type statusHost struct {
-	component.Host
-	mu     sync.Mutex
-	events []componentstatus.Status
-}
-
-func (h *statusHost) Report(e *componentstatus.Event) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.events = append(h.events, e.Status())
-}
-
-func (h *statusHost) seen() []componentstatus.Status {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.events
 }
 
 // Two detectors of which each sees one half report nothing: the other half can
@@ -393,7 +355,7 @@ func TestAnHourOfContentionIsNoDeadlock(t *testing.T) {
 func TestTheInspectorIsShownTheDeadlocks(t *testing.T) {
 	i := new(inspector)
 	id := component.MustNewID("inspector")
-	f := start(t, defaultConfig(), nil, hostWith{id: i})
+	f := start(t, defaultConfig(), nil, &hosttest.Host{Extensions: map[component.ID]component.Component{id: i}})
 	require.Equal(t, "deadlock_detector", i.id)
 	f.consume(t, newSpeaker("shop").waits(1, true, "x", 2))
 	edges, waits := i.reader.Graph(10)
@@ -419,10 +381,6 @@ func (i *inspector) RegisterDeadlockDetector(id string, r view.DeadlockReader) f
 	return func() { i.id = "" }
 }
 
-type hostWith map[component.ID]component.Component
-
-func (h hostWith) GetExtensions() map[component.ID]component.Component { return h }
-
 func TestAnOrdinarySpanCostsNoAllocation(t *testing.T) {
 	p, err := newProcessor(processortest.NewNopSettings(metadata.Type), defaultConfig(), consumertest.NewNop())
 	require.NoError(t, err)
@@ -442,10 +400,10 @@ func TestAHostileReportIsCutAndCounted(t *testing.T) {
 		r.Wait.Holders = append(r.Wait.Holders, report.Holder{Task: taskID(byte(i)), Weight: 1})
 	}
 	f.consume(t, r)
-	require.EqualValues(t, 1, f.shortened.Load())
+	require.Contains(t, f.evictions(), intake.Eviction{Table: "reports", Reason: "shortened", Count: 1})
 	require.LessOrEqual(t, f.graph.Table().Edges(), taskspan.MaxHolders)
 	f.consume(t, &report.Report{Process: report.Process{Service: "", Instance: "1", Epoch: 1}, Observed: time.Now(), LockOrder: new(report.LockOrder)})
-	require.EqualValues(t, 1, f.dropped[report.DropIdentity].Load())
+	require.EqualValues(t, 1, f.intake.Dropped()[report.DropIdentity])
 }
 
 // Whatever comes, nothing panics, and no table is fuller than it may be.
@@ -474,46 +432,9 @@ func FuzzConsumeTraces(f *testing.F) {
 		p.evaluate(context.Background(), time.Now())
 		require.NoError(t, p.ConsumeTraces(context.Background(), again))
 		p.evaluate(context.Background(), time.Now().Add(time.Hour))
-		for _, table := range p.tables() {
+		for _, table := range p.DetectorTables() {
 			require.LessOrEqual(t, table.Size, table.Limit, fmt.Sprint(table.Name))
 		}
 		p.telemetry.Shutdown()
-	})
-}
-
-// The first refused report of each process is logged with its service; the rest is
-// counted.
-func TestTheFirstRefusalOfAProcessIsLogged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := start(t, defaultConfig(), nil, componenttest.NewNopHost())
-		p, logs := f.detector, f.logs
-		refused := func(service, version string, spans int, edit func(pcommon.Map)) {
-			td := ptrace.NewTraces()
-			scope := reporttest.Scope(td, report.Process{Service: service, Instance: "7", Epoch: 9})
-			scope.Scope().SetVersion(version)
-			for range spans {
-				scope.Spans().AppendEmpty()
-			}
-			if edit != nil {
-				edit(td.ResourceSpans().At(0).Resource().Attributes())
-			}
-			require.NoError(t, p.ConsumeTraces(context.Background(), td))
-			time.Sleep(2 * time.Second)
-		}
-		refused("shop", taskspan.Version, 3, nil)
-		refused("shop", taskspan.Version, 2, nil)
-		refused("bank", "99", 1, nil)
-		refused("nameless", taskspan.Version, 1, func(resource pcommon.Map) { resource.Remove(taskspan.ServiceInstanceID) })
-		var got []map[string]any
-		for _, e := range logs.FilterMessageSnippet("Refused a report").All() {
-			got = append(got, e.ContextMap())
-		}
-		require.Equal(t, []map[string]any{
-			{"service": "shop", "instance": "7", "epoch": int64(9), "reason": "span_id"},
-			{"service": "bank", "instance": "7", "epoch": int64(9), "reason": "version"},
-			{"service": "nameless", "instance": "", "epoch": int64(9), "reason": "identity"},
-		}, got)
-		require.EqualValues(t, 5, p.dropped[report.DropSpanID].Load())
-		require.NoError(t, p.Shutdown(context.Background()))
 	})
 }

@@ -3,7 +3,6 @@ package deadlockdetector
 import (
 	"time"
 
-	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.uber.org/zap"
 
@@ -12,80 +11,15 @@ import (
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
-// hasReports reports whether there is a report scope. It is all that happens to a
-// batch of ordinary spans.
-func hasReports(resources ptrace.ResourceSpansSlice) bool {
-	for i := range resources.Len() {
-		scopes := resources.At(i).ScopeSpans()
-		for j := range scopes.Len() {
-			if scopes.At(j).Scope().Name() == taskspan.ScopeReport {
-				return true
-			}
-		}
+// learn merges a report; mu is held.
+func (p *detector) learn(r *report.Report, span ptrace.Span, now time.Time) (forward bool, drop report.Drop) {
+	if drop = p.graph.Apply(r, now); drop != report.Used {
+		return false, drop
 	}
-	return false
-}
-
-// takeReports learns from the reports, marks those of deadlocked tasks, and removes
-// what does not go on and what is empty without it.
-func (p *detector) takeReports(resources ptrace.ResourceSpansSlice, now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	resources.RemoveIf(func(rs ptrace.ResourceSpans) bool {
-		removed := false
-		rs.ScopeSpans().RemoveIf(func(scope ptrace.ScopeSpans) bool {
-			if scope.Scope().Name() != taskspan.ScopeReport {
-				return false
-			}
-			p.takeScope(rs, scope, now)
-			empty := scope.Spans().Len() == 0
-			removed = removed || empty
-			return empty
-		})
-		return removed && rs.ScopeSpans().Len() == 0
-	})
-}
-
-func (p *detector) takeScope(rs ptrace.ResourceSpans, scope ptrace.ScopeSpans, now time.Time) {
-	process, drop := report.DecodeProcess(rs.Resource().Attributes())
-	if scope.Scope().Version() != taskspan.Version {
-		drop = report.DropVersion
+	if r.LockOrder != nil && p.cfg.Potential.Enabled {
+		p.order(r.Process, r, now)
 	}
-	if drop != report.Used {
-		p.dropped[drop].Add(int64(scope.Spans().Len()))
-		p.logRefusal(rs.Resource().Attributes(), drop, now)
-		scope.Spans().RemoveIf(func(ptrace.Span) bool { return true })
-		return
-	}
-	scope.Spans().RemoveIf(func(span ptrace.Span) bool {
-		r, drop := report.DecodeBy(p.graph.Table(), process, span, now)
-		if drop == report.Used {
-			drop = p.graph.Apply(&r, now)
-		}
-		if drop != report.Used {
-			p.dropped[drop].Add(1)
-			p.logRefusal(rs.Resource().Attributes(), drop, now)
-			return true
-		}
-		p.reports[kindIndex(r.Kind())].Add(1)
-		if r.Shortened {
-			p.shortened.Add(1)
-		}
-		if r.LockOrder != nil && p.cfg.Potential.Enabled {
-			p.order(process, &r, now)
-		}
-		return !p.forward(&r, span)
-	})
-}
-
-// logRefusal logs the first refused report of a process.
-func (p *detector) logRefusal(resource pcommon.Map, drop report.Drop, now time.Time) {
-	if process := report.Claimed(resource); p.refusals.News(process, now) {
-		p.logger.Warn("Refused a report of a process; its live tasks, waits and counts may be incomplete. "+
-			"Further refusals of this process are only counted, in otelcol_processor_deadlock_detector_dropped.",
-			zap.String("service", process.Service), zap.String("instance", process.Instance),
-			zap.Int64("epoch", process.Epoch), zap.Stringer("reason", drop))
-	}
+	return p.forward(r, span), report.Used
 }
 
 // forward decides whether a report goes on, and marks it if its task is deadlocked.
@@ -110,19 +44,6 @@ func (p *detector) order(process report.Process, r *report.Report, now time.Time
 	}
 	p.inversions = append(p.inversions, v)
 	p.untold = append(p.untold, v)
-}
-
-func kindIndex(k taskspan.ReportKind) int {
-	for i, known := range reportKinds {
-		if k == known {
-			return i
-		}
-	}
-	return len(reportKinds) - 1
-}
-
-var reportKinds = [...]taskspan.ReportKind{
-	taskspan.ReportWait, taskspan.ReportTask, taskspan.ReportHeartbeat, taskspan.ReportLockOrder,
 }
 
 // tell logs what has been found or has ended, once each.

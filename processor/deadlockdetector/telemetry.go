@@ -5,13 +5,10 @@ import (
 	"errors"
 	"sync/atomic"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	"go.uber.org/zap"
 
 	"github.com/asyncinspect/asyncinspect/internal/deadlock"
-	"github.com/asyncinspect/asyncinspect/internal/report"
-	"github.com/asyncinspect/asyncinspect/internal/view"
+	"github.com/asyncinspect/asyncinspect/internal/intake"
 )
 
 var (
@@ -46,117 +43,37 @@ func (c *resolvedCounts) add(how string) {
 	}
 }
 
-// tables says how full the bounded tables are. The caller holds mu.
-func (p *detector) tables() []view.Table {
-	reporting, _, tasks, waits := p.graph.Table().Sizes()
-	claims, standing, past, unproven := p.graph.Sizes()
-	return []view.Table{
-		{Name: "tasks", Size: tasks, Limit: p.cfg.MaxTasks},
-		{Name: "waits", Size: waits, Limit: p.cfg.MaxTasks},
-		{Name: "edges", Size: p.graph.Table().Edges(), Limit: p.cfg.MaxEdges},
-		{Name: "claims", Size: claims, Limit: max(p.cfg.MaxEdges, p.cfg.MaxTasks)},
-		{Name: "processes", Size: reporting, Limit: p.cfg.MaxProcesses},
-		{Name: "deadlocks", Size: standing, Limit: p.cfg.MaxDeadlocks},
-		{Name: "past_deadlocks", Size: past, Limit: p.cfg.MaxDeadlocks},
-		{Name: "unproven", Size: unproven, Limit: p.cfg.MaxTasks},
-		{Name: "lock_orders", Size: p.orders.Len(), Limit: p.cfg.Potential.MaxOrders},
-	}
-}
-
-var settingOf = map[string]string{
-	"tasks": "max_tasks", "waits": "max_tasks", "edges": "max_edges", "claims": "max_edges",
-	"processes": "max_processes", "deadlocks": "max_deadlocks", "lock_orders": "potential::max_orders",
-}
-
-// warnFull says once when a table is more than nine tenths full. The caller holds mu.
-func (p *detector) warnFull() {
-	for _, t := range p.tables() {
-		setting := settingOf[t.Name]
-		if setting == "" {
-			continue
-		}
-		full := t.Size*10 > t.Limit*9
-		if full && !p.filled[t.Name] {
-			p.logger.Warn("A table is more than 90 % full; past its limit new entries are refused, and a deadlock among them is not seen.",
-				zap.String("table", t.Name), zap.Int("size", t.Size), zap.Int("limit", t.Limit), zap.String("setting", setting))
-		}
-		p.filled[t.Name] = full
-	}
-}
-
-// eviction is one count of something that found no room.
-type eviction struct {
-	table, reason string
-	n             int64
-}
-
-// evictions are read with mu held.
-func (p *detector) evictions() []eviction {
+func (p *detector) evictions() []intake.Eviction {
+	p.mu.Lock()
 	c, own, orders := p.graph.Table().Counters(), p.graph.Counters(), p.orders.Counters()
-	return []eviction{
-		{"tasks", "refused", c.TasksRefused},
-		{"waits", "refused", c.WaitsRefused},
-		{"waits", "evicted", c.WaitsEvicted},
-		{"waits", "task_full", c.WaitsOfTask},
-		{"edges", "refused", c.EdgesRefused},
-		{"claims", "refused", own.ClaimsRefused},
-		{"processes", "record_forgotten", c.ProcessesGone},
-		{"processes", "clock_forgotten", c.ClocksForgotten},
-		{"tombstones", "dropped_early", c.TombstonesEarly},
-		{"heartbeats", "incomplete", c.PartsGivenUp},
-		{"deadlocks", "refused", own.DeadlocksRefused},
-		{"lock_orders", "refused", orders.Refused},
-		{"lock_orders", "search_cut_short", orders.CutShort},
-		{"lock_orders", "call_forgotten", orders.Forgotten},
-		{"reports", "shortened", p.shortened.Load()},
-		{"reports", "duplicate", c.Duplicates},
-		{"spans", "refused_downstream", p.refused.Load()},
-	}
+	p.mu.Unlock()
+	return append(p.intake.Evictions(c),
+		intake.Eviction{Table: "claims", Reason: "refused", Count: own.ClaimsRefused},
+		intake.Eviction{Table: "deadlocks", Reason: "refused", Count: own.DeadlocksRefused},
+		intake.Eviction{Table: "lock_orders", Reason: "refused", Count: orders.Refused},
+		intake.Eviction{Table: "lock_orders", Reason: "search_cut_short", Count: orders.CutShort},
+		intake.Eviction{Table: "lock_orders", Reason: "call_forgotten", Count: orders.Forgotten},
+		intake.Eviction{Table: "spans", Reason: "refused_downstream", Count: p.outlet.Lost()},
+	)
 }
 
-// registerTelemetry makes the metrics read the counts when they are collected, so
-// that they cost nothing on the way of the spans.
 func (p *detector) registerTelemetry() error {
 	t := p.telemetry
-	with := func(pairs ...string) metric.MeasurementOption {
-		attrs := make([]attribute.KeyValue, 0, len(pairs)/2)
-		for i := 0; i < len(pairs); i += 2 {
-			attrs = append(attrs, attribute.String(pairs[i], pairs[i+1]))
-		}
-		return metric.WithAttributeSet(attribute.NewSet(attrs...))
-	}
 	return errors.Join(
-		t.RegisterProcessorDeadlockDetectorReportsCallback(func(_ context.Context, o metric.Int64Observer) error {
-			for i, kind := range reportKinds {
-				o.Observe(p.reports[i].Load(), with("kind", string(kind)))
-			}
-			return nil
-		}),
-		t.RegisterProcessorDeadlockDetectorDroppedCallback(func(_ context.Context, o metric.Int64Observer) error {
-			for d := report.Used + 1; d < report.Drops; d++ {
-				o.Observe(p.dropped[d].Load(), with("reason", d.String()))
-			}
-			return nil
-		}),
-		t.RegisterProcessorDeadlockDetectorEvictedCallback(func(_ context.Context, o metric.Int64Observer) error {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			for _, e := range p.evictions() {
-				o.Observe(e.n, with("table", e.table, "reason", e.reason))
-			}
-			return nil
-		}),
+		t.RegisterProcessorDeadlockDetectorReportsCallback(p.intake.ObserveReports),
+		t.RegisterProcessorDeadlockDetectorDroppedCallback(p.intake.ObserveDropped),
+		t.RegisterProcessorDeadlockDetectorEvictedCallback(intake.ObserveEvictions(p.evictions)),
 		t.RegisterProcessorDeadlockDetectorFoundCallback(func(_ context.Context, o metric.Int64Observer) error {
 			for i, kind := range kinds {
 				for j, sure := range confidences {
-					o.Observe(p.found[i][j].Load(), with("deadlock", string(kind), "confidence", string(sure)))
+					o.Observe(p.found[i][j].Load(), intake.With("deadlock", string(kind), "confidence", string(sure)))
 				}
 			}
 			return nil
 		}),
 		t.RegisterProcessorDeadlockDetectorResolvedCallback(func(_ context.Context, o metric.Int64Observer) error {
 			for i, how := range endings {
-				o.Observe(p.resolved[i].Load(), with("how", how))
+				o.Observe(p.resolved[i].Load(), intake.With("how", how))
 			}
 			return nil
 		}),
@@ -166,7 +83,7 @@ func (p *detector) registerTelemetry() error {
 				counts[dl.Confidence]++
 			}
 			for _, sure := range confidences {
-				o.Observe(counts[sure], with("confidence", string(sure)))
+				o.Observe(counts[sure], intake.With("confidence", string(sure)))
 			}
 			return nil
 		}),
@@ -176,39 +93,18 @@ func (p *detector) registerTelemetry() error {
 				core += int64(len(dl.Core))
 				victims += int64(dl.Victims)
 			}
-			o.Observe(core, with("role", "core"))
-			o.Observe(victims, with("role", "victim"))
+			o.Observe(core, intake.With("role", "core"))
+			o.Observe(victims, intake.With("role", "victim"))
 			return nil
 		}),
-		t.RegisterProcessorDeadlockDetectorPotentialCallback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(p.potential.Load())
-			return nil
-		}),
-		t.RegisterProcessorDeadlockDetectorLostSequencesCallback(func(_ context.Context, o metric.Int64Observer) error {
+		t.RegisterProcessorDeadlockDetectorPotentialCallback(intake.Observe(p.potential.Load)),
+		t.RegisterProcessorDeadlockDetectorLostSequencesCallback(intake.Observe(func() int64 {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			o.Observe(p.graph.Table().Counters().LostSpans)
-			return nil
-		}),
-		t.RegisterProcessorDeadlockDetectorSentSpansCallback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(p.spans.Load())
-			return nil
-		}),
-		t.RegisterProcessorDeadlockDetectorTableSizeCallback(func(_ context.Context, o metric.Int64Observer) error {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			for _, table := range p.tables() {
-				o.Observe(int64(table.Size), with("table", table.Name))
-			}
-			return nil
-		}),
-		t.RegisterProcessorDeadlockDetectorTableLimitCallback(func(_ context.Context, o metric.Int64Observer) error {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			for _, table := range p.tables() {
-				o.Observe(int64(table.Limit), with("table", table.Name))
-			}
-			return nil
-		}),
+			return p.graph.Table().Counters().LostSpans
+		})),
+		t.RegisterProcessorDeadlockDetectorSentSpansCallback(intake.Observe(p.outlet.Sent)),
+		t.RegisterProcessorDeadlockDetectorTableSizeCallback(intake.ObserveSizes(p.DetectorTables)),
+		t.RegisterProcessorDeadlockDetectorTableLimitCallback(intake.ObserveLimits(p.DetectorTables)),
 	)
 }

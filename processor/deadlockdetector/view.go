@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/asyncinspect/asyncinspect/internal/deadlock"
-	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 )
 
@@ -46,7 +45,7 @@ func (p *detector) Graph(limit int) ([]deadlock.Edge, int) {
 // DetectorTotals counts what has been found.
 func (p *detector) DetectorTotals() view.DetectorTotals {
 	t := view.DetectorTotals{
-		Resolved: make(map[string]int64, len(endings)), Inversions: p.potential.Load(), Dropped: make(map[report.Drop]int64),
+		Resolved: make(map[string]int64, len(endings)), Inversions: p.potential.Load(), Dropped: p.intake.Dropped(),
 	}
 	for i, kind := range kinds {
 		for j, confidence := range confidences {
@@ -56,11 +55,6 @@ func (p *detector) DetectorTotals() view.DetectorTotals {
 	for i, how := range endings {
 		t.Resolved[how] = p.resolved[i].Load()
 	}
-	for d := report.Used + 1; d < report.Drops; d++ {
-		if n := p.dropped[d].Load(); n > 0 {
-			t.Dropped[d] = n
-		}
-	}
 	return t
 }
 
@@ -68,5 +62,17 @@ func (p *detector) DetectorTotals() view.DetectorTotals {
 func (p *detector) DetectorTables() []view.Table {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.tables()
+	reporting, _, tasks, waits := p.graph.Table().Sizes()
+	claims, standing, past, unproven := p.graph.Sizes()
+	return []view.Table{
+		{Name: "tasks", Size: tasks, Limit: p.cfg.MaxTasks, Setting: "max_tasks"},
+		{Name: "waits", Size: waits, Limit: p.cfg.MaxTasks, Setting: "max_tasks"},
+		{Name: "edges", Size: p.graph.Table().Edges(), Limit: p.cfg.MaxEdges, Setting: "max_edges"},
+		{Name: "claims", Size: claims, Limit: max(p.cfg.MaxEdges, p.cfg.MaxTasks), Setting: "max_edges"},
+		{Name: "processes", Size: reporting, Limit: p.cfg.MaxProcesses, Setting: "max_processes"},
+		{Name: "deadlocks", Size: standing, Limit: p.cfg.MaxDeadlocks, Setting: "max_deadlocks"},
+		{Name: "past_deadlocks", Size: past, Limit: p.cfg.MaxDeadlocks},
+		{Name: "unproven", Size: unproven, Limit: p.cfg.MaxTasks},
+		{Name: "lock_orders", Size: p.orders.Len(), Limit: p.cfg.Potential.MaxOrders, Setting: "potential::max_orders"},
+	}
 }

@@ -27,9 +27,9 @@ func TestAProcessWithASlowClockIsHeard(t *testing.T) {
 		}
 		td := reporttest.Traces(r)
 		td.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).Attributes().PutInt(taskspan.TasksStarted, int64(i))
-		p.takeReports(td.ResourceSpans(), now)
+		p.intake.Take(td.ResourceSpans(), now)
 	}
-	require.EqualValues(t, 3, p.live.dropped[report.DropTime].Load())
+	require.EqualValues(t, 3, p.intake.Dropped()[report.DropTime])
 	processes := p.live.table.Processes(nil)
 	require.Len(t, processes, 1)
 	require.Equal(t, -behind, processes[0].Ahead)

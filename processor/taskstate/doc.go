@@ -20,7 +20,8 @@
 //
 // On failure: a span that cannot be used is dropped and counted by reason if it is
 // a report, and passed on unchanged if not. Errors of the next component are
-// returned to the caller; what this processor has counted stays counted.
+// returned to the caller; what this processor has counted stays counted. Closing spans
+// that it refuses are sent again ([lifecycle.Outlet]).
 //
 // # What is counted
 //

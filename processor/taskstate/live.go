@@ -39,27 +39,7 @@ type liveTasks struct {
 	now       time.Time // of the call in progress
 	waitEvent bool      // the report in progress opened, revised or closed a wait, or found or ended a task
 
-	reports    [4]atomic.Int64 // by kindIndex
-	dropped    [report.Drops]atomic.Int64
-	shortened  atomic.Int64
 	generation atomic.Int64 // +1 with every event: whether anything changed
-}
-
-func kindIndex(k taskspan.ReportKind) int {
-	switch k {
-	case taskspan.ReportWait:
-		return 0
-	case taskspan.ReportTask:
-		return 1
-	case taskspan.ReportHeartbeat:
-		return 2
-	default:
-		return 3
-	}
-}
-
-var reportKinds = [...]taskspan.ReportKind{
-	taskspan.ReportWait, taskspan.ReportTask, taskspan.ReportHeartbeat, taskspan.ReportLockOrder,
 }
 
 func newLiveTasks(cfg *Config, stats *statistics, ended *endedTasks) *liveTasks {
@@ -71,33 +51,11 @@ func newLiveTasks(cfg *Config, stats *statistics, ended *endedTasks) *liveTasks 
 	return l
 }
 
-// Present and Refused are those of the table: l knows the clocks of processes.
-func (l *liveTasks) Present(process report.Process, now time.Time) time.Time {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.table.Present(process, now)
-}
-
-// Refused notes a report whose time cannot be right.
-func (l *liveTasks) Refused(r *report.Report, now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.table.Refused(r, now)
-}
-
-// apply merges a report. news says that it changed what is known of a wait or a
-// task, and did not only repeat it.
+// apply merges a report; mu is held. news says that it changed what is known of a wait
+// or a task, and did not only repeat it.
 func (l *liveTasks) apply(r *report.Report, now time.Time) (news bool, drop report.Drop) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.now, l.waitEvent = now, false
 	drop = l.table.Apply(r, now)
-	if drop == report.Used {
-		l.reports[kindIndex(r.Kind())].Add(1)
-		if r.Shortened {
-			l.shortened.Add(1)
-		}
-	}
 	return l.waitEvent, drop
 }
 

@@ -26,13 +26,13 @@ const (
 type shownPicture struct{ text string }
 
 // logPicture logs the live tasks if anything is blocked or has changed.
-func (p *taskState) logPicture(shown *shownPicture, now time.Time) {
+func (p *taskState) logPicture(now time.Time) {
 	tasks, _ := p.fleetTasks()
 	text, blocked := picture{tasks: tasks, processes: p.fleetProcesses(), series: p.stats.series()}.render(now)
-	if !blocked && text == shown.text {
+	if !blocked && text == p.shown.text {
 		return
 	}
-	shown.text = text
+	p.shown.text = text
 	// The end of the line keeps the log's own fields apart.
 	p.logger.Info(text + "\n")
 }

@@ -7,24 +7,24 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/processor"
 	"go.uber.org/zap"
 
-	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/internal/intake"
+	"github.com/asyncinspect/asyncinspect/internal/lifecycle"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 	"github.com/asyncinspect/asyncinspect/processor/taskstate/internal/metadata"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
-// tick is how often time is looked at: a lost process is noticed within it.
+// tick is the interval at which time is looked at: a lost process is noticed within it.
 const tick = time.Second
 
-// taskState is the shell: it owns the goroutine, the clock, the log and the
-// telemetry; what is known is in live, ended and stats.
+// taskState is the shell: it owns the clock, the log and the telemetry; what is known is
+// in live, ended and stats.
 type taskState struct {
 	cfg       *Config
 	id        component.ID
@@ -36,16 +36,18 @@ type taskState struct {
 	stats *statistics
 	ended *endedTasks
 	live  *liveTasks
-	sent  sentSpans
-	fill  fillWarnings
 
-	refusals report.Refusals
-	batches  sync.Pool
+	intake  *intake.Intake
+	batches sync.Pool
 
-	host       component.Host
-	unregister []func()
-	stop       context.CancelFunc
-	done       chan struct{} // closed when the goroutine has ended
+	// Only loop's, and Shutdown's after it.
+	outlet           *lifecycle.Outlet
+	full             *intake.Fullness
+	cleanup, picture time.Time // when they are due
+	shown            shownPicture
+
+	loop   lifecycle.Loop
+	remove func() // hides the state from the inspector
 }
 
 var (
@@ -60,8 +62,11 @@ func newProcessor(set processor.Settings, cfg *Config, next consumer.Traces) (*t
 		stats:   newStatistics(cfg.MaxTaskNames, cfg.MaxResources),
 		ended:   newEndedTasks(cfg.MaxTasks, cfg.MaxEvents),
 		batches: sync.Pool{New: func() any { return &batch{} }},
+		outlet:  lifecycle.NewOutlet("closing spans of lost tasks", next, set.Logger),
+		full:    intake.NewFullness(set.Logger),
 	}
 	p.live = newLiveTasks(cfg, p.stats, p.ended)
+	p.intake = intake.New(&p.live.mu, p.live.table, p.learnReport, set.Logger)
 	builder, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
 		return nil, fmt.Errorf("create telemetry of %s: %w", set.ID, err)
@@ -80,81 +85,39 @@ func (p *taskState) Start(_ context.Context, host component.Host) error {
 	if err := p.registerTelemetry(); err != nil {
 		return fmt.Errorf("register telemetry of %s: %w", p.id, err)
 	}
-	p.host = host
-	for _, extension := range host.GetExtensions() {
-		if r, ok := extension.(view.Registrar); ok {
-			p.unregister = append(p.unregister, r.RegisterTaskState(p.id.String(), p))
-		}
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	p.stop, p.done = cancel, make(chan struct{})
-	go p.run(ctx)
+	p.remove = lifecycle.Show(host, func(r view.Registrar) func() { return r.RegisterTaskState(p.id.String(), p) })
+	p.outlet.Start(host)
+	now := time.Now()
+	p.cleanup, p.picture = now.Add(p.cfg.CleanupInterval), now.Add(p.cfg.LogInterval)
+	p.loop.Start(tick, p.tick)
 	return nil
 }
 
 // Shutdown stops the clock and sends what is still to be said.
 func (p *taskState) Shutdown(ctx context.Context) error {
-	for _, remove := range p.unregister {
-		remove()
+	defer p.telemetry.Shutdown()
+	if !p.loop.Stop() {
+		return nil
 	}
-	if p.stop != nil {
-		p.stop()
-		<-p.done
-		p.sendLost(ctx)
-	}
-	p.telemetry.Shutdown()
-	return nil
+	p.remove()
+	p.outlet.Send(ctx, lostSpans(p.live.takeLost()), time.Now())
+	return p.outlet.Close(ctx)
 }
 
-// run does what time does until the processor stops.
-func (p *taskState) run(ctx context.Context) {
-	defer close(p.done)
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
-	now := time.Now()
-	cleanup, picture := now.Add(p.cfg.CleanupInterval), now.Add(p.cfg.LogInterval)
-	var shown shownPicture
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		now = time.Now()
-		p.live.advance(now)
-		p.sendLost(ctx)
-		// A tick that comes a little early still counts.
-		due := now.Add(tick / 2)
-		if due.After(cleanup) {
-			p.ended.expire(now, p.cfg.TaskRetention)
-			p.warnFull()
-			cleanup = now.Add(p.cfg.CleanupInterval)
-		}
-		if p.cfg.LogInterval > 0 && due.After(picture) {
-			p.logPicture(&shown, now)
-			picture = now.Add(p.cfg.LogInterval)
-		}
+// tick does what time does.
+func (p *taskState) tick(ctx context.Context, now time.Time) {
+	p.live.advance(now)
+	p.outlet.Send(ctx, lostSpans(p.live.takeLost()), now)
+	// A tick that comes a little early still counts.
+	due := now.Add(tick / 2)
+	if due.After(p.cleanup) {
+		p.ended.expire(now, p.cfg.TaskRetention)
+		p.full.Look(p.tables())
+		p.cleanup = now.Add(p.cfg.CleanupInterval)
 	}
-}
-
-// sendLost closes the tasks of lost processes.
-func (p *taskState) sendLost(ctx context.Context) {
-	lost := p.live.takeLost()
-	if len(lost) == 0 {
-		return
-	}
-	if err := p.next.ConsumeTraces(ctx, lostSpans(lost)); err != nil {
-		p.sent.refused.Add(int64(len(lost)))
-		p.logger.Warn("The next component refused the closing spans of lost tasks; they are not sent again.",
-			zap.Int("spans", len(lost)), zap.Error(err))
-		componentstatus.ReportStatus(p.host, componentstatus.NewRecoverableErrorEvent(fmt.Errorf("send closing spans of lost tasks: %w", err)))
-		p.sent.failing = true
-		return
-	}
-	p.sent.lost.Add(int64(len(lost)))
-	if p.sent.failing {
-		p.sent.failing = false
-		componentstatus.ReportStatus(p.host, componentstatus.NewEvent(componentstatus.StatusOK))
+	if p.cfg.LogInterval > 0 && due.After(p.picture) {
+		p.logPicture(now)
+		p.picture = now.Add(p.cfg.LogInterval)
 	}
 }
 
@@ -189,7 +152,7 @@ func (p *taskState) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
 	p.batches.Put(b)
 	// Reports come last: a task that ends in the same batch stays ended.
 	if withReports {
-		p.takeReports(resources, now)
+		p.intake.Take(resources, now)
 		if resources.Len() == 0 {
 			return nil
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -25,8 +26,9 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
+	"github.com/asyncinspect/asyncinspect/internal/hosttest"
+	"github.com/asyncinspect/asyncinspect/internal/intake"
 	"github.com/asyncinspect/asyncinspect/internal/report"
-	"github.com/asyncinspect/asyncinspect/internal/reporttest"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 	"github.com/asyncinspect/asyncinspect/processor/taskstate/internal/metadata"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -268,16 +270,36 @@ func TestTheClosingSpanOfALostTask(t *testing.T) {
 	})
 }
 
-func TestRefusedClosingSpansAreCountedAndNotSentAgain(t *testing.T) {
+func TestRefusedClosingSpansAreSentAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, err := newProcessor(processortest.NewNopSettings(metadata.Type), defaultConfig(), consumertest.NewErr(errors.New("full")))
+		next, host := new(hosttest.Next), new(hosttest.Host)
+		p, err := newProcessor(processortest.NewNopSettings(metadata.Type), defaultConfig(), next)
+		require.NoError(t, err)
+		require.NoError(t, p.Start(context.Background(), host))
+		require.NoError(t, p.ConsumeTraces(context.Background(), body(t, "wait_open.json")))
+		next.Refuse(errors.New("full"))
+		time.Sleep(30 * time.Second)
+		require.Zero(t, next.SpanCount())
+		require.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError}, host.Statuses())
+		next.Refuse(nil)
+		time.Sleep(30 * time.Second)
+		require.Equal(t, 1, next.SpanCount())
+		require.Equal(t, []componentstatus.Status{componentstatus.StatusRecoverableError, componentstatus.StatusOK}, host.Statuses())
+		require.Contains(t, p.evictions(), intake.Eviction{Table: "lost_spans", Reason: "refused_downstream"})
+		require.NoError(t, p.Shutdown(context.Background()))
+	})
+}
+
+func TestClosingSpansThatAreRefusedUntilTheEndAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := errors.New("full")
+		p, err := newProcessor(processortest.NewNopSettings(metadata.Type), defaultConfig(), consumertest.NewErr(full))
 		require.NoError(t, err)
 		require.NoError(t, p.Start(context.Background(), componenttest.NewNopHost()))
 		require.NoError(t, p.ConsumeTraces(context.Background(), body(t, "wait_open.json")))
 		time.Sleep(30 * time.Second)
-		synctest.Wait()
-		require.NoError(t, p.Shutdown(context.Background()))
-		require.Contains(t, p.evictions(), eviction{"lost_spans", "refused_downstream", 1})
+		require.ErrorIs(t, p.Shutdown(context.Background()), full)
+		require.Contains(t, p.evictions(), intake.Eviction{Table: "lost_spans", Reason: "refused_downstream", Count: 1})
 	})
 }
 
@@ -387,16 +409,12 @@ func (i *inspector) RegisterTaskState(id string, r view.Reader) func() {
 	return func() { delete(i.shown, id) }
 }
 
-type hostWith map[component.ID]component.Component
-
-func (h hostWith) GetExtensions() map[component.ID]component.Component { return h }
-
 func TestTheInspectorIsShownTheStateWhileItRuns(t *testing.T) {
 	shower := &inspector{shown: make(map[string]view.Reader)}
 	set := processortest.NewNopSettings(metadata.Type)
 	p, err := newProcessor(set, defaultConfig(), consumertest.NewNop())
 	require.NoError(t, err)
-	require.NoError(t, p.Start(context.Background(), hostWith{component.MustNewID("inspector"): shower}))
+	require.NoError(t, p.Start(context.Background(), &hosttest.Host{Extensions: map[component.ID]component.Component{component.MustNewID("inspector"): shower}}))
 	require.Same(t, p, shower.shown[set.ID.String()])
 	require.NoError(t, p.Shutdown(context.Background()))
 	require.Empty(t, shower.shown)
@@ -533,45 +551,4 @@ func TestActivityIsSummedByService(t *testing.T) {
 		s.activity("shop", fleet.Activity{Dropped: map[string]int64{fmt.Sprint(i): 1}})
 	}
 	require.LessOrEqual(t, len(s.snapshot().Services[1].Dropped), report.MaxDropReasons+1)
-}
-
-// The first refused report of each process is logged with its service; the rest is
-// counted.
-func TestTheFirstRefusalOfAProcessIsLogged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		core, logs := observer.New(zapcore.WarnLevel)
-		set := processortest.NewNopSettings(metadata.Type)
-		set.Logger = zap.New(core)
-		p, err := newProcessor(set, defaultConfig(), consumertest.NewNop())
-		require.NoError(t, err)
-		require.NoError(t, p.Start(context.Background(), componenttest.NewNopHost()))
-		refused := func(service, version string, spans int, edit func(pcommon.Map)) {
-			td := ptrace.NewTraces()
-			scope := reporttest.Scope(td, report.Process{Service: service, Instance: "7", Epoch: 9})
-			scope.Scope().SetVersion(version)
-			for range spans {
-				scope.Spans().AppendEmpty()
-			}
-			if edit != nil {
-				edit(td.ResourceSpans().At(0).Resource().Attributes())
-			}
-			require.NoError(t, p.ConsumeTraces(context.Background(), td))
-			time.Sleep(2 * time.Second)
-		}
-		refused("shop", taskspan.Version, 3, nil)
-		refused("shop", taskspan.Version, 2, nil)
-		refused("bank", "99", 1, nil)
-		refused("nameless", taskspan.Version, 1, func(resource pcommon.Map) { resource.Remove(taskspan.ServiceInstanceID) })
-		var got []map[string]any
-		for _, e := range logs.FilterMessageSnippet("Refused a report").All() {
-			got = append(got, e.ContextMap())
-		}
-		require.Equal(t, []map[string]any{
-			{"service": "shop", "instance": "7", "epoch": int64(9), "reason": "span_id"},
-			{"service": "bank", "instance": "7", "epoch": int64(9), "reason": "version"},
-			{"service": "nameless", "instance": "", "epoch": int64(9), "reason": "identity"},
-		}, got)
-		require.EqualValues(t, 5, p.live.dropped[report.DropSpanID].Load())
-		require.NoError(t, p.Shutdown(context.Background()))
-	})
 }

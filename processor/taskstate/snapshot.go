@@ -18,21 +18,12 @@ func (p *taskState) Summary() view.Summary {
 	s := view.Summary{
 		Live: p.liveByState(), Ended: make(map[taskspan.State]float64, len(endStates)),
 		Processes: make(map[fleet.Status]int), Tables: p.tables(),
-		Reports: make(map[taskspan.ReportKind]int64, len(reportKinds)),
-		Dropped: make(map[report.Drop]int64),
+		Reports: p.intake.Reports(), Dropped: p.intake.Dropped(),
 	}
 	sum := p.totals()
 	s.Started = sum.started
 	for i, state := range endStates {
 		s.Ended[state] = sum.ended[i]
-	}
-	for i, kind := range reportKinds {
-		s.Reports[kind] = p.live.reports[i].Load()
-	}
-	for d := report.Used + 1; d < report.Drops; d++ {
-		if n := p.live.dropped[d].Load(); n > 0 {
-			s.Dropped[d] = n
-		}
 	}
 	processes := p.fleetProcesses()
 	for i := range processes {

@@ -475,7 +475,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ProcessorAdaptiveSamplerRefusedSpans, err = builder.meter.Int64ObservableCounter(
 		"otelcol_processor_adaptive_sampler_refused_spans",
-		metric.WithDescription("Kept spans that the next component refused. [Alpha]"),
+		metric.WithDescription("Kept spans that are lost because the next component refused them. [Alpha]"),
 		metric.WithUnit("{span}"),
 	)
 	errs = errors.Join(errs, err)

@@ -244,7 +244,7 @@ func AssertEqualProcessorAdaptiveSamplerReceivedSpans(t *testing.T, tt *componen
 func AssertEqualProcessorAdaptiveSamplerRefusedSpans(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_adaptive_sampler_refused_spans",
-		Description: "Kept spans that the next component refused. [Alpha]",
+		Description: "Kept spans that are lost because the next component refused them. [Alpha]",
 		Unit:        "{span}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
