@@ -26,6 +26,18 @@ func used(locks ...sync.Locker) {
 	}
 }
 
+// usedEnds is the same for the ends of channels with these names.
+func usedEnds(ctx context.Context, names ...string) {
+	for _, name := range names {
+		c := inspect.NewChan[int](name, 1)
+		out, in := c.Sender(ctx), c.Receiver(ctx)
+		_ = out.Send(ctx, 1)
+		_, _ = in.Receive(ctx)
+		out.Close()
+		in.Close()
+	}
+}
+
 func twoMutexes(ctx context.Context) {
 	a, b := inspect.NewMutex("a"), inspect.NewMutex("b")
 	used(a, b)
@@ -140,6 +152,7 @@ func join(ctx context.Context) {
 // Two stages wait for each other's first message.
 func channels(ctx context.Context) {
 	there, back := inspect.NewChan[int]("there", 0), inspect.NewChan[int]("back", 0)
+	usedEnds(ctx, "there", "back")
 	met := meet(2)
 	stage := func(in, out *inspect.Chan[int]) func(context.Context) {
 		return func(ctx context.Context) {
@@ -158,6 +171,7 @@ func channels(ctx context.Context) {
 func selects(ctx context.Context) {
 	a, b, m, met := inspect.NewChan[int]("a", 0), inspect.NewChan[int]("b", 0), inspect.NewMutex("m"), meet(3)
 	used(m)
+	usedEnds(ctx, "a", "b")
 	for _, c := range []*inspect.Chan[int]{a, b} {
 		task(ctx, "producer", func(ctx context.Context) {
 			sender := c.Sender(ctx)

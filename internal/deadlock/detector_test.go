@@ -523,6 +523,21 @@ func TestSuspicionsAreWordedAsSuch(t *testing.T) {
 			guessed(s.mutex(1, "x", 2), true, 1, 1), guessed(s.mutex(2, "y", 3), true, 1, 1),
 			guessed(s.mutex(3, "z", 4), true, 1, 1), guessed(s.mutex(4, "w", 1), true, 1, 1),
 		}, []string{`mutex "w", mutex "x", mutex "y" and others are released only by`}},
+		{"two channels", []*report.Report{
+			guessed(s.stuck(1, 0, 1, taskspan.WaitChannelSend, "y", nil, 2), true, 1, 1),
+			guessed(s.stuck(2, 0, 1, taskspan.WaitSelect, "x", nil, 1), true, 1, 1),
+		}, []string{
+			`a deadlock if channel send "y" and select "x" have ends that only the goroutines use that opened them`,
+			"nother goroutine may be about to use this one",
+		}},
+		{"a channel, a lock and a group", []*report.Report{
+			guessed(s.stuck(1, 0, 1, taskspan.WaitChannelReceive, "y", nil, 2), true, 1, 1), guessed(s.mutex(2, "x", 3), true, 1, 1),
+			guessed(s.stuck(3, 0, 1, taskspan.WaitJoin, "workers", nil, 1), true, 1, 1),
+		}, []string{
+			`a deadlock if mutex "x" is released only by the goroutine that took it and channel receive "y" has ends that only the ` +
+				`goroutines use that opened them and the end of "workers" comes only from the task itself`,
+			"nother goroutine may be about to release this one", "nother goroutine may be about to use this one", "may be about to call Done for one",
+		}},
 		{"a guessed call", []*report.Report{
 			s.stuck(1, 0, 1, taskspan.WaitRemote, call, guess), other.stuck(2, 0, 1, taskspan.WaitMutex, "x", answers, 1),
 			s.beat(4, 1), other.beat(4, 2),

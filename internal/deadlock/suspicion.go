@@ -16,6 +16,8 @@ const maxNamed = 3
 type guesses struct {
 	calls bool     // callers whose client span is open are blocked
 	locks []string // no hold of these kinds has been released yet by who took it
+	ends  []string // no end of these kinds has been used yet by who opened it
+	joins []string // no task of these groups has ended yet by itself
 }
 
 func (dl *Deadlock) guesses() (g guesses) {
@@ -26,14 +28,28 @@ func (dl *Deadlock) guesses() (g guesses) {
 			case w.Kind == taskspan.WaitRemote:
 				g.calls = true
 			default:
-				if name := resource(w); !slices.Contains(g.locks, name) {
-					g.locks = append(g.locks, name)
+				names := g.of(w.Kind)
+				if name := resource(w); !slices.Contains(*names, name) {
+					*names = append(*names, name)
 				}
 			}
 		}
 	}
-	slices.Sort(g.locks)
+	for _, names := range [...][]string{g.locks, g.ends, g.joins} {
+		slices.Sort(names)
+	}
 	return g
+}
+
+// of returns the list that a wait of this kind belongs to.
+func (g *guesses) of(kind taskspan.Kind) *[]string {
+	switch kind {
+	case taskspan.WaitChannelSend, taskspan.WaitChannelReceive, taskspan.WaitSelect:
+		return &g.ends
+	case taskspan.WaitJoin:
+		return &g.joins
+	}
+	return &g.locks
 }
 
 // condition says what has to be so for a suspected deadlock to be one: it goes on after
@@ -44,16 +60,22 @@ func (dl *Deadlock) condition() string {
 	}
 	g := dl.guesses()
 	var all []string
-	if n := len(g.locks); n > 0 {
-		names := g.locks[:min(n, maxNamed)]
-		if n > maxNamed {
-			names = append(slices.Clone(names), "others")
+	for _, a := range []struct {
+		names     []string
+		one, many string
+	}{
+		{g.locks, " is released only by the goroutine that took it", " are released only by the goroutines that took them"},
+		{g.ends, " has ends that only the goroutines use that opened them", " have ends that only the goroutines use that opened them"},
+		{g.joins, " comes only from the task itself", " come only from the tasks themselves"},
+	} {
+		switch n := len(a.names); {
+		case n > maxNamed:
+			all = append(all, enumerate(append(slices.Clone(a.names[:maxNamed]), "others"))+a.many)
+		case n > 1:
+			all = append(all, enumerate(a.names)+a.many)
+		case n == 1:
+			all = append(all, a.names[0]+a.one)
 		}
-		released := " is released only by the goroutine that took it"
-		if n > 1 {
-			released = " are released only by the goroutines that took them"
-		}
-		all = append(all, enumerate(names)+released)
 	}
 	if g.calls {
 		all = append(all, "the callers are blocked until their calls return")
@@ -85,6 +107,13 @@ func (dl *Deadlock) suspicion() string {
 	if len(g.locks) > 0 {
 		all = append(all, "No lock of that name, or taken at that line, has been released yet. Another goroutine may be about to release "+
 			"this one, as workers release the permits that their parent acquired. The wait then ends, and such waits are not reported again.")
+	}
+	if len(g.ends) > 0 {
+		all = append(all, "No end of such a channel has been used yet by the goroutine that opened it. Another goroutine may be about to use "+
+			"this one, as a producer that was given its Sender. The wait then ends, and such waits are not reported again.")
+	}
+	if len(g.joins) > 0 {
+		all = append(all, "No task of such a group has ended yet. Another goroutine may be about to call Done for one.")
 	}
 	if g.calls {
 		all = append(all, "A caller with an open client span may be doing other work, as with a stream. Use inspecthttp or inspect.RemoteWait "+

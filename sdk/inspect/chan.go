@@ -21,7 +21,9 @@ var ErrClosed = errors.New("inspect: channel closed")
 // open Sender are expected to send or to close the channel, and a receive waits for one
 // of those. The same applies to a [Receiver] and sends. A goroutine with an open end
 // may also use the Chan itself. Any other goroutine may use it, too, but waits on that
-// side then permanently prove nothing.
+// side then permanently prove nothing. Waits for ends of a kind (the channel's name or,
+// without one, the place that opened the end) are proof only once an end of that kind
+// has been used by the goroutine that opened it, and never by another one.
 //
 // If the context is done and the channel is ready, one of the two is chosen at random,
 // as in a select statement.

@@ -98,46 +98,51 @@ func TestUsesPastADeclaredEnd(t *testing.T) {
 			name string
 			do   func(c channel, use, shut func())
 			want bool
+			past bool // the same for a use that is not through the end, if that is different
 		}{
-			{"by its goroutine", func(_ channel, use, _ func()) { use() }, true},
+			{"by its goroutine", func(_ channel, use, _ func()) { use() }, true, true},
 			{"by its goroutine, with another end closed", func(c channel, use, _ func()) {
 				_, shut := side.open(c)
 				shut()
 				shut() // counts once
 				use()
-			}, true},
-			{"by another goroutine", func(_ channel, use, _ func()) { elsewhere(use) }, false},
+			}, true, true},
+			{"by another goroutine", func(_ channel, use, _ func()) { elsewhere(use) }, false, false},
 			{"by another goroutine with an end of its own", func(c channel, use, _ func()) {
 				elsewhere(func() {
 					_, shut := side.open(c)
 					use()
 					shut()
 				})
-			}, true},
+			}, false, true},
 			{"by another goroutine that has closed its end", func(c channel, use, _ func()) {
 				elsewhere(func() {
 					_, shut := side.open(c)
 					shut()
 					use()
 				})
-			}, false},
-			{"by its goroutine, before and after another's", func(_ channel, use, _ func()) { use(); elsewhere(use); use() }, false},
+			}, false, false},
+			{"by its goroutine, before and after another's", func(_ channel, use, _ func()) { use(); elsewhere(use); use() }, false, false},
 			{"by its goroutine, once it has closed it", func(c channel, use, shut func()) {
 				shut()
 				elsewhere(func() { side.open(c) }) // stays open
 				use()
-			}, false},
+			}, false, false},
 		} {
 			t.Run(side.name+" "+tt.name, func(t *testing.T) {
-				c := NewChan[int]("ends", 1)
+				want := tt.past
+				if strings.Contains(side.name, "er.") { // Sender.Send and so on
+					want = tt.want
+				}
+				c := NewChan[int](unique("ends"), 1)
 				use, shut := side.open(c)
 				if _, set := blockedIn(t, func(ctx context.Context) { side.wait(ctx, c) }); !set.complete {
 					t.Fatalf("with an open end, the wait is %+v", set)
 				}
 				tt.do(c, use, shut)
 				_, set := blockedIn(t, func(ctx context.Context) { side.wait(ctx, c) })
-				if set.complete != tt.want || len(set.list) == 0 {
-					t.Errorf("the wait is %+v, want complete %t", set, tt.want)
+				if set.complete != want || len(set.list) == 0 {
+					t.Errorf("the wait is %+v, want complete %t", set, want)
 				}
 				shut()
 			})

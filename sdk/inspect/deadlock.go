@@ -14,7 +14,8 @@ import (
 // proportional to the number of waits. Any goroutine that can still run can call it.
 //
 // A deadlock is certain only if holds of each kind in it have been released before,
-// always by the goroutine that took them; see [Deadlock.Confidence].
+// always by the goroutine that took them, and ends of channels used by the goroutine
+// that opened them; see [Deadlock.Confidence].
 func Deadlocks() []Deadlock {
 	if !compiledIn {
 		return nil

@@ -118,6 +118,14 @@ func (h *Handle) Wait(ctx context.Context) error {
 // Done is closed when the task has ended.
 func (h *Handle) Done() <-chan struct{} { return h.done }
 
+// place is where the task was started, 0 while the SDK is off.
+func (h *Handle) place() uintptr {
+	if h.task == nil {
+		return 0
+	}
+	return h.task.begun
+}
+
 // Task returns the task, or nil while the SDK is off.
 func (h *Handle) Task() *Task { return h.task }
 

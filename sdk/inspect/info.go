@@ -68,7 +68,7 @@ type WaitInfo struct {
 	// goroutine is known to be able to end it. Inferred reports whether part of the
 	// wait is a guess: that the goroutine waits at all (an open client span), or that
 	// the holder is the goroutine that releases (no hold of its kind has been released
-	// yet).
+	// yet, or no end of its kind used).
 	Holders  []HolderInfo `json:"holders,omitempty"`
 	Need     int64        `json:"need,omitempty"` // of their weight; 0: all
 	Complete bool         `json:"complete"`
@@ -105,7 +105,9 @@ type Deadlock struct {
 	// client span may be taken for a wait. Or no hold of a kind (its name or, without
 	// one, the place that took it) has been released yet, so a goroutine other than its
 	// taker might release it. A mutex used as a signal, or permits that a parent
-	// acquires for its workers, look like a deadlock until the first release.
+	// acquires for its workers, look like a deadlock until the first release. The same
+	// applies to the end of a channel, which a parent may open for its producer, and to
+	// a task of a WaitGroup.
 	Confidence taskspan.Confidence
 	// Cycle lists tasks that each wait for the next; the last waits for the first.
 	Cycle []TaskInfo
@@ -143,7 +145,8 @@ func (d Deadlock) String() string {
 		}
 	}
 	if d.Confidence == taskspan.Suspected {
-		b.WriteString("\n  It is a deadlock if only the goroutine that took a lock or permit releases it. That has not been seen yet of all of these.")
+		b.WriteString("\n  It is a deadlock if only the goroutine that took a lock or permit releases it, only the one that opened the end of a channel uses it, " +
+			"and only its task takes itself off a group. That has not been seen yet of all of these.")
 		if slices.ContainsFunc(d.Cycle, func(t TaskInfo) bool { return strings.HasPrefix(t.Wait.ResourceID, taskspan.ResourceExternal) }) {
 			b.WriteString("\n  An external lock in it may end by itself: declare what ends it, with WithTTL or UntilReleased.")
 		}

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,10 @@ import (
 // the hold was taken: names and places are few, and what was done with one of them
 // is done again. A program that releases locks of one kind itself at first and
 // hands one over for the first time later is misjudged until then.
+//
+// The same applies to whatever else has an owner that the program can change: the end of
+// a channel, which a parent may open for its producer, and the unit of a task in a
+// WaitGroup, which any goroutine may take off with Done.
 type holdKind struct {
 	side  side
 	name  string  // declared; "" for a kind that is a place
@@ -35,8 +40,12 @@ const (
 	writeHold
 	readHold
 	permitHold
+	senderEnd
+	receiverEnd
+	taskUnit
 
-	anyHold side = 0 // a hand-over counts for all sides of a name
+	anyHold side = 0 // a hand-over of a lock counts for all its sides
+	locks        = mutexHold | writeHold | readHold | permitHold
 )
 
 const (
@@ -65,7 +74,7 @@ type kindTable struct {
 var ownPlaces [1024]atomic.Uint64
 
 func ownPlace(s side, place uintptr) (slot *atomic.Uint64, word uint64) {
-	word = uint64(place)<<4 | uint64(s)&0xf
+	word = uint64(place)<<8 | uint64(s)&0xff
 	return &ownPlaces[(place>>2^place>>12)%uintptr(len(ownPlaces))], word
 }
 
@@ -124,7 +133,12 @@ func (n *named) handOver(place uintptr) {
 	if now := n.res.Load(); now != r {
 		now.handed.Store(true) // it has got a name meanwhile
 	}
-	if k, ok := kindOf(r, anyHold, place); ok {
+	n.kindHandedOver(anyHold, place)
+}
+
+// kindHandedOver notes that nothing of a kind proves anything from now on.
+func (n *named) kindHandedOver(s side, place uintptr) {
+	if k, ok := kindOf(n.res.Load(), s, place); ok {
 		holdKinds.addHanded(k)
 	}
 }
@@ -142,7 +156,7 @@ func (n *named) judge(set *holderSet, s side, need func(*holder) int) {
 		return
 	}
 	r := n.res.Load()
-	if r.handedOver() {
+	if s&locks != 0 && r.handedOver() {
 		set.complete = false
 		return
 	}
@@ -156,8 +170,8 @@ func (n *named) judge(set *holderSet, s side, need func(*holder) int) {
 	)
 	for i := range set.list {
 		h := &set.list[i]
-		if i == 0 || h.place != place {
-			place = h.place
+		if at := cmp.Or(h.place, h.opened); i == 0 || at != place {
+			place = at
 			next, known = kindOf(r, s, place)
 		}
 		if !known {
@@ -222,9 +236,12 @@ func (t *kindTable) addHanded(k holdKind) {
 		countHoldKind()
 	}
 	t.handed[k] = struct{}{}
-	for _, s := range [...]side{mutexHold, writeHold, readHold, permitHold} {
-		k.side = s
-		delete(t.own, k)
+	delete(t.own, k)
+	if k.side == anyHold {
+		for _, s := range [...]side{mutexHold, writeHold, readHold, permitHold} {
+			k.side = s
+			delete(t.own, k)
+		}
 	}
 }
 
@@ -242,8 +259,10 @@ func (t *kindTable) isHanded(k holdKind) bool {
 	return handed
 }
 
-// joint is the kind for all sides.
+// joint is the kind for all sides of a lock.
 func (k holdKind) joint() holdKind {
-	k.side = anyHold
+	if k.side&locks != 0 {
+		k.side = anyHold
+	}
 	return k
 }

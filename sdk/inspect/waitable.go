@@ -67,6 +67,7 @@ type holder struct {
 	since      int64   // unix nanoseconds, 0 if not known
 	weight     int64   // 0 means 1
 	place      uintptr // where it was taken, 0 if not known
+	opened     uintptr // where the end was opened, or the task of a group was started
 	ends       nanos   // when the hold ends by itself, 0 if it does not or that is not known
 }
 

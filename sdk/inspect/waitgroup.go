@@ -11,12 +11,15 @@ import (
 // A WaitGroup waits for tasks to end, as [sync.WaitGroup] does. Those that are
 // started with its Go are known: a wait names those that still run. Units added
 // with Add are counted and nobody's, so a wait for them is never proof of a
-// deadlock. The zero value is ready; a WaitGroup must not be copied.
+// deadlock. A wait for tasks is proof once a task of such a group (of the same name or,
+// without one, started at the same place) has ended, and none has been taken off by a
+// Done of another goroutine. The zero value is ready; a WaitGroup must not be copied.
 type WaitGroup struct {
 	named
 	mu      sync.Mutex // guards all below
 	count   int
 	running list[Handle]
+	handed  bool          // a Done has taken off the unit of a task that runs
 	done    chan struct{} // closed when count reaches 0; nil if nobody waits
 }
 
@@ -29,6 +32,18 @@ func (g *WaitGroup) Add(delta int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.add(delta)
+	if compiledIn && delta < 0 && g.count < g.running.len {
+		g.handOver()
+	}
+}
+
+// handOver learns that a unit of a task that runs has been taken off. It may be that of
+// any of them.
+func (g *WaitGroup) handOver() {
+	g.handed = true
+	for h := g.running.front; h != nil; h = h.next {
+		g.kindHandedOver(taskUnit, h.place())
+	}
 }
 
 func (g *WaitGroup) add(delta int) {
@@ -77,6 +92,9 @@ func (g *WaitGroup) ended(h *Handle) {
 	defer g.mu.Unlock()
 	if compiledIn {
 		remove(&g.running, h)
+		if place := h.place(); !g.handed && h.group == nil && !g.isOwn(taskUnit, place) {
+			g.ownRelease(taskUnit, place, 1)
+		}
 	}
 	g.add(-1)
 }
@@ -116,9 +134,12 @@ func (g *WaitGroup) holders(_ *waitView, s *holderSet) {
 	tasks := 0
 	for h := g.running.front; h != nil; h = h.next {
 		if h.task != nil {
-			s.add(holder{task: h.task})
+			s.add(holder{task: h.task, opened: h.place()})
 			tasks++
 		}
 	}
-	s.complete = tasks > 0 && tasks == g.count
+	s.complete = tasks > 0 && tasks == g.count && !g.handed
+	if s.complete && g.running.front.group == nil { // nobody can call Done of a Group's
+		g.judge(s, taskUnit, nil)
+	}
 }

@@ -57,6 +57,19 @@ var zoo = []struct {
 	{"children that need a lock that their parent has released", false, (*animal).children},
 	{"a group with a limit", false, (*animal).limitedGroup},
 	{"a pipeline with declared ends", false, (*animal).pipeline},
+	{"a producer that is given its Sender", true, (*animal).handedSender},
+	{"a consumer that is given its Receiver", true, (*animal).handedReceiver},
+	{"a worker that is given both its ends", true, (*animal).handedEnds},
+	{"a parent that has closed the end of a producer that it could not start", true, (*animal).handedSenderAfterAnError},
+	{"producers that are given their Senders in a loop", true, (*animal).fanIn},
+	{"a pipeline of three stages that are given their ends", true, (*animal).handedPipeline},
+	{"a channel for each request, whose producer is given its Sender", true, (*animal).sendersPerRequest},
+	{"an end that another goroutine closes", true, (*animal).endClosedElsewhere},
+	{"an end whose channel another goroutine closes", true, (*animal).channelClosedElsewhere},
+	{"a select of ends that are given to producers", true, (*animal).handedSelect},
+	{"ends that go through a channel", true, (*animal).endsThroughAChannel},
+	{"a group from which another goroutine takes a task", true, (*animal).groupDone},
+	{"a group of tasks and of units", false, (*animal).groupOfUnits},
 	{"a select of a slow and a stuck sender", false, (*animal).selectLoop},
 	{"waits with a deadline in opposite orders", false, (*animal).deadlines},
 }
@@ -704,6 +717,236 @@ func (a *animal) pipeline() {
 	})
 	a.look(2)
 	close(begin)
+}
+
+func (a *animal) channel(of string, capacity int) *Chan[int] {
+	return NewChan[int](a.title(of), capacity)
+}
+
+func (a *animal) handedSender() { a.producerOf(a.channel("values", 0)) }
+
+// producerOf lets a parent open the end of its producer, and wait for that. It looks at it
+// and waits until it is over.
+func (a *animal) producerOf(c *Chan[int]) {
+	finish := make(chan struct{})
+	a.task("parent", func(ctx context.Context) {
+		out := c.Sender(ctx)
+		a.task("producer", func(ctx context.Context) {
+			defer out.Close()
+			<-finish
+			_ = out.Send(ctx, 1)
+		})
+		_, _ = c.Receive(ctx) // looks as if it waited for itself
+	})
+	a.look(1)
+	finish <- struct{}{}
+}
+
+func (a *animal) handedSenderAfterAnError() {
+	c := a.channel("values", 0)
+	out := c.Sender(a.ctx) // and there is no producer for it
+	out.Close()
+	a.producerOf(c)
+}
+
+func (a *animal) sendersPerRequest() {
+	for range 3 {
+		a.producerOf(a.channel("request", 0))
+		a.all.Wait()
+	}
+}
+
+func (a *animal) handedReceiver() {
+	c, finish := a.channel("values", 1), make(chan struct{})
+	a.task("parent", func(ctx context.Context) {
+		in := c.Receiver(ctx)
+		a.task("consumer", func(ctx context.Context) {
+			defer in.Close()
+			<-finish
+			for range 2 {
+				_, _ = in.Receive(ctx)
+			}
+		})
+		for i := range 2 {
+			_ = c.Send(ctx, i)
+		}
+	})
+	a.look(1)
+	finish <- struct{}{}
+}
+
+func (a *animal) handedEnds() {
+	jobs, results, finish := a.channel("jobs", 0), a.channel("results", 0), make(chan struct{})
+	a.task("parent", func(ctx context.Context) {
+		in, out := jobs.Receiver(ctx), results.Sender(ctx)
+		a.task("worker", func(ctx context.Context) {
+			defer in.Close()
+			defer out.Close()
+			<-finish
+			job, _ := in.Receive(ctx)
+			<-finish
+			_ = out.Send(ctx, job)
+		})
+		_ = jobs.Send(ctx, 1)
+		_, _ = results.Receive(ctx)
+	})
+	for range 2 {
+		a.look(1)
+		finish <- struct{}{}
+	}
+}
+
+func (a *animal) fanIn() {
+	const n = 3
+	c, finish := a.channel("values", 0), make(chan struct{})
+	a.task("parent", func(ctx context.Context) {
+		for i := range n {
+			out := c.Sender(ctx)
+			a.task("producer", func(ctx context.Context) {
+				defer out.Close()
+				<-finish
+				_, _ = Select(ctx, out.Case(i))
+			})
+		}
+		for range n {
+			_, _ = c.Receive(ctx)
+		}
+	})
+	for range n {
+		a.look(1)
+		finish <- struct{}{}
+	}
+}
+
+func (a *animal) handedPipeline() {
+	numbers, squares, sums := a.channel("numbers", 0), a.channel("squares", 1), a.channel("sums", 0)
+	begin := make(chan struct{})
+	a.task("parent", func(ctx context.Context) {
+		stage := func(name string, in *Receiver[int], out *Sender[int], shut func(), f func(int) int) {
+			a.task(name, func(ctx context.Context) {
+				defer shut()
+				defer out.Close()
+				defer in.Close()
+				for v := range in.All(ctx) {
+					_ = out.Send(ctx, f(v))
+				}
+			})
+		}
+		out := numbers.Sender(ctx)
+		a.task("source", func(ctx context.Context) {
+			defer numbers.Close()
+			defer out.Close()
+			<-begin
+			for i := range 4 {
+				_ = out.Send(ctx, i)
+			}
+		})
+		sum := 0
+		stage("square", numbers.Receiver(ctx), squares.Sender(ctx), squares.Close, func(v int) int { return v * v })
+		stage("sum", squares.Receiver(ctx), sums.Sender(ctx), sums.Close, func(v int) int { sum += v; return sum })
+		for range sums.All(ctx) { // parent and stages look as if they waited for the parent
+		}
+	})
+	a.look(3)
+	close(begin)
+}
+
+func (a *animal) endClosedElsewhere() {
+	c, finish := a.channel("done", 0), make(chan struct{})
+	a.task("opener", func(ctx context.Context) {
+		end := c.Sender(ctx)
+		a.task("closer", func(context.Context) { <-finish; end.Close(); c.Close() })
+		_, _ = c.Receive(ctx)
+	})
+	a.look(1)
+	finish <- struct{}{}
+}
+
+func (a *animal) channelClosedElsewhere() {
+	c, finish := a.channel("done", 0), make(chan struct{})
+	a.task("opener", func(ctx context.Context) {
+		defer c.Sender(ctx).Close()
+		a.task("closer", func(context.Context) { <-finish; c.Close() })
+		_, _ = c.Receive(ctx)
+	})
+	a.look(1)
+	finish <- struct{}{}
+}
+
+func (a *animal) handedSelect() {
+	left, right, finish := a.channel("left", 0), a.channel("right", 0), make(chan struct{})
+	a.task("parent", func(ctx context.Context) {
+		for _, c := range []*Chan[int]{left, right} {
+			out := c.Sender(ctx)
+			a.task("producer", func(ctx context.Context) {
+				defer out.Close()
+				<-finish
+				_ = out.Send(ctx, 1)
+			})
+		}
+		for range 2 {
+			_, _ = Select(ctx, ReceiveCase(left, nil), ReceiveCase(right, nil))
+		}
+	})
+	for range 2 {
+		a.look(1)
+		finish <- struct{}{}
+	}
+}
+
+func (a *animal) endsThroughAChannel() {
+	c, ends, finish := a.channel("values", 0), make(chan *Sender[int], 1), make(chan struct{})
+	a.task("worker", func(ctx context.Context) {
+		out := <-ends
+		defer out.Close()
+		<-finish
+		_ = out.Send(ctx, 1)
+	})
+	a.task("opener", func(ctx context.Context) {
+		ends <- c.Sender(ctx)
+		_, _ = c.Receive(ctx)
+	})
+	a.look(1)
+	finish <- struct{}{}
+}
+
+func (a *animal) groupDone() {
+	m, finish := a.mutex("held by the parent"), make(chan struct{})
+	m.Lock() // so that its kind is known
+	m.Unlock()
+	a.task("parent", func(ctx context.Context) {
+		var g WaitGroup
+		nameIt(&g, a.title("children"))
+		m.Lock()
+		g.Go(ctx, "child", func(context.Context) error {
+			m.Lock()
+			defer m.Unlock()
+			return nil
+		})
+		a.task("releaser", func(context.Context) { <-finish; g.Done() })
+		g.Wait() // for a child that waits for the parent
+		g.Add(1)
+		m.Unlock()
+		g.Wait()
+	})
+	a.look(2)
+	finish <- struct{}{}
+}
+
+func (a *animal) groupOfUnits() {
+	finish := make(chan struct{})
+	a.task("parent", func(ctx context.Context) {
+		var g WaitGroup
+		nameIt(&g, a.title("children and units"))
+		g.Add(2)
+		g.Go(ctx, "child", func(context.Context) error { <-finish; g.Done(); return nil })
+		a.task("worker", func(context.Context) { <-finish; g.Done() })
+		g.Wait()
+	})
+	for range 2 {
+		a.look(1)
+		finish <- struct{}{}
+	}
 }
 
 func (a *animal) selectLoop() {
