@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"unicode"
 )
 
 // deadlocks prints those that stand. With --fail it exits with 1 if there is one, so
@@ -50,15 +51,16 @@ func deadlocks(ctx context.Context, c *client, o options, out, complain io.Write
 	return 0
 }
 
-// clean takes out what would control the terminal: names come from services.
+// clean replaces what would control the terminal, hide in a text or reorder it, as the
+// collector's log does: names come from services.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\t' {
 			return ' '
 		}
-		if r == '\n' || r >= ' ' && r != 0x7f && (r < 0x80 || r > 0x9f) {
+		if r == '\n' || unicode.IsPrint(r) {
 			return r
 		}
-		return '\uFFFD'
+		return unicode.ReplacementChar
 	}, text)
 }

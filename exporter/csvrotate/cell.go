@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/asyncinspect/asyncinspect/internal/spreadsheet"
 )
 
 // recordEnd is the one of RFC 4180.
@@ -48,7 +50,7 @@ func appendText(dst []byte, s string, defuse bool) []byte {
 	if quoted {
 		dst = append(dst, '"')
 	}
-	if defuse && isFormula(s) {
+	if defuse && spreadsheet.IsFormula(s) {
 		dst = append(dst, '\'')
 	}
 	if asked == 0 {
@@ -88,22 +90,6 @@ func appendClean(dst []byte, s string) []byte {
 		from = i
 	}
 	return append(dst, s[from:]...)
-}
-
-// isFormula says whether a spreadsheet would run the text. Apostrophes before the
-// formula are looked through, so that the one that is put before it can be taken
-// away again without a doubt.
-func isFormula(s string) bool {
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '\'':
-			continue
-		case '=', '+', '-', '@', '\t', '\r':
-			return true
-		}
-		return false
-	}
-	return false
 }
 
 // appendValue writes an attribute: text as text, numbers and booleans plain, bytes

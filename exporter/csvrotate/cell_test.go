@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/asyncinspect/asyncinspect/internal/spreadsheet"
 )
 
 // clean is what a text becomes, said in a slow way.
@@ -74,7 +76,7 @@ func checkText(t testing.TB, texts []string, defuse bool) {
 		}
 		record = appendText(record, s, defuse)
 		want[i] = clean(s)
-		if defuse && isFormula(s) {
+		if defuse && spreadsheet.IsFormula(s) {
 			want[i] = "'" + want[i]
 		}
 	}
@@ -98,7 +100,7 @@ func checkText(t testing.TB, texts []string, defuse bool) {
 }
 
 func TestAnyTextComesBack(t *testing.T) {
-	pieces := []string{"", "a", `"`, `""`, ",", "\r", "\n", "\r\n", "\x00", "\xff", "\xed\xa0\x80", "é", "😀", "\uFEFF", "\uFFFD", " ", "\t", "=", "'", "-", "+1", "@x", "\u2028", "\\"}
+	pieces := []string{"", "a", `"`, `""`, ",", "\r", "\n", "\r\n", "\x00", "\xff", "\xed\xa0\x80", "é", "😀", "\uFEFF", "\uFFFD", " ", "\t", "=", "'", "-", "+1", "@x", "\u2028", "\\", "＝", "\u200b"}
 	seed := rand.Uint64()
 	t.Log("seed", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -122,7 +124,7 @@ func FuzzText(f *testing.F) {
 func TestFormulasAreDefusedAndCanBeBroughtBack(t *testing.T) {
 	for text, want := range map[string]string{
 		"=1": "'=1", "+1": "'+1", "-1": "'-1", "@a": "'@a", "\ta": "'\ta", "\ra": "\"'\ra\"", "'=1": "''=1", "''@": "'''@",
-		"a=1": "a=1", "'a": "'a", "'": "'", " =1": "\" =1\"", "=a,b": "\"'=a,b\"",
+		"a=1": "a=1", "'a": "'a", "'": "'", " =1": "\"' =1\"", "\n=1": "\"'\n=1\"", "＝1": "'＝1", " a": "\" a\"", "=a,b": "\"'=a,b\"",
 	} {
 		require.Equal(t, want, string(appendText(nil, text, true)))
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/csv"
 	"strconv"
 	"strings"
+
+	"github.com/asyncinspect/asyncinspect/internal/spreadsheet"
 )
 
 // text is an answer that is not JSON, offered as a file.
@@ -22,12 +24,7 @@ func table(name string, header []string, rows [][]string) text {
 }
 
 // cell keeps a spreadsheet from running a name that anybody may have sent.
-func cell(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return "'" + s
-	}
-	return s
-}
+func cell(s string) string { return spreadsheet.Defuse(s) }
 
 func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
