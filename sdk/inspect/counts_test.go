@@ -150,6 +150,7 @@ func TestHeartbeatsCarryTheDurationOfEveryTask(t *testing.T) {
 }
 
 // A span says that the durations of its process come with the heartbeats, if they do.
+// Without heartbeats it has no epoch either, so the collector expects no reports.
 func TestSpansSayWhetherHeartbeatsCarryDurations(t *testing.T) {
 	for _, reports := range []bool{true, false} {
 		t.Run(fmt.Sprint(reports), func(t *testing.T) {
@@ -164,6 +165,9 @@ func TestSpansSayWhetherHeartbeatsCarryDurations(t *testing.T) {
 				if got, ok := set.Value(want.Key); ok != reports || ok && got != want.Value {
 					t.Errorf("the %s says %v, %v; want %v", where, got, ok, reports)
 				}
+			}
+			if epoch, ok := s.Resource.Set().Value(taskspan.ProcessEpoch); ok != reports {
+				t.Errorf("the resource has the epoch %v, %v; want %v", epoch.AsInt64(), ok, reports)
 			}
 		})
 	}

@@ -50,11 +50,9 @@ func (c *config) newResource(ctx context.Context) (*resource.Resource, error) {
 		fixed = append(fixed, semconv.ServiceName(c.serviceName))
 	}
 	ours := []attribute.KeyValue{semconv.ServiceInstanceID(newInstanceID())}
-	if c.enabled { // without heartbeats the collector counts the spans
+	if c.reports { // without heartbeats the collector counts the spans
 		ours = append(ours, attribute.Int64(taskspan.ProcessEpoch, now().unix()))
-		if c.reports {
-			fixed = append(fixed, durationsInHeartbeats)
-		}
+		fixed = append(fixed, durationsInHeartbeats)
 	}
 	r, err := resource.New(ctx,
 		resource.WithService(), // the default service name
