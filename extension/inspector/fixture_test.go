@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -208,12 +209,15 @@ func aSampler() sampler {
 // fakeState is a task_state that shows what a test says.
 type fakeState struct {
 	summary    view.Summary
+	coverage   view.Coverage
 	processes  []view.Process
 	tasks      []view.Task
 	statistics view.Statistics
 }
 
 func (f *fakeState) Summary() view.Summary { return f.summary }
+
+func (f *fakeState) Coverage() view.Coverage { return f.coverage }
 
 func (f *fakeState) Processes(view.ProcessQuery) ([]view.Process, int) {
 	return append([]view.Process{}, f.processes...), len(f.processes)
@@ -247,8 +251,12 @@ type fakeDetector struct {
 	edges          []deadlock.Edge
 	totals         view.DetectorTotals
 	tables         []view.Table
+	processes      []view.Process
+	coverage       view.Coverage
 }
 
+func (f *fakeDetector) DetectorProcesses() []view.Process                { return slices.Clone(f.processes) }
+func (f *fakeDetector) DetectorCoverage() view.Coverage                  { return f.coverage }
 func (f *fakeDetector) Deadlocks() (standing, past []*deadlock.Deadlock) { return f.standing, f.past }
 func (f *fakeDetector) Inversions() []*deadlock.Inversion                { return f.inversions }
 func (f *fakeDetector) Graph(limit int) ([]deadlock.Edge, int) {

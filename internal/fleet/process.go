@@ -22,6 +22,9 @@ type process struct {
 	// marks are the highest sequence numbers at the last heartbeats: what is
 	// missing from before the oldest of them is lost.
 	marks [MissedHeartbeats]int64
+	// losses are those that the marks have settled; leaky says that they were steady.
+	losses losses
+	leaky  bool
 
 	beat    *beat // the newest whole heartbeat
 	pending []partial
@@ -55,7 +58,7 @@ func (p *process) copy() Process {
 		Interval: p.interval, Ahead: p.clock.shift(), Running: p.running, Blocked: p.blocked,
 		OpenWaits: len(p.waits), LiveTasks: len(p.tasks), Counts: p.counts, Events: p.events,
 		Dropped: p.dropped, Overhead: p.overhead, Rate: p.rate, Memory: p.memory,
-		LostSpans: p.sequences.lost, Duplicates: p.sequences.again,
+		LostSpans: p.sequences.lost, Duplicates: p.sequences.again, Missing: p.losses.steady(),
 	}
 }
 
@@ -184,6 +187,13 @@ func (t *Table) heartbeat(p *process, r *report.Report, now time.Time) {
 		t.counters.LostSpans += p.sequences.lost - lostBefore
 		copy(p.marks[:], p.marks[1:])
 		p.marks[len(p.marks)-1] = p.sequences.newest
+		p.losses.heartbeat(&p.sequences)
+		if leaky := p.losses.steady() > 0; leaky != p.leaky {
+			p.leaky = leaky
+			if leaky {
+				t.leaks = append(t.leaks, p.id)
+			}
+		}
 	}
 	b := t.assemble(p, r)
 	if b == nil {

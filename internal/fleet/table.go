@@ -18,7 +18,8 @@ type Table struct {
 	processes map[report.Process]*process
 	newest    map[instance]int64 // the newest epoch of each instance that has a record
 	reporting int
-	gone      []*process // records of ended processes, in the order of their end
+	gone      []*process       // records of ended processes, in the order of their end
+	leaks     []report.Process // that began to miss reports since the last TakeLeaks
 
 	// strangers are processes of which everything has been refused for its time.
 	strangers map[report.Process]*clock
@@ -266,6 +267,29 @@ func (t *Table) Tasks(dst []*Task) []*Task {
 
 // Task returns a live task, or nil.
 func (t *Table) Task(id report.TaskID) *Task { return t.tasks[id] }
+
+// Heard says when a process was last heard, and how long it may then be silent. It is
+// a [report.Listener].
+func (t *Table) Heard(id report.Process) (last time.Time, lease time.Duration) {
+	p, ok := t.processes[id]
+	if !ok {
+		return time.Time{}, 0
+	}
+	return p.lastHeard, t.lease(p)
+}
+
+// TakeLeaks returns the processes whose reports have begun to be missing steadily since
+// the last call.
+func (t *Table) TakeLeaks() []Process {
+	var leaks []Process
+	for _, id := range t.leaks {
+		if p, ok := t.processes[id]; ok && p.leaky {
+			leaks = append(leaks, p.copy())
+		}
+	}
+	t.leaks = nil
+	return leaks
+}
 
 // Processes appends copies of the processes to dst, in no order.
 func (t *Table) Processes(dst []Process) []Process {

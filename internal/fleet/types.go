@@ -141,6 +141,9 @@ type Process struct {
 	Memory     string
 	LostSpans  int64 // sequence numbers that never came
 	Duplicates int64
+	// Missing is the share of its reports that do not arrive, if that has been steady
+	// over its last heartbeats; else 0.
+	Missing float64
 }
 
 // EventKind is what happened.

@@ -3,5 +3,6 @@
 // gives them to the processor ([Learn]), takes those out that do not go on, and counts
 // what came, what was refused and what found no room.
 //
-// It also has what processors say of their bounded tables ([Fullness], [Eviction]).
+// It also has what processors say of their bounded tables ([Fullness], [Eviction]), and
+// of reports that do not arrive ([Gaps]).
 package intake

@@ -42,20 +42,6 @@ func New(guard sync.Locker, clocks report.Clocks, learn Learn, logger *zap.Logge
 	return &Intake{guard: guard, clocks: clocks, learn: learn, logger: logger}
 }
 
-// HasReports reports whether there is a report scope. It is all that happens to a batch
-// of ordinary spans.
-func HasReports(resources ptrace.ResourceSpansSlice) bool {
-	for i := range resources.Len() {
-		scopes := resources.At(i).ScopeSpans()
-		for j := range scopes.Len() {
-			if scopes.At(j).Scope().Name() == taskspan.ScopeReport {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // Take merges the reports of a batch and removes those that do not go on, and what is
 // empty without them.
 func (in *Intake) Take(resources ptrace.ResourceSpansSlice, now time.Time) {
@@ -130,6 +116,14 @@ func (in *Intake) Reports() map[taskspan.ReportKind]int64 {
 		counts[kind] = in.reports[i].Load()
 	}
 	return counts
+}
+
+// Total returns how many reports were used.
+func (in *Intake) Total() (total int64) {
+	for i := range in.reports {
+		total += in.reports[i].Load()
+	}
+	return total
 }
 
 // Dropped returns how many reports were not used, by reason; only those that occurred.

@@ -80,7 +80,6 @@ func TestWhatIsLeftOfABatch(t *testing.T) {
 	)
 	td.ResourceSpans().At(0).ScopeSpans().AppendEmpty().Spans().AppendEmpty().SetName("ordinary")
 	td.ResourceSpans().AppendEmpty() // was empty before
-	require.True(t, intake.HasReports(td.ResourceSpans()))
 	f.Take(td.ResourceSpans(), f.now)
 
 	require.Equal(t, 2, td.ResourceSpans().Len())
@@ -97,7 +96,6 @@ func TestWhatIsLeftOfABatch(t *testing.T) {
 		taskspan.ReportWait: 2, taskspan.ReportTask: 0, taskspan.ReportHeartbeat: 2, taskspan.ReportLockOrder: 3,
 	}, f.Reports())
 	require.Empty(t, f.Dropped())
-	require.False(t, intake.HasReports(ptrace.NewTraces().ResourceSpans()))
 }
 
 // Whether a report is refused by its scope, its content or the table: it is counted by

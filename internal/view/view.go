@@ -32,6 +32,18 @@ type Reader interface {
 	// kind and resource. Here it is each series that is consistent in itself: they
 	// are copied a few at a time, for every batch of spans needs their lock.
 	Statistics() Statistics
+	// Coverage says which processes of the SDK it hears, and which it does not.
+	Coverage() Coverage
+}
+
+// Coverage says what a component hears of the processes of the SDK.
+type Coverage struct {
+	// Reports counts those that the component has understood.
+	Reports int64
+	// Elsewhere says that reports are meant to go to another collector.
+	Elsewhere bool
+	// Unreported are processes whose spans arrive while none of their reports do.
+	Unreported []report.Process
 }
 
 // Registrar is implemented by the extension that shows the state. A component
@@ -175,6 +187,10 @@ type DeadlockReader interface {
 	DetectorTotals() DetectorTotals
 	// DetectorTables says how full the bounded tables are.
 	DetectorTables() []Table
+	// DetectorProcesses returns all processes that are known, in no order.
+	DetectorProcesses() []Process
+	// DetectorCoverage says which processes of the SDK it hears, and which it does not.
+	DetectorCoverage() Coverage
 }
 
 // DetectorTotals are counts since the start of the collector. Every kind,

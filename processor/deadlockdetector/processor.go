@@ -45,6 +45,7 @@ type detector struct {
 	advanced time.Time // when it was last looked what time has done
 
 	intake    *intake.Intake
+	gaps      *intake.Gaps
 	potential atomic.Int64
 	found     foundCounts
 	resolved  resolvedCounts
@@ -64,6 +65,7 @@ func newProcessor(set processor.Settings, cfg *Config, next consumer.Traces) (*d
 		full:   intake.NewFullness(set.Logger),
 	}
 	p.intake = intake.New(&p.mu, p.graph.Table(), p.learn, set.Logger)
+	p.gaps = intake.NewGaps(&p.mu, p.graph.Table(), cfg.MaxProcesses, true, set.Logger)
 	builder, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
 		return nil, fmt.Errorf("create telemetry of %s: %w", set.ID, err)
@@ -101,8 +103,9 @@ func (p *detector) Shutdown(ctx context.Context) error {
 
 // ConsumeTraces learns from the reports and passes everything on.
 func (p *detector) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
-	if resources := td.ResourceSpans(); intake.HasReports(resources) {
-		p.intake.Take(resources, time.Now())
+	now := time.Now()
+	if resources := td.ResourceSpans(); p.gaps.Spans(resources, now) {
+		p.intake.Take(resources, now)
 		if resources.Len() == 0 {
 			return nil
 		}
@@ -118,6 +121,7 @@ func (p *detector) evaluate(ctx context.Context, now time.Time) {
 		p.graph.Advance(now)
 		p.mu.Unlock()
 		p.full.Look(p.DetectorTables())
+		p.gaps.Look(now)
 	}
 	p.mu.Lock()
 	began := time.Now()

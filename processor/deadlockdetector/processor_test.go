@@ -438,3 +438,49 @@ func FuzzConsumeTraces(f *testing.F) {
 		p.telemetry.Shutdown()
 	})
 }
+
+// heartbeat is a heartbeat of the speaker.
+func (s *speaker) heartbeat() *report.Report {
+	s.sequence++
+	return &report.Report{
+		Process: s.process, Sequence: s.sequence, Observed: time.Now().UTC(),
+		Heartbeat: &report.Heartbeat{Interval: 5 * time.Second, Part: 1, Parts: 1},
+	}
+}
+
+// spans are ordinary spans of the speaker.
+func (s *speaker) spans() ptrace.Traces {
+	td := reporttest.Traces(s.heartbeat())
+	s.sequence-- // it was not sent
+	td.ResourceSpans().At(0).ScopeSpans().At(0).Scope().SetName("otelgrpc")
+	return td
+}
+
+// A process whose spans arrive without its reports is a gap, until they arrive.
+func TestSpansWithoutReportsAreAGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, defaultConfig(), nil, componenttest.NewNopHost())
+		defer f.stopped(t)
+		mute, fine := newSpeaker("shop"), newSpeaker("bank")
+		for i := range 7 {
+			require.NoError(t, f.ConsumeTraces(t.Context(), mute.spans()))
+			require.NoError(t, f.ConsumeTraces(t.Context(), fine.spans()))
+			f.consume(t, fine.heartbeat())
+			if i < 4 {
+				require.Zero(t, f.logs.Len())
+			}
+			time.Sleep(5 * time.Second)
+		}
+		warnings := f.logs.FilterMessageSnippet("none of its reports").All()
+		require.Len(t, warnings, 1)
+		require.Equal(t, "shop", warnings[0].ContextMap()["service"])
+		require.Equal(t, view.Coverage{Reports: 7, Unreported: []report.Process{mute.process}}, f.DetectorCoverage())
+		require.Len(t, f.DetectorProcesses(), 1)
+
+		require.NoError(t, f.ConsumeTraces(t.Context(), mute.spans()))
+		f.consume(t, mute.heartbeat())
+		time.Sleep(2 * time.Second)
+		require.Empty(t, f.DetectorCoverage().Unreported)
+		require.Len(t, f.DetectorProcesses(), 2)
+	})
+}

@@ -47,7 +47,7 @@ func (p *detector) evictions() []intake.Eviction {
 	p.mu.Lock()
 	c, own, orders := p.graph.Table().Counters(), p.graph.Counters(), p.orders.Counters()
 	p.mu.Unlock()
-	return append(p.intake.Evictions(c),
+	return append(append(p.intake.Evictions(c), p.gaps.Evictions()...),
 		intake.Eviction{Table: "claims", Reason: "refused", Count: own.ClaimsRefused},
 		intake.Eviction{Table: "deadlocks", Reason: "refused", Count: own.DeadlocksRefused},
 		intake.Eviction{Table: "lock_orders", Reason: "refused", Count: orders.Refused},

@@ -76,3 +76,15 @@ func (p *detector) DetectorTables() []view.Table {
 		{Name: "lock_orders", Size: p.orders.Len(), Limit: p.cfg.Potential.MaxOrders, Setting: "potential::max_orders"},
 	}
 }
+
+// DetectorProcesses returns all processes that are known.
+func (p *detector) DetectorProcesses() []view.Process {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.graph.Table().Processes(nil)
+}
+
+// DetectorCoverage says which processes of the SDK are heard.
+func (p *detector) DetectorCoverage() view.Coverage {
+	return view.Coverage{Reports: p.intake.Total(), Unreported: p.gaps.Unreported()}
+}

@@ -40,6 +40,10 @@ type Config struct {
 	TaskSpans TaskSpans `mapstructure:"task_spans"`
 	// ForwardReports says which report spans go on to the next component.
 	ForwardReports ForwardReports `mapstructure:"forward_reports"`
+	// ExpectReports says whether the reports of a process whose spans arrive here must
+	// arrive here, too; if they do not, it is a warning. Set it to false where another
+	// collector gets the reports, as in a gateway.
+	ExpectReports bool `mapstructure:"expect_reports"`
 	// LogInterval is how often a picture of the live tasks is logged; 0 is never.
 	LogInterval time.Duration `mapstructure:"log_interval"`
 }
@@ -84,6 +88,7 @@ func createDefaultConfig() component.Config {
 		MaxResources:    2_000,
 		TaskSpans:       TaskSpans{Kinds: []string{"server", "consumer"}, Roots: true},
 		ForwardReports:  ForwardNone,
+		ExpectReports:   true,
 	}
 }
 

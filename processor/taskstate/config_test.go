@@ -17,7 +17,8 @@ func TestEveryFieldIsRead(t *testing.T) {
 	require.NoError(t, confmap.NewFromStringMap(map[string]any{
 		"max_tasks": 1, "max_events": 2, "task_retention": "3s", "cleanup_interval": "4s", "max_processes": 5,
 		"max_task_names": 6, "max_resources": 7, "forward_reports": "first_and_last", "log_interval": "8s",
-		"task_spans": map[string]any{"kinds": []any{"client"}, "roots": false},
+		"expect_reports": false,
+		"task_spans":     map[string]any{"kinds": []any{"client"}, "roots": false},
 	}).Unmarshal(cfg))
 	require.NoError(t, cfg.Validate())
 	require.Equal(t, &Config{

@@ -38,6 +38,7 @@ type taskState struct {
 	live  *liveTasks
 
 	intake  *intake.Intake
+	gaps    *intake.Gaps
 	batches sync.Pool
 
 	// Only loop's, and Shutdown's after it.
@@ -67,6 +68,7 @@ func newProcessor(set processor.Settings, cfg *Config, next consumer.Traces) (*t
 	}
 	p.live = newLiveTasks(cfg, p.stats, p.ended)
 	p.intake = intake.New(&p.live.mu, p.live.table, p.learnReport, set.Logger)
+	p.gaps = intake.NewGaps(&p.live.mu, p.live.table, cfg.MaxProcesses, cfg.ExpectReports, set.Logger)
 	builder, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
 		return nil, fmt.Errorf("create telemetry of %s: %w", set.ID, err)
@@ -107,6 +109,7 @@ func (p *taskState) Shutdown(ctx context.Context) error {
 // tick does what time does.
 func (p *taskState) tick(ctx context.Context, now time.Time) {
 	p.live.advance(now)
+	p.gaps.Look(now)
 	p.outlet.Send(ctx, lostSpans(p.live.takeLost()), now)
 	// A tick that comes a little early still counts.
 	due := now.Add(tick / 2)
@@ -126,8 +129,8 @@ func (p *taskState) tick(ctx context.Context, now time.Time) {
 func (p *taskState) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
 	now := time.Now()
 	b := p.batches.Get().(*batch)
-	withReports := false
 	resources := td.ResourceSpans()
+	withReports := p.gaps.Spans(resources, now)
 	for i := range resources.Len() {
 		rs := resources.At(i)
 		attrs := rs.Resource().Attributes()
@@ -135,8 +138,7 @@ func (p *taskState) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
 		scopes := rs.ScopeSpans()
 		for j := range scopes.Len() {
 			switch scopes.At(j).Scope().Name() {
-			case taskspan.ScopeReport:
-				withReports = true
+			case taskspan.ScopeReport: // see below
 			case taskspan.ScopeDetector:
 				p.learnDeadlocks(scopes.At(j).Spans(), now)
 			default:

@@ -33,6 +33,11 @@ func (p *taskState) Summary() view.Summary {
 	return s
 }
 
+// Coverage implements view.Reader.
+func (p *taskState) Coverage() view.Coverage {
+	return view.Coverage{Reports: p.intake.Total(), Elsewhere: !p.cfg.ExpectReports, Unreported: p.gaps.Unreported()}
+}
+
 // fleetTasks copies the pointers to the live tasks under the fleet's lock.
 func (p *taskState) fleetTasks() ([]*fleet.Task, fleet.Counters) {
 	p.live.mu.Lock()

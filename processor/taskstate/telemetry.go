@@ -37,7 +37,7 @@ func (p *taskState) evictions() []intake.Eviction {
 	p.ended.mu.Lock()
 	evicted, dropped, events := p.ended.evicted, p.ended.dropped, p.ended.events
 	p.ended.mu.Unlock()
-	return append(p.intake.Evictions(c),
+	return append(append(p.intake.Evictions(c), p.gaps.Evictions()...),
 		intake.Eviction{Table: "tasks", Reason: "ended_evicted", Count: evicted},
 		intake.Eviction{Table: "tasks", Reason: "ended_no_room", Count: dropped},
 		intake.Eviction{Table: "events", Reason: "evicted", Count: events.evicted},
