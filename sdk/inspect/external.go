@@ -138,15 +138,20 @@ func (e *External) Acquire(ctx context.Context, acquire func(context.Context) er
 	}
 	g := holderOf(ctx)
 	noteTakingExternal(g, e.id, place)
-	w := externalWait(ctx, taskspan.WaitExternal, e.thing, use)
-	defer endWait(w)
-	if err := acquire(ctx); err != nil {
+	if err := e.wait(ctx, use, acquire); err != nil {
 		return err
 	}
 	externals.add(&externalHold{
 		goroutine: g, id: e.id, name: e.called, ends: use.ends(), ttl: use.ttl, task: taskOf(ctx), place: place,
 	})
 	return nil
+}
+
+// wait calls acquire as a wait for the lock. The wait ends before the lock counts as
+// held: a goroutine that did both at a time would wait for itself.
+func (e *External) wait(ctx context.Context, use externalUse, acquire func(context.Context) error) error {
+	defer endWait(externalWait(ctx, taskspan.WaitExternal, e.thing, use))
+	return acquire(ctx)
 }
 
 // Release calls release, which releases the lock, and returns its error. The goroutine

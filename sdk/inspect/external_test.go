@@ -732,3 +732,36 @@ func TestHoldersOfAnExternalLock(t *testing.T) {
 		}
 	}
 }
+
+// A goroutine that has got an external lock has ended its wait when it counts as the
+// holder: else it would be seen to wait for itself.
+func TestWhoGetsAnExternalLockNoLongerWaits(t *testing.T) {
+	fewExternals(t)
+	freshLooks(t)
+	quietInspector(t)
+	lock := NewExternal(unique("lock"))
+	acquired, got := make(chan uint64), make(chan struct{})
+	go func() {
+		defer close(got)
+		if err := lock.Acquire(context.Background(), func(context.Context) error {
+			externals.mu.Lock() // the hold cannot be entered
+			acquired <- goidOfTest()
+			return nil
+		}, UntilReleased()); err != nil {
+			t.Error(err)
+		}
+	}()
+	goroutine := <-acquired
+	waitFor(t, "the goroutine to enter its hold", func() bool {
+		return looks.take(map[uint64]bool{goroutine: true}).of[goroutine].State == "sync.Mutex.Lock"
+	})
+	w, waits := waitOf(goroutine)
+	externals.mu.Unlock()
+	within(t, got, "the lock")
+	if waits {
+		t.Errorf("it still waits for %v", w.kind)
+	}
+	if n := len(externals.heldBy(goroutine, now())); n != 1 {
+		t.Errorf("it holds %d locks", n)
+	}
+}
