@@ -31,6 +31,7 @@ func freshLooks(t *testing.T) *lookout {
 	before := looks
 	looks = newLookout()
 	looks.budget, looks.filled = time.Hour, now()+nanos(time.Hour) // more than is ever used
+	looks.bytes = 32 << 10                                         // and room for the goroutines of all tests
 	t.Cleanup(func() { looks = before })
 	return looks
 }

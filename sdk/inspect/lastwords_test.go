@@ -167,6 +167,10 @@ func TestDying(t *testing.T) {
 	if collector == "deaf" {
 		opts = append(opts, WithReportClient(deafClient{}), WithSpanExporter(deafExporter{}))
 	}
+	if collector != "deaf" {
+		// A clock that is fast gives the last words as long as a busy machine takes.
+		final.clock = func() time.Time { return time.Now().Add(20 * time.Second) }
+	}
 	if _, err := Start(context.Background(), opts...); err != nil {
 		t.Fatal(err)
 	}

@@ -272,3 +272,24 @@ func BenchmarkSpanProcessor(b *testing.B) {
 		}
 	}
 }
+
+// RemoteWait takes the wait of an open client span for its own. Any other span that is
+// followed has none, and is a wait like that for an unknown span.
+func TestRemoteWaitForASpanThatIsNoCall(t *testing.T) {
+	ins, _ := newSeen(t)
+	_, server := ins.own.Tracer("server").Start(t.Context(), "GET /", trace.WithSpanKind(trace.SpanKindServer))
+	defer server.End()
+	if span, ok := followed.get(server.SpanContext().SpanID()); !ok || span.call != nil {
+		t.Fatalf("the server span is followed as %+v (%v)", span, ok)
+	}
+	ran := false
+	if err := RemoteWait(t.Context(), server.SpanContext(), "itself", func() error {
+		ran = true
+		if waits := remoteWaits(t); len(waits) != 1 || holdersOf(waits[0]).inferred {
+			t.Errorf("the waits are %v", waits)
+		}
+		return nil
+	}); err != nil || !ran {
+		t.Errorf("returned %v; the call was made: %t", err, ran)
+	}
+}

@@ -112,7 +112,7 @@ func TestSemaphoreServesInOrder(t *testing.T) {
 
 func TestSemaphoreHolders(t *testing.T) {
 	watched(t)
-	s := NewSemaphore("slots", 3)
+	s := NewSemaphore(unique("slots"), 3)
 	ctx := context.Background()
 	_ = s.Acquire(ctx, 2)
 	other, release := make(chan uint64), make(chan struct{})

@@ -5,6 +5,7 @@ package inspect
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -605,4 +606,51 @@ func TestReportsSayWhatIsKnownOfAKind(t *testing.T) {
 	expect(1100*time.Millisecond, 3, false, false)
 	holder.does(m.Unlock)
 	ended.Wait()
+}
+
+// permitPlaces are places of the application, each on a line of its own.
+func permitPlaces() []uintptr {
+	here := func() uintptr {
+		var pc [1]uintptr
+		runtime.Callers(2, pc[:])
+		return pc[0]
+	}
+	return []uintptr{
+		here(),
+		here(),
+		here(),
+		here(),
+		here(),
+	}
+}
+
+// A goroutine that releases all its permits teaches something about each place at which
+// it has acquired some, unless there were too many places to know them all or somebody
+// else has released permits of this semaphore.
+func TestWhatReleasesOfPermitsTeach(t *testing.T) {
+	for _, one := range []struct {
+		places int
+		handed bool
+		learns bool
+	}{{1, false, true}, {4, false, true}, {5, false, false}, {1, true, false}, {3, true, false}} {
+		forgetHolds(t)
+		s := NewSemaphore("", 9)
+		r := s.orderName(permitPlaces()[0])
+		r.handed.Store(one.handed)
+		var h semaphoreHold
+		places := permitPlaces()[:one.places]
+		for _, place := range places {
+			h.add(1, place)
+		}
+		s.learnOwn(&h)
+		for i, place := range places {
+			want := 0
+			if one.learns {
+				want = one.places
+			}
+			if depth, _ := holdKinds.look(holdKind{side: permitHold, place: place}); depth != want {
+				t.Errorf("%+v: place %d is known to be released %d at a time, want %d", one, i, depth, want)
+			}
+		}
+	}
 }

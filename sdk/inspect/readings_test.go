@@ -149,6 +149,7 @@ func newReadings(t *testing.T) (r *reporterRig, on *scripted, tasks map[string]*
 		endWait(w)
 	}()
 	<-begun
+	r.at = now() // however long it took until the wait began
 	stopped := false
 	return r, on, tasks, func() {
 		if !stopped {

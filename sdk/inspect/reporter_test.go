@@ -126,6 +126,7 @@ func (r *reporterRig) blockedOn(m *Mutex, name string, ended *sync.WaitGroup) *T
 	})
 	task := <-begun
 	lockHolders(r.t, task.goroutine.Load())
+	r.at = max(r.at, now()) // however long it took until the wait began
 	return task
 }
 

@@ -48,6 +48,7 @@ func TestASteadyWaitRests(t *testing.T) {
 			endWait(w)
 		})
 		<-entered
+		r.at = now() // however long it took until the wait began
 		end = sync.OnceFunc(func() { close(goOn); all.Wait() })
 		t.Cleanup(end)
 		for range 62 { // from 1 s on it is told, at 1, 2, 4, 8, 16 s, and then every 30 s

@@ -296,3 +296,81 @@ func TestALockThatWasHandedOverGetsAName(t *testing.T) {
 		}
 	}
 }
+
+// The first of all that end a wait is its end, in whatever order they become known.
+func TestTheFirstEndOfAWaitCounts(t *testing.T) {
+	quietInspector(t)
+	began := now()
+	for _, one := range []struct {
+		name     string
+		context  time.Duration // 0: no deadline
+		declared []time.Duration
+		want     time.Duration
+	}{
+		{"nothing", 0, nil, 0},
+		{"a context", 7 * time.Hour, nil, 7 * time.Hour},
+		{"declared", 0, []time.Duration{5 * time.Hour}, 5 * time.Hour},
+		{"declared again, earlier", 0, []time.Duration{5 * time.Hour, 3 * time.Hour}, 3 * time.Hour},
+		{"declared again, later", 0, []time.Duration{4 * time.Hour, 6 * time.Hour}, 4 * time.Hour},
+		{"the context first", 2 * time.Hour, []time.Duration{8 * time.Hour}, 2 * time.Hour},
+		{"the context last", 9 * time.Hour, []time.Duration{time.Hour}, time.Hour},
+	} {
+		for _, detached := range []bool{false, true} {
+			ctx, want := context.Background(), nanos(0)
+			if one.want != 0 {
+				want = began + nanos(one.want)
+			}
+			if one.context != 0 {
+				limited, cancel := context.WithDeadline(ctx, (began + nanos(one.context)).time())
+				defer cancel()
+				ctx = limited
+			}
+			w := beginWait(ctx, taskspan.WaitIO, &thing{id: "disk", called: "disk"})
+			for _, d := range one.declared {
+				w.willEndBy(began + nanos(d))
+			}
+			if detached {
+				w.detach()
+			}
+			if v := w.view(); v.deadline() != want || v.cancellable() {
+				t.Errorf("%s, without its context %t: it ends at %v, want %v; cancellable %t",
+					one.name, detached, time.Duration(v.deadline()-began), one.want, v.cancellable())
+			}
+			endWait(w)
+		}
+	}
+}
+
+// A wait that ends while Deadlocks reads it is in no deadlock, though nothing about its
+// resource has changed.
+func TestAWaitThatEndsWhileDeadlocksLooks(t *testing.T) {
+	for _, ends := range []bool{false, true} {
+		_, on, _, end := newReadings(t)
+		waiter := theWaitFor(t, on)
+		set := holderSet{complete: true, list: []holder{{goroutine: waiter.goroutine, generation: 7}}}
+		on.first, on.second = set, set
+		if ends {
+			on.between = end
+		}
+		want := 1
+		if ends {
+			want = 0
+		}
+		if found := Deadlocks(); len(found) != want {
+			t.Errorf("it ends: %t; found %v, want %d", ends, found, want)
+		}
+		end()
+	}
+}
+
+// theWaitFor returns the open wait for a resource.
+func theWaitFor(t *testing.T, on identified) waitView {
+	t.Helper()
+	for _, v := range openWaits(now(), nil) {
+		if v.on == on {
+			return v
+		}
+	}
+	t.Fatal("nobody waits for it")
+	return waitView{}
+}
