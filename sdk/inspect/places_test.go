@@ -7,10 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
 func TestOriginOfCode(t *testing.T) {
@@ -269,4 +273,83 @@ func markers(t *testing.T, dir string) map[string]string {
 		}
 	}
 	return found
+}
+
+// Which frames of a stack are the place and its callers. A letter is a frame: K of the
+// SDK, S of the standard library, D of a dependency, L of a local module, M of the main
+// one; small letters have called Helper.
+func TestTheWayToAPlace(t *testing.T) {
+	origins := map[byte]codeOrigin{'K': fromSDK, 'S': fromStandard, 'D': fromDependency, 'L': fromLocal, 'M': fromMain}
+	const base = 0x1000 // nothing is there
+	for _, test := range []struct {
+		stack string
+		want  []int
+	}{
+		{"", nil},
+		{"KK", nil},
+		{"KSDM", []int{3}},
+		{"KDMDLSM", []int{2, 4, 6}},
+		{"MMMM", []int{0, 1, 2}},
+		{"KLDMD", []int{3}},
+		{"KLDLSLL", []int{1, 3, 5}},
+		{"KSDSDDD", []int{2, 4, 5}},
+		{"KSS", []int{1}},
+		{"KmM", []int{2}},
+		{"KmDMdM", []int{3, 5}},
+		{"KmDD", []int{2, 3}},
+		{"KlS", []int{1}},
+		{"KmS", []int{1}},
+		{"KmdlM", []int{4}},
+		{"Kml", []int{1, 2}},
+		{"Kdm", []int{2}},
+		{"KdS", []int{1}},
+		{"KsS", []int{2}},
+		{"Ks", []int{1}},
+	} {
+		var stack []uintptr
+		for i := range len(test.stack) {
+			letter := strings.ToUpper(test.stack[i : i+1])
+			p := place{function: fmt.Sprint("frame ", letter), from: origins[letter[0]]}
+			if letter != test.stack[i:i+1] {
+				p.function = "helper"
+			}
+			pc := uintptr(base + i)
+			places.Store(pc, p)
+			stack = append(stack, pc)
+		}
+		helpers.Store("helper", true)
+		var got []int
+		for _, pc := range appendWay(nil, stack) {
+			got = append(got, int(pc-base))
+		}
+		helpers.Delete("helper")
+		for _, pc := range stack {
+			places.Delete(pc)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: at %v, want %v", test.stack, got, test.want)
+		}
+	}
+}
+
+// A stack is written without the frames of the SDK on top, and cut at its limit.
+func TestStacksAreCut(t *testing.T) {
+	var here [1]uintptr
+	runtime.Callers(1, here[:])
+	sdk := reflect.ValueOf(NewMutex).Pointer() + 1
+	frame := stacktrace(here[:])
+	if !strings.HasPrefix(frame, thisPackage+"TestStacksAreCut\n\t") || strings.Count(frame, "\n") != 2 {
+		t.Fatalf("a frame is %q", frame)
+	}
+	if got := stacktrace([]uintptr{sdk, sdk, here[0], sdk}); !strings.HasPrefix(got, frame+thisPackage+"NewMutex\n") || strings.Count(got, "\n") != 4 {
+		t.Errorf("without the SDK on top it is %q", got)
+	}
+	fit := taskspan.MaxStackBytes / len(frame)
+	for _, n := range []int{fit / 2, fit*3/4 + 1, fit, fit + 1, 2 * fit} {
+		want := strings.Repeat(frame, n)
+		want = want[:min(len(want), taskspan.MaxStackBytes)]
+		if got := stacktrace(slices.Repeat(here[:], n)); got != want {
+			t.Errorf("%d frames of %d bytes are %d bytes, want %d", n, len(frame), len(got), len(want))
+		}
+	}
 }

@@ -66,10 +66,43 @@ func TestSitesAreBounded(t *testing.T) {
 	for i := range sites {
 		sites[i].Store(&site{count: 1, frames: [stackDepth]uintptr{uintptr(i)}})
 	}
-	for range 2 {
+	var first *site
+	for turn := range 2 {
 		at := waits()
+		if turn == 0 {
+			first = at
+		} else if at != first {
+			t.Error("it is unwound again the next time")
+		}
 		if name := placeOf(at.callers[0]).function; name != "github.com/asyncinspect/asyncinspect/sdk/inspect.TestSitesAreBounded" {
 			t.Errorf("it waits in %s", name)
+		}
+	}
+}
+
+// Sites whose slots are taken are found in the next ones, and the sites there, with as
+// many frames, are not taken for them.
+func TestASiteBesideOthers(t *testing.T) {
+	defer sites.clear()
+	for others := range uint64(siteProbes) {
+		sites.clear()
+		var found [2]*site
+		for turn := range found {
+			found[turn] = waits()
+			if turn > 0 {
+				continue
+			}
+			slot := hashFrames(found[0].frames[:found[0].count])
+			sites.clear()
+			for i := range others {
+				other := &site{count: found[0].count, frames: found[0].frames}
+				other.frames[0]++
+				sites[(slot+i)%maxSites].Store(other)
+			}
+			sites[(slot+others)%maxSites].Store(found[0])
+		}
+		if found[1] != found[0] {
+			t.Errorf("behind %d others it is another site", others)
 		}
 	}
 }
