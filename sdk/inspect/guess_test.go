@@ -406,6 +406,40 @@ func TestLooksAreBounded(t *testing.T) {
 	}
 }
 
+// After a look that was refused, the next one is asked for a second later.
+func TestALookThatWasRefusedIsAskedForAgain(t *testing.T) {
+	l := freshLooks(t)
+	goroutines, dumps := lookAtMost+1, 0
+	l.count = func() int { return goroutines }
+	l.stack = func(buf []byte) int {
+		dumps++
+		return copy(buf, "goroutine 5 [running]:\nmain.f()\n\tf.go:3\n")
+	}
+	r := newReporterRig(t)
+	ctx, task := r.ins.Begin(context.Background(), "caller")
+	defer task.End(nil)
+	span := newCaller(r.ins).span(ctx)
+	defer span.End()
+	for i, step := range []struct {
+		after          time.Duration
+		refused, dumps int
+	}{
+		{2 * time.Second, 1, 0},
+		{lookRetry - 1, 1, 0},
+		{1, 2, 0},
+		{lookRetry - 1, 2, 0}, // and from here on there are few enough
+		{1, 2, 1},
+	} {
+		if i == 3 {
+			goroutines = 300
+		}
+		r.nothingAfter(step.after, "nobody waits")
+		if n := r.ins.drops[dropLooks].Load(); int(n) != step.refused || dumps != step.dumps {
+			t.Errorf("step %d: %d looks were refused and %d taken, want %d and %d", i, n, dumps, step.refused, step.dumps)
+		}
+	}
+}
+
 func TestTheBudgetComesBack(t *testing.T) {
 	l := newLookout()
 	l.budget, l.filled = -50*time.Millisecond, 1000

@@ -14,8 +14,10 @@ import (
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
 	"go.opentelemetry.io/otel/trace"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
@@ -307,21 +309,49 @@ func TestWithTracerProviderThatDoesNothing(t *testing.T) {
 	outer.End(nil)
 }
 
+// Each part of what identifies a process has to be the same on spans and reports.
 func TestWarnsOfAnotherIdentity(t *testing.T) {
 	clearEnv(t)
-	var logged strings.Builder
-	provider := sdktrace.NewTracerProvider()
-	ins, err := New(t.Context(), WithTracerProvider(provider), WithReports(false), WithLogger(slog.New(slog.NewTextHandler(&logged, nil))))
+	ours, err := NewResource(t.Context(), WithServiceName("shop"), WithResourceAttributes(attribute.String("rack", "7")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ins.Shutdown(t.Context())
-	for range 2 {
-		_, task := ins.Begin(t.Context(), "x")
-		task.End(nil)
+	with := func(a attribute.KeyValue) *resource.Resource {
+		r, err := resource.Merge(ours, resource.NewSchemaless(a))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
 	}
-	if n := strings.Count(logged.String(), "inspect.NewResource"); n != 1 {
-		t.Errorf("%d warnings:\n%s", n, logged.String())
+	for name, test := range map[string]struct {
+		provider *resource.Resource
+		says     string // "": nothing
+	}{
+		"nothing":              {resource.Empty(), "attribute=service.name"},
+		"the same":             {ours, ""},
+		"another place":        {with(attribute.String("rack", "8")), ""},
+		"another service":      {with(semconv.ServiceName("bank")), "attribute=service.name"},
+		"another instance":     {with(semconv.ServiceInstanceID("second")), "attribute=service.instance.id"},
+		"another start of one": {with(attribute.Int64(taskspan.ProcessEpoch, 5)), "attribute=" + taskspan.ProcessEpoch},
+	} {
+		var logged strings.Builder
+		ins, err := New(t.Context(), WithResource(ours), WithTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithResource(test.provider))),
+			WithReports(false), WithLogger(slog.New(slog.NewTextHandler(&logged, nil))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			_, task := ins.Begin(t.Context(), "x")
+			task.End(nil)
+		}
+		want := 1
+		if test.says == "" {
+			want = 0
+		}
+		if n := strings.Count(logged.String(), "inspect.NewResource"); n != want || !strings.Contains(logged.String(), test.says) {
+			t.Errorf("%s: %d warnings, want %d with %q:\n%s", name, n, want, test.says, logged.String())
+		}
+		_ = ins.Shutdown(t.Context())
 	}
 }
 

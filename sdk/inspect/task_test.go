@@ -454,3 +454,50 @@ func TestJoinTaskOptions(t *testing.T) {
 		t.Errorf("options that were kept have %d attributes now, want 1", n)
 	}
 }
+
+// waitsBelow waits in a function that so many others have called.
+//
+//go:noinline
+func waitsBelow(ctx context.Context, callers int, done chan<- struct{}) {
+	if callers == 0 {
+		endWait(beginWait(ctx, taskspan.WaitIO, &thing{id: "disk", called: "sda"}))
+		close(done)
+		return
+	}
+	waitsBelow(ctx, callers-1, done)
+}
+
+// A wait span has the place of the wait and its callers, as many as there are up to two,
+// and is a child of its task, whatever it waited with.
+func TestASpanOfAWait(t *testing.T) {
+	for callers := range 4 {
+		ins, exporter := newSeen(t, WithMinWait(0), WithBacktraces(false))
+		ctx, task := ins.Begin(t.Context(), "work")
+		done := make(chan struct{})
+		go waitsBelow(ctx, callers, done)
+		within(t, done, "the wait")
+		endWait(beginWait(context.Background(), taskspan.WaitIO, &thing{id: "disk", called: "sdb"}))
+		task.End(nil)
+		var found int
+		for _, s := range exported(t, ins, exporter) {
+			if !strings.HasPrefix(s.Name, taskspan.WaitSpanPrefix) {
+				continue
+			}
+			found++
+			if s.Parent.SpanID() != task.SpanContext().SpanID() {
+				t.Errorf("%s is below %v, want %v", s.Name, s.Parent, task.SpanContext())
+			}
+			if !strings.HasSuffix(s.Name, " sda") {
+				continue
+			}
+			at := attributeOf(s, taskspan.CodeFunctionName).AsString()
+			got := attributeOf(s, taskspan.WaitCallers).AsStringSlice()
+			if want := min(callers, taskspan.MaxCallers); len(got) != want || !strings.HasSuffix(at, ".waitsBelow") {
+				t.Errorf("%d callers: it waits at %s, called by %q, want %d", callers, at, got, want)
+			}
+		}
+		if found != 2 {
+			t.Errorf("%d spans of waits, want 2", found)
+		}
+	}
+}

@@ -262,3 +262,39 @@ func TestBothEndsMeet(t *testing.T) {
 		_ = s.ins.Shutdown(t.Context())
 	}
 }
+
+// Beside a server span that nobody records, only the headers say whom a request answers.
+func TestWhomARequestBesideAServerSpanAnswers(t *testing.T) {
+	for _, called := range []bool{true, false} {
+		client := reportedWaits{make(chan map[string]string, 64)}
+		s := start(t, inspect.WithReportClient(client), inspect.WithStuckAfter(10*time.Millisecond))
+		var stock inspect.Mutex
+		stock.Lock()
+		h := NewHandler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			stock.Lock() // until somebody has seen it
+			defer stock.Unlock()
+		}))
+		local := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{3}, SpanID: trace.SpanID{9}})
+		r := httptest.NewRequest("GET", "/", nil)
+		want := ""
+		if called {
+			caller := callerOf(r, false)
+			want = caller.TraceID().String() + "/" + caller.SpanID().String()
+		}
+		var served sync.WaitGroup
+		served.Go(func() {
+			h.ServeHTTP(httptest.NewRecorder(), r.WithContext(trace.ContextWithSpanContext(r.Context(), local)))
+		})
+		select {
+		case report := <-client.waits:
+			if got := report["async_inspect.task.remote_parent"]; report["async_inspect.wait.kind"] != "mutex" || got != want {
+				t.Errorf("called %t: a wait of kind %s answers %q, want %q", called, report["async_inspect.wait.kind"], got, want)
+			}
+		case <-time.After(30 * time.Second):
+			t.Errorf("called %t: the wait of the handler is not reported after 30 s", called)
+		}
+		stock.Unlock()
+		served.Wait()
+		_ = s.ins.Shutdown(t.Context())
+	}
+}
