@@ -26,6 +26,7 @@ type processAnswer struct {
 	CompletedTotal           int64            `json:"completed_total"`
 	FailedTotal              int64            `json:"failed_total"`
 	CancelledTotal           int64            `json:"cancelled_total"`
+	LostTotal                int64            `json:"lost_total"`
 	EventsTotal              int64            `json:"events_total"`
 	Dropped                  map[string]int64 `json:"dropped"`
 	OverheadRatio            float64          `json:"overhead_ratio"`
@@ -41,7 +42,7 @@ func processOf(p *view.Process) processAnswer {
 		FirstHeardAt: instant(p.FirstHeard), LastHeardAt: instant(p.LastHeard), HeartbeatIntervalSeconds: p.Interval.Seconds(),
 		ClockAheadSeconds: seconds(p.Ahead), Running: p.Running, Blocked: p.Blocked, LiveTasks: p.LiveTasks, OpenWaits: p.OpenWaits,
 		StartedTotal: p.Counts.Started, CompletedTotal: p.Counts.Completed, FailedTotal: p.Counts.Failed, CancelledTotal: p.Counts.Cancelled,
-		EventsTotal: p.Events, Dropped: p.Dropped, OverheadRatio: finite(p.Overhead), SamplingRate: finite(p.Rate),
+		LostTotal: p.LostTasks, EventsTotal: p.Events, Dropped: p.Dropped, OverheadRatio: finite(p.Overhead), SamplingRate: finite(p.Rate),
 		LostSpansTotal: p.LostSpans, DuplicatesTotal: p.Duplicates,
 	}
 	if a.Dropped == nil {

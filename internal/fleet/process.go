@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"maps"
 	"time"
 
 	"github.com/asyncinspect/asyncinspect/internal/report"
@@ -29,21 +28,19 @@ type process struct {
 	beat    *beat // the newest whole heartbeat
 	pending []partial
 	waits   map[int64]*Wait
+	ranked  ranked // by the number of waits
 	closed  *tombstones[int64]
 	tasks   map[report.TaskID]struct{}
 
-	// names are the counts that have been told, by task name. Each only grows.
-	names map[string]Delta
+	books books
 	// gaugesFrom is the sequence number of the heartbeat that running, blocked
 	// and the rest of the present come from.
-	gaugesFrom       int64
-	running, blocked int64
-	counts           report.Counts
-	events           int64
-	dropped          map[string]int64 // of the newest heartbeat
-	droppedTold      map[string]int64 // the most of each reason, as told; bounded by MaxDropReasons
-	overhead, rate   float64
-	memory           string
+	gaugesFrom     int64
+	events         int64
+	dropped        map[string]int64 // of the newest heartbeat
+	droppedTold    map[string]int64 // the most of each reason, as told; bounded by MaxDropReasons
+	overhead, rate float64
+	memory         string
 }
 
 // lease is how long after its last sign of life a process is lost: three
@@ -55,8 +52,8 @@ func (p *process) lease() time.Duration {
 func (p *process) copy() Process {
 	return Process{
 		Process: p.id, Status: p.status, FirstHeard: p.firstHeard, LastHeard: p.lastHeard,
-		Interval: p.interval, Ahead: p.clock.shift(), Running: p.running, Blocked: p.blocked,
-		OpenWaits: len(p.waits), LiveTasks: len(p.tasks), Counts: p.counts, Events: p.events,
+		Interval: p.interval, Ahead: p.clock.shift(), Running: p.books.sum.Running, Blocked: p.books.sum.Blocked,
+		OpenWaits: len(p.waits), LiveTasks: len(p.tasks), Counts: p.books.sum.Counts, LostTasks: p.books.sum.Lost, Events: p.events,
 		Dropped: p.dropped, Overhead: p.overhead, Rate: p.rate, Memory: p.memory,
 		LostSpans: p.sequences.lost, Duplicates: p.sequences.again, Missing: p.losses.steady(),
 	}
@@ -70,7 +67,7 @@ func (t *Table) process(id report.Process, now time.Time) *process {
 	p := &process{
 		id: id, firstHeard: now, lastHeard: now, interval: defaultInterval,
 		waits: make(map[int64]*Wait), closed: newTombstones[int64](maxClosed),
-		tasks: make(map[report.TaskID]struct{}), names: make(map[string]Delta), gaugesFrom: -1, clock: t.met(id),
+		tasks: make(map[report.TaskID]struct{}), gaugesFrom: -1, clock: t.met(id),
 	}
 	newest, seen := t.newest[instanceOf(id)]
 	if seen && newest > id.Epoch {
@@ -99,7 +96,7 @@ func (t *Table) process(id report.Process, now time.Time) *process {
 // lost is back with it.
 func (t *Table) heard(p *process, now time.Time) {
 	p.lastHeard = later(p.lastHeard, now)
-	if p.status != Lost || t.reporting >= t.limits.Processes {
+	if p.status != Lost || t.reporting >= t.limits.Processes || t.newest[instanceOf(p.id)] > p.id.Epoch {
 		return
 	}
 	for i, other := range t.gone {
@@ -127,16 +124,9 @@ func (t *Table) endProcess(p *process, status Status) {
 		task := t.tasks[id]
 		t.endTask(task, state, reason, task.Seen())
 	}
-	for name, told := range p.names {
-		delta := Delta{NameCounts: report.NameCounts{Running: -told.Running, Blocked: -told.Blocked}}
-		if open := told.Started - told.Completed - told.Failed - told.Cancelled; status != Goodbye && open > told.Lost {
-			delta.Lost = open - told.Lost
-		}
-		t.tell(p, name, delta)
-	}
-	p.running, p.blocked = 0, 0
 	t.reporting--
 	t.retire(p, status)
+	t.writeOff(p)
 	t.emit(Event{Kind: ProcessEnded, Process: p.id, Status: status, At: p.lastHeard})
 }
 
@@ -175,6 +165,7 @@ func (t *Table) heartbeat(p *process, r *report.Report, now time.Time) {
 		t.count(p, r)
 	}
 	if p.status != Reporting {
+		t.writeOff(p)
 		return
 	}
 	if h.Final {
@@ -219,110 +210,4 @@ func (t *Table) heartbeat(p *process, r *report.Report, now time.Time) {
 	if len(p.waits) > 0 {
 		t.emit(Event{Kind: WaitsConfirmed, Process: p.id, At: b.observed})
 	}
-}
-
-// count advances the totals to what a heartbeat says. Every counter is a maximum,
-// so order and repetition do not matter; what is told on is what it grew by.
-func (t *Table) count(p *process, r *report.Report) {
-	h := r.Heartbeat
-	newest := r.Sequence > p.gaugesFrom
-	byName := h.ByName
-	if byName == nil {
-		byName = map[string]report.NameCounts{taskspan.OtherNames: {Counts: h.Counts, Running: h.Running, Blocked: h.Blocked}}
-	}
-	merged := make(map[string]report.NameCounts, len(byName))
-	names := len(p.names)
-	for name, n := range byName {
-		if _, known := p.names[name]; !known && name != taskspan.OtherNames {
-			if names >= maxNames {
-				t.counters.NamesMerged++
-				name = taskspan.OtherNames
-			} else {
-				names++
-			}
-		}
-		sum := merged[name]
-		sum.Add(n)
-		merged[name] = sum
-	}
-	live := newest && p.status == Reporting
-	for name, n := range merged {
-		told := p.names[name]
-		d := Delta{NameCounts: report.NameCounts{Counts: report.Counts{
-			Started:   max(0, n.Started-told.Started),
-			Completed: max(0, n.Completed-told.Completed),
-			Failed:    max(0, n.Failed-told.Failed),
-			Cancelled: max(0, n.Cancelled-told.Cancelled),
-		}}}
-		d.Durations = grown(&n.Durations, &told.Durations)
-		if live {
-			d.Running, d.Blocked = n.Running-told.Running, n.Blocked-told.Blocked
-		}
-		t.tell(p, name, d)
-	}
-	if live {
-		for name, told := range p.names {
-			if _, still := merged[name]; !still {
-				t.tell(p, name, Delta{NameCounts: report.NameCounts{Running: -told.Running, Blocked: -told.Blocked}})
-			}
-		}
-	}
-	p.counts = report.Counts{
-		Started:   max(p.counts.Started, h.Counts.Started),
-		Completed: max(p.counts.Completed, h.Counts.Completed),
-		Failed:    max(p.counts.Failed, h.Counts.Failed),
-		Cancelled: max(p.counts.Cancelled, h.Counts.Cancelled),
-	}
-	t.tellActivity(p, h)
-	if newest {
-		p.gaugesFrom = r.Sequence
-		p.interval = h.Interval
-		if live {
-			p.running, p.blocked = h.Running, h.Blocked
-		}
-		p.dropped, p.overhead, p.rate, p.memory = maps.Clone(h.Dropped), h.Overhead, h.Rate, h.Memory
-	}
-}
-
-// grown is by how much durations have grown.
-func grown(n, told *report.Durations) (d report.Durations) {
-	d.Seconds = max(0, n.Seconds-told.Seconds)
-	for i, in := range n.Buckets {
-		d.Buckets[i] = max(0, in-told.Buckets[i])
-	}
-	return d
-}
-
-// tellActivity tells by how much the inspection points and the drops have grown.
-func (t *Table) tellActivity(p *process, h *report.Heartbeat) {
-	a := Activity{Events: max(0, h.Events-p.events)}
-	p.events += a.Events
-	for reason, n := range h.Dropped {
-		told := p.droppedTold[reason]
-		if _, known := p.droppedTold[reason]; n <= told || !known && len(p.droppedTold) >= report.MaxDropReasons {
-			continue
-		}
-		if a.Dropped == nil {
-			a.Dropped = make(map[string]int64)
-		}
-		if p.droppedTold == nil {
-			p.droppedTold = make(map[string]int64)
-		}
-		a.Dropped[reason], p.droppedTold[reason] = n-told, n
-	}
-	if a.Events > 0 || a.Dropped != nil {
-		t.emit(Event{Kind: ActivityAdvanced, Process: p.id, Activity: a})
-	}
-}
-
-// tell adds a delta to what has been told of a name, and tells it.
-func (t *Table) tell(p *process, name string, d Delta) {
-	if d == (Delta{}) {
-		return
-	}
-	told := p.names[name]
-	told.Add(d.NameCounts)
-	told.Lost += d.Lost
-	p.names[name] = told
-	t.emit(Event{Kind: CountsAdvanced, Process: p.id, Name: name, Delta: d})
 }

@@ -33,9 +33,7 @@ type Table struct {
 	waits  int // open ones
 	edges  int // holders of all open waits
 	listed int // wait ids in all kept heartbeats
-	// largest is a process that had more than its fair share of the waits when
-	// last looked at, or nil.
-	largest *process
+	crowd  crowd
 }
 
 // instance is a process without the epoch.
@@ -53,7 +51,7 @@ func NewTable(limits Limits, emit func(Event)) *Table {
 }
 
 // Apply merges one report that came at now. It returns a reason other than
-// [report.Used] if there is no room for its process.
+// [report.Used] if there is no room for its process, or another one has its task.
 func (t *Table) Apply(r *report.Report, now time.Time) report.Drop {
 	p := t.process(r.Process, now)
 	if p == nil {
@@ -75,12 +73,28 @@ func (t *Table) Apply(r *report.Report, now time.Time) report.Drop {
 		t.heartbeat(p, r, now)
 	case p.status != Reporting:
 		// It is over: what comes late may be counted, but opens nothing.
+		t.counters.LateReports++
+	case r.Task != nil && t.claimed(p, r):
+		return report.DropClaimed
 	case r.Wait != nil:
 		t.wait(p, r, now)
 	case r.Task != nil:
 		t.task(p, r, now)
 	}
 	return report.Used
+}
+
+// claimed reports whether the task of a report is that of another process, or its wait
+// that of another task: who was first keeps it.
+func (t *Table) claimed(p *process, r *report.Report) bool {
+	if task, known := t.tasks[r.Task.ID]; known && task.Process != p.id {
+		return true
+	}
+	if r.Wait == nil {
+		return false
+	}
+	w, known := p.waits[r.Wait.ID]
+	return known && w.Task != r.Task.ID
 }
 
 // EndTask ends a task whose own span has come. Unknown tasks are remembered for
@@ -181,10 +195,6 @@ func (t *Table) mergeTask(p *process, r *report.Report, now time.Time) *Task {
 		t.put(p, task)
 		t.emit(Event{Kind: TaskFound, Process: p.id, Task: task, At: r.Observed})
 		return task
-	}
-	if old.Process != p.id {
-		// Two processes claim one span: the first keeps it.
-		return nil
 	}
 	task := *old
 	if r.Sequence > old.Sequence {

@@ -244,7 +244,16 @@ func (t *Table) check(tb testing.TB) {
 		for id := range p.tasks {
 			require.Equal(tb, p.id, t.tasks[id].Process)
 		}
-		require.LessOrEqual(tb, len(p.names), maxNames+1)
+		require.LessOrEqual(tb, len(p.books.byName), maxNames+1)
+	}
+	most := 0
+	for _, p := range t.processes {
+		most = max(most, len(p.waits))
+	}
+	if largest := t.crowd.largest(); largest != nil {
+		require.Len(tb, largest.waits, most)
+	} else {
+		require.Zero(tb, most)
 	}
 	require.Equal(tb, waits, t.waits)
 	require.Equal(tb, listed, t.listed)
@@ -363,7 +372,7 @@ func TestThreeMissedHeartbeatsAreTheEndUnlessItSaidGoodbye(t *testing.T) {
 	require.Len(t, l.of(TaskEnded), 2)
 	require.Equal(t, taskspan.Lost, l.of(TaskEnded)[1].State)
 	require.Equal(t, Lost, l.of(ProcessEnded)[1].Status)
-	require.Equal(t, Delta{Lost: 2, NameCounts: report.NameCounts{Counts: report.Counts{Started: 6, Completed: 3}}}, l.totals["orders/order"])
+	require.Equal(t, Delta{Lost: 2, NameCounts: report.NameCounts{Counts: report.Counts{Started: 6, Completed: 3, Cancelled: 1}}}, l.totals["orders/order"])
 	table.check(t)
 }
 
@@ -397,6 +406,28 @@ func TestANewEpochEndsTheOldOneWhoseLateWordsStillCount(t *testing.T) {
 	sum := l.totals["orders/order"]
 	require.EqualValues(t, 13, sum.Started)
 	require.EqualValues(t, 1, sum.Running)
+	table.check(t)
+}
+
+// An earlier start that was lost does not come back beside a later one, and its counts
+// still count.
+func TestAnOldStartDoesNotComeBackBesideANewOne(t *testing.T) {
+	old, again := newSpeaker("a"), newSpeaker("a")
+	again.process.Epoch += int64(time.Minute)
+	table, l := newLogged(roomy)
+	table.Apply(old.counting(old.beat(at(0)), "order", report.NameCounts{Counts: report.Counts{Started: 7, Failed: 2}, Running: 5}), at(0))
+	table.Advance(at(60))
+	table.Apply(again.counting(again.beat(at(61)), "order", report.NameCounts{Counts: report.Counts{Started: 4}, Blocked: 4}), at(61))
+	table.Apply(old.counting(old.beat(at(62)), "order", report.NameCounts{Counts: report.Counts{Started: 9, Failed: 3}, Running: 6}), at(62))
+	table.Apply(old.wait(1, 1, 0, true, at(50), at(63)), at(63))
+	require.Empty(t, table.Tasks(nil))
+	statuses := make(map[int64]Status)
+	for _, p := range table.Processes(nil) {
+		statuses[p.Epoch] = p.Status
+	}
+	require.Equal(t, map[int64]Status{old.process.Epoch: Lost, again.process.Epoch: Reporting}, statuses)
+	require.Equal(t, Delta{NameCounts: report.NameCounts{Counts: report.Counts{Started: 13, Failed: 2}, Blocked: 4}, Lost: 7}, l.totals["orders/order"])
+	table.balance(t, l)
 	table.check(t)
 }
 

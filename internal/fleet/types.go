@@ -133,7 +133,8 @@ type Process struct {
 	Blocked    int64
 	OpenWaits  int
 	LiveTasks  int
-	Counts     report.Counts
+	Counts     report.Counts // Cancelled with those that were open at its goodbye
+	LostTasks  int64         // that were open when it was lost
 	Events     int64
 	Dropped    map[string]int64 // never changed once published
 	Overhead   float64
@@ -216,6 +217,7 @@ type Event struct {
 // Counters are what a table has seen, done and refused since its start.
 type Counters struct {
 	Duplicates      int64 // reports that came again
+	LateReports     int64 // of processes that were over
 	LostSpans       int64 // sequence numbers that never came
 	ProcessesGone   int64 // records of ended processes forgotten to make room
 	TasksRefused    int64 // live tasks that found no room

@@ -51,7 +51,7 @@ func (t *Table) wait(p *process, r *report.Report, now time.Time) {
 		t.emit(Event{Kind: WaitOpened, Process: p.id, Task: t.tasks[w.Task], Wait: w, At: r.Observed})
 		return
 	}
-	if old.Task != r.Task.ID || r.Wait.Revision < old.Revision {
+	if r.Wait.Revision < old.Revision {
 		return
 	}
 	w := *old
@@ -101,6 +101,7 @@ func (t *Table) putWait(p *process, w *Wait) {
 		t.edges -= len(before.Holders)
 	} else {
 		t.waits++
+		t.crowd.grew(p)
 	}
 	t.edges += len(w.Holders)
 	p.waits[w.ID] = w
@@ -125,6 +126,7 @@ func (t *Table) putWait(p *process, w *Wait) {
 func (t *Table) closeWait(p *process, w *Wait, reason Reason, at time.Time) {
 	delete(p.waits, w.ID)
 	t.waits--
+	t.crowd.shrank(p)
 	t.edges -= len(w.Holders)
 	if old := t.tasks[w.Task]; old != nil {
 		task := *old
@@ -145,15 +147,7 @@ func (t *Table) room(p *process) bool {
 		return true
 	}
 	share := t.limits.Waits / max(1, t.reporting)
-	if t.largest == nil || t.largest.status != Reporting || len(t.largest.waits) <= share {
-		t.largest = nil
-		for _, q := range t.processes {
-			if q.status == Reporting && (t.largest == nil || len(q.waits) > len(t.largest.waits)) {
-				t.largest = q
-			}
-		}
-	}
-	victim := t.largest
+	victim := t.crowd.largest()
 	if victim == nil || victim == p || len(p.waits) >= share || len(victim.waits) <= share {
 		t.counters.WaitsRefused++
 		return false

@@ -55,5 +55,6 @@ func (in *Intake) Evictions(c fleet.Counters) []Eviction {
 		{"heartbeats", "incomplete", c.PartsGivenUp},
 		{"reports", "shortened", in.shortened.Load()},
 		{"reports", "duplicate", c.Duplicates},
+		{"reports", "process_over", c.LateReports},
 	}
 }

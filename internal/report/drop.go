@@ -16,12 +16,13 @@ const (
 	DropSpanID          // a trace id, span id or parent span id is empty
 	DropTooLong         // an array is longer than the protocol allows
 	DropNewProcess      // a report of a process that found no room
+	DropClaimed         // its task belongs to another process, or its wait to another task
 	Drops               // the number of values, for tables indexed by Drop
 )
 
 var dropNames = [Drops]string{
 	"used", "version", "identity", "kind", "missing_attribute", "wrong_type",
-	"impossible_value", "time", "span_id", "too_long", "process_limit",
+	"impossible_value", "time", "span_id", "too_long", "process_limit", "claimed",
 }
 
 func (d Drop) String() string { return dropNames[d] }

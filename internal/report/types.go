@@ -185,13 +185,18 @@ type Durations struct {
 
 // Add adds the counts of another one.
 func (n *NameCounts) Add(o NameCounts) {
-	n.Started += o.Started
-	n.Completed += o.Completed
-	n.Failed += o.Failed
-	n.Cancelled += o.Cancelled
+	n.Counts.Add(o.Counts)
 	n.Running += o.Running
 	n.Blocked += o.Blocked
 	n.Durations.Add(&o.Durations)
+}
+
+// Add adds other counts.
+func (c *Counts) Add(o Counts) {
+	c.Started += o.Started
+	c.Completed += o.Completed
+	c.Failed += o.Failed
+	c.Cancelled += o.Cancelled
 }
 
 // Add adds what another one has counted.

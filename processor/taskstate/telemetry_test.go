@@ -49,7 +49,8 @@ func TestTheMetricsSayWhatHappened(t *testing.T) {
 		metadatatest.AssertEqualProcessorTaskStateDropped(t, tel, points(
 			set("reason", "version"), 1, set("reason", "identity"), 1, set("reason", "kind"), 0, set("reason", "missing_attribute"), 0,
 			set("reason", "wrong_type"), 0, set("reason", "impossible_value"), 0, set("reason", "time"), 0,
-			set("reason", "span_id"), 0, set("reason", "too_long"), 0, set("reason", "process_limit"), 0), ignoreTime)
+			set("reason", "span_id"), 0, set("reason", "too_long"), 0, set("reason", "process_limit"), 0,
+			set("reason", "claimed"), 0), ignoreTime)
 		metadatatest.AssertEqualProcessorTaskStateStartedTasks(t, tel, []metricdata.DataPoint[float64]{
 			{Value: 10, Attributes: set("service", "orders", "task", "reserve stock")},
 			{Value: 1, Attributes: set("service", "orders", "task", "rebuild index")},
