@@ -2,13 +2,15 @@ package fleet
 
 import (
 	"maps"
+	"time"
 
 	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
 // books are the counts of the tasks of one process, by name. What is told on always
-// balances: every task that was told as started is told as ended once, or is live.
+// balances: every task that was told as started is told as ended once, or is live. Tasks
+// that were live when the process was taken over have been told as started elsewhere.
 type books struct {
 	byName map[string]account
 	sum    Delta // of all names, without durations
@@ -59,11 +61,17 @@ func (a *account) advance(n *report.NameCounts, gauges bool) (d Delta) {
 }
 
 // count advances the totals to what a heartbeat says.
-func (t *Table) count(p *process, r *report.Report) {
+func (t *Table) count(p *process, r *report.Report, now time.Time) {
 	h := r.Heartbeat
 	newest := r.Sequence > p.gaugesFrom
 	live := newest && p.status == Reporting
 	merged := t.mergeNames(p, h)
+	if !p.counted {
+		p.counted = true
+		if t.countedBefore(r, now) {
+			t.takeOver(p, h, merged)
+		}
+	}
 	for name, n := range merged {
 		t.settle(p, name, func(a *account) Delta { return a.advance(&n, live) })
 	}
@@ -160,19 +168,29 @@ func (t *Table) tellActivity(p *process, h *report.Heartbeat) {
 	a := Activity{Events: max(0, h.Events-p.events)}
 	p.events += a.Events
 	for reason, n := range h.Dropped {
-		told := p.droppedTold[reason]
-		if _, known := p.droppedTold[reason]; n <= told || !known && len(p.droppedTold) >= report.MaxDropReasons {
+		grown := p.noteDropped(reason, n)
+		if grown == 0 {
 			continue
 		}
 		if a.Dropped == nil {
 			a.Dropped = make(map[string]int64)
 		}
-		if p.droppedTold == nil {
-			p.droppedTold = make(map[string]int64)
-		}
-		a.Dropped[reason], p.droppedTold[reason] = n-told, n
+		a.Dropped[reason] = grown
 	}
 	if a.Events > 0 || a.Dropped != nil {
 		t.emit(Event{Kind: ActivityAdvanced, Process: p.id, Activity: a})
 	}
+}
+
+// noteDropped notes a count of drops as told, and returns by how much it has grown.
+func (p *process) noteDropped(reason string, n int64) (grown int64) {
+	told, known := p.droppedTold[reason]
+	if n <= told || !known && len(p.droppedTold) >= report.MaxDropReasons {
+		return 0
+	}
+	if p.droppedTold == nil {
+		p.droppedTold = make(map[string]int64)
+	}
+	p.droppedTold[reason] = n
+	return n - told
 }

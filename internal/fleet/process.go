@@ -32,7 +32,8 @@ type process struct {
 	closed  *tombstones[int64]
 	tasks   map[report.TaskID]struct{}
 
-	books books
+	counted bool // a heartbeat with counts has come
+	books   books
 	// gaugesFrom is the sequence number of the heartbeat that running, blocked
 	// and the rest of the present come from.
 	gaugesFrom     int64
@@ -162,7 +163,7 @@ func (t *Table) heartbeat(p *process, r *report.Report, now time.Time) {
 	h := r.Heartbeat
 	if h.Part == 1 {
 		p.clock.heartbeat(r.Observed, now, h.Interval)
-		t.count(p, r)
+		t.count(p, r, now)
 	}
 	if p.status != Reporting {
 		t.writeOff(p)

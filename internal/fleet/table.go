@@ -34,6 +34,7 @@ type Table struct {
 	edges  int // holders of all open waits
 	listed int // wait ids in all kept heartbeats
 	crowd  crowd
+	since  time.Time // see CountSince
 }
 
 // instance is a process without the epoch.

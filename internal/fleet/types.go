@@ -227,6 +227,7 @@ type Counters struct {
 	EdgesRefused    int64 // holders that found no room: their waits count as able to end
 	NamesMerged     int64 // task names of one process counted as other
 	PartsGivenUp    int64 // heartbeats that never became whole
+	TakenOver       int64 // processes that had been counted before by another table
 	TombstonesEarly int64 // tombstones dropped before their time
 	ClocksForgotten int64 // processes with a wrong clock that were forgotten before it was known
 }

@@ -231,7 +231,7 @@ func (f *fields) heartbeat() *Heartbeat {
 	}
 	f.other()
 	return &Heartbeat{
-		Interval: time.Duration(f.intervalMS) * time.Millisecond, Final: f.final,
+		Interval: time.Duration(f.intervalMS) * time.Millisecond, Final: f.final, Acknowledged: f.acknowledged,
 		Part: int(f.part), Parts: int(f.parts), WaitIDs: f.waitIDs, Revisions: f.revisions,
 		Running: f.running, Blocked: f.blocked, Counts: f.counts, ByName: f.byName,
 		Events: f.events, Dropped: f.dropped, Overhead: f.overhead, Rate: f.rate, Memory: f.memory,

@@ -81,6 +81,7 @@ func heartbeatSpan() ptrace.Span {
 	a := s.Attributes()
 	a.PutInt(taskspan.HeartbeatIntervalMS, 5000)
 	a.PutBool(taskspan.HeartbeatFinal, true)
+	a.PutBool(taskspan.HeartbeatAcknowledged, true)
 	a.PutInt(taskspan.HeartbeatPart, 2)
 	a.PutInt(taskspan.HeartbeatParts, 3)
 	a.PutEmptySlice(taskspan.WaitsIDs).AppendEmpty().SetInt(7)
@@ -120,6 +121,8 @@ func lockOrderSpan() ptrace.Span {
 	return s
 }
 
+func ptr[T any](v T) *T { return &v }
+
 func TestEveryAttributeArrives(t *testing.T) {
 	s := waitSpan()
 	got, drop := Decode(process, s, now)
@@ -151,7 +154,7 @@ func TestEveryAttributeArrives(t *testing.T) {
 	require.Equal(t, Used, drop)
 	counts := Counts{Started: 3, Completed: 4, Failed: 5, Cancelled: 6}
 	require.Equal(t, &Heartbeat{
-		Interval: 5 * time.Second, Final: true, Part: 2, Parts: 3, WaitIDs: []int64{7}, Revisions: []int64{2},
+		Interval: 5 * time.Second, Final: true, Acknowledged: ptr(true), Part: 2, Parts: 3, WaitIDs: []int64{7}, Revisions: []int64{2},
 		Running: 1, Blocked: 2, Counts: counts, Events: 7,
 		ByName: map[string]NameCounts{"order": {
 			Counts: counts, Running: 1, Blocked: 2,

@@ -58,6 +58,7 @@ type fields struct {
 
 	intervalMS         int64
 	final              bool
+	acknowledged       *bool
 	part, parts        int64
 	waitIDs, revisions []int64
 	running, blocked   int64
@@ -187,6 +188,9 @@ func (f *fields) readHeartbeat(key string, v pcommon.Value) bool {
 		}
 	case taskspan.HeartbeatFinal:
 		f.final = f.boolean(v, 0)
+	case taskspan.HeartbeatAcknowledged:
+		acknowledged := f.boolean(v, 0)
+		f.acknowledged = &acknowledged
 	case taskspan.HeartbeatPart:
 		f.part = f.partNumber(v)
 	case taskspan.HeartbeatParts:

@@ -210,21 +210,24 @@ func (d *Durations) Add(o *Durations) {
 // Heartbeat is one part of a heartbeat: a lease on the waits that it lists, and
 // the counters of the process.
 type Heartbeat struct {
-	Interval  time.Duration
-	Final     bool
-	Part      int // 1-based
-	Parts     int
-	WaitIDs   []int64
-	Revisions []int64 // as long as WaitIDs
-	Running   int64
-	Blocked   int64
-	Counts    Counts
-	ByName    map[string]NameCounts // nil: the process does not tell names apart
-	Events    int64
-	Dropped   map[string]int64 // by reason
-	Overhead  float64
-	Rate      float64 // sampling rate in force
-	Memory    string  // JSON
+	Interval time.Duration
+	Final    bool
+	// Acknowledged says whether an earlier heartbeat of the process has been
+	// acknowledged; nil: the process does not say.
+	Acknowledged *bool
+	Part         int // 1-based
+	Parts        int
+	WaitIDs      []int64
+	Revisions    []int64 // as long as WaitIDs
+	Running      int64
+	Blocked      int64
+	Counts       Counts
+	ByName       map[string]NameCounts // nil: the process does not tell names apart
+	Events       int64
+	Dropped      map[string]int64 // by reason
+	Overhead     float64
+	Rate         float64 // sampling rate in force
+	Memory       string  // JSON
 }
 
 // LockOrder says that one class of lock was held while another was taken.

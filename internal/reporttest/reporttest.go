@@ -152,6 +152,9 @@ func wait(span ptrace.Span, w *report.Wait) {
 func heartbeat(a pcommon.Map, h *report.Heartbeat) {
 	a.PutInt(taskspan.HeartbeatIntervalMS, h.Interval.Milliseconds())
 	a.PutBool(taskspan.HeartbeatFinal, h.Final)
+	if h.Acknowledged != nil {
+		a.PutBool(taskspan.HeartbeatAcknowledged, *h.Acknowledged)
+	}
 	a.PutInt(taskspan.HeartbeatPart, int64(h.Part))
 	a.PutInt(taskspan.HeartbeatParts, int64(h.Parts))
 	ids, revisions := a.PutEmptySlice(taskspan.WaitsIDs), a.PutEmptySlice(taskspan.WaitsRevisions)

@@ -37,8 +37,9 @@
 // spans are the exemplars, and the sample that counts are spread like in native
 // histograms. Spans of plain applications are counted by their adjusted count (tracestate ot=th).
 //
-// A collector that restarts is exact again with the next heartbeat. The totals of
-// a process that ended stay in those of its service and task names, so nothing
-// grows with uptime; what it had told is remembered for as long as there is room
+// A collector that restarts does not count again what was counted before: the first
+// heartbeat of a process that has been counted is what later ones are compared with.
+// The totals of a process that ended stay in those of its service and task names, so
+// nothing grows with uptime; what it had told is remembered for as long as there is room
 // (max_processes), so that it is not counted twice if it comes back.
 package taskstate

@@ -51,6 +51,14 @@ func newLiveTasks(cfg *Config, stats *statistics, ended *endedTasks) *liveTasks 
 	return l
 }
 
+// countSince says since when the totals count: what a process did before, somebody else
+// may have counted.
+func (l *liveTasks) countSince(since time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.table.CountSince(since)
+}
+
 // apply merges a report; mu is held. news says that it changed what is known of a wait
 // or a task, and did not only repeat it.
 func (l *liveTasks) apply(r *report.Report, now time.Time) (news bool, drop report.Drop) {

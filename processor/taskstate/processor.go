@@ -91,6 +91,7 @@ func (p *taskState) Start(_ context.Context, host component.Host) error {
 	p.outlet.Start(host)
 	now := time.Now()
 	p.cleanup, p.picture = now.Add(p.cfg.CleanupInterval), now.Add(p.cfg.LogInterval)
+	p.live.countSince(now)
 	p.loop.Start(tick, p.tick)
 	return nil
 }

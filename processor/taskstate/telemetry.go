@@ -90,6 +90,10 @@ func (p *taskState) registerTelemetry() error {
 			_, counters := p.fleetTasks()
 			return counters.LostSpans
 		})),
+		t.RegisterProcessorTaskStateTakenOverProcessesCallback(intake.Observe(func() int64 {
+			_, counters := p.fleetTasks()
+			return counters.TakenOver
+		})),
 		t.RegisterProcessorTaskStateLostSpansCallback(intake.Observe(p.outlet.Sent)),
 		t.RegisterProcessorTaskStateTableSizeCallback(intake.ObserveSizes(p.tables)),
 		t.RegisterProcessorTaskStateTableLimitCallback(intake.ObserveLimits(p.tables)),

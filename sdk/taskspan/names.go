@@ -120,6 +120,10 @@ const (
 	Overhead            = "async_inspect.overhead"
 	SamplingRate        = "async_inspect.sampling.rate"
 	Memory              = "async_inspect.memory" // JSON object
+
+	// HeartbeatAcknowledged says whether an earlier heartbeat of the process has been
+	// acknowledged. While it is false, no collector has counted the process.
+	HeartbeatAcknowledged = "async_inspect.heartbeat.acknowledged"
 )
 
 // OtherNames is the name under which a heartbeat sums the tasks beyond

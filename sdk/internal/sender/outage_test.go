@@ -10,8 +10,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
 // gate is a client whose exports the test ends, one by one.
@@ -24,9 +27,10 @@ type gate struct {
 }
 
 type export struct {
-	names     []string
-	sequences []int64
-	end       chan<- error
+	names        []string
+	sequences    []int64
+	acknowledged []bool
+	end          chan<- error
 }
 
 func (*gate) Start(context.Context) error { return nil }
@@ -48,6 +52,9 @@ func (g *gate) UploadTraces(ctx context.Context, batch []*tracepb.ResourceSpans)
 	for _, s := range batch[0].ScopeSpans[0].Spans {
 		e.names = append(e.names, s.Name)
 		e.sequences = append(e.sequences, s.Attributes[0].Value.GetIntValue())
+		e.acknowledged = append(e.acknowledged, slices.ContainsFunc(s.Attributes, func(a *commonpb.KeyValue) bool {
+			return a.Key == taskspan.HeartbeatAcknowledged && a.Value.GetBoolValue()
+		}))
 	}
 	select {
 	case g.exports <- e:

@@ -1,6 +1,10 @@
 // Package sender is the small OTLP client of reports. It keeps the newest report of
 // each thing that is told of, and the newest heartbeat, until they are sent: what is
 // sent late is still true. It is bounded, and nobody waits for it but Close.
+//
+// After a failed export the collector may be another one, without the totals of the one
+// before. So the last acknowledged heartbeat is sent again, ahead of what is new: it says
+// what has been counted already. A collector that knows it ignores the repetition.
 package sender
 
 import (
@@ -58,9 +62,12 @@ type Sender struct {
 	queue     map[Key]*report
 	order     []*report // oldest first; entries that are no longer in queue are skipped
 	heartbeat []*tracepb.Span
-	numbered  bool  // the heartbeat's spans have their sequence numbers
-	sequence  int64 // the last one given
-	failures  int
+	numbered  bool // the heartbeat's spans have their sequence numbers
+	// acknowledged is the last heartbeat that an export has delivered; nil: none.
+	acknowledged []*tracepb.Span
+	repeat       bool  // send it again: an export has failed since
+	sequence     int64 // the last one given
+	failures     int
 
 	wake    chan struct{}
 	flushes *turn.Bell
@@ -192,9 +199,18 @@ func (s *Sender) drain(ctx context.Context) (pause time.Duration, err error) {
 		if err := s.upload(ctx, spans); err != nil {
 			return s.failed(sent, err), err
 		}
-		s.mu.Lock()
-		s.failures = 0
-		s.mu.Unlock()
+		s.delivered(sent)
+	}
+}
+
+// delivered notes that an export has succeeded.
+func (s *Sender) delivered(b batch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failures, s.repeat = 0, false
+	if b.heartbeat != nil {
+		wire.SetAcknowledged(b.heartbeat)
+		s.acknowledged = b.heartbeat
 	}
 }
 
@@ -203,6 +219,9 @@ func (s *Sender) drain(ctx context.Context) (pause time.Duration, err error) {
 func (s *Sender) next() (spans []*tracepb.Span, sent batch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.repeat && (len(s.order) > 0 || s.heartbeat != nil) {
+		spans = append(spans, s.acknowledged...)
+	}
 	for len(s.order) > 0 && len(sent.reports) < batchSize {
 		r := s.order[0]
 		s.order[0] = nil
@@ -222,6 +241,9 @@ func (s *Sender) next() (spans []*tracepb.Span, sent batch) {
 				s.sequence++
 				wire.SetSequence(part, s.sequence)
 			}
+		}
+		if s.acknowledged != nil {
+			wire.SetAcknowledged(s.heartbeat)
 		}
 		spans = append(spans, s.heartbeat...)
 		sent.heartbeat = s.heartbeat
@@ -257,6 +279,7 @@ func (s *Sender) failed(b batch, err error) time.Duration {
 		s.heartbeat, s.numbered = b.heartbeat, true
 	}
 	s.failures++
+	s.repeat = true
 	n := s.failures
 	s.mu.Unlock()
 	for range dropped {
@@ -293,12 +316,13 @@ func (s *Sender) Close(ctx context.Context) error {
 	close(s.stop)
 	<-s.done
 	for {
-		spans, _ := s.next()
+		spans, sent := s.next()
 		if len(spans) == 0 {
 			return nil
 		}
 		if err := s.upload(ctx, spans); err != nil {
 			return err
 		}
+		s.delivered(sent)
 	}
 }

@@ -3,6 +3,7 @@ package sender
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -190,6 +191,82 @@ func TestARetryKeepsItsNumber(t *testing.T) {
 			t.Errorf("numbered %v, want 1 and 2", sequences)
 		}
 		_ = w.Close(context.Background())
+	})
+}
+
+// After a failed export the last acknowledged heartbeat comes again, first and under its
+// old number: the collector may have forgotten what it had counted. Each heartbeat says
+// whether one before it was acknowledged.
+func TestTheAcknowledgedHeartbeatIsRepeatedAfterAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(10)
+		heartbeat := func(name string) {
+			t.Helper()
+			w.Heartbeat(beat(name))
+			time.Sleep(2 * lastRetry) // no retry is still to come
+		}
+		w.collector.set(true, false)
+		heartbeat("lost")
+		w.collector.set(false, false)
+		heartbeat("first")
+		heartbeat("second")
+		w.collector.set(true, false)
+		w.Send(wait(1, "a"))
+		heartbeat("third")
+		w.collector.set(false, false)
+		time.Sleep(2 * lastRetry)
+		heartbeat("fourth")
+		w.collector.set(true, false)
+		w.Heartbeat(beat("fifth"))
+		time.Sleep(lastRetry)
+		w.collector.set(false, false)
+		w.Heartbeat(beat("goodbye"))
+		if err := w.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+
+		var got []string
+		for _, s := range w.collector.spans {
+			acknowledged := ""
+			for _, a := range s.Attributes {
+				if a.Key == taskspan.HeartbeatAcknowledged {
+					acknowledged = fmt.Sprint(" ", a.Value.GetBoolValue())
+				}
+			}
+			got = append(got, fmt.Sprint(s.Attributes[0].Value.GetIntValue(), " ", s.Name, acknowledged))
+		}
+		want := []string{
+			// An acknowledged heartbeat is marked as such for the time it may come again.
+			"2 first true", "3 second true",
+			"3 second true", "4 wait mutex a", "5 third true",
+			"6 fourth true",
+			"6 fourth true", "8 goodbye true",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("came %q, want %q", got, want)
+		}
+	})
+}
+
+// A heartbeat says that none was acknowledged before it until one has been.
+func TestAHeartbeatSaysWhetherOneWasAcknowledged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutage(t, 10)
+		for i, c := range []struct {
+			err  error
+			want bool
+		}{{errDown, false}, {nil, false}, {nil, true}, {errDown, true}, {nil, true}} {
+			o.Heartbeat(beat("beat"))
+			e := <-o.gate.exports // after a failure: with the next try
+			if got := e.acknowledged[len(e.acknowledged)-1]; got != c.want {
+				t.Errorf("heartbeat %d says %v, want %v", i+1, got, c.want)
+			}
+			e.end <- c.err
+			synctest.Wait()
+		}
+		if err := o.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

@@ -42,9 +42,11 @@ func intValue(v int64) *commonpb.AnyValue {
 
 func (a *attributes) int(key string, v int64) { a.add(key, intValue(v)) }
 
-func (a *attributes) bool(key string, v bool) {
-	a.add(key, &commonpb.AnyValue{Value: &commonpb.AnyValue_BoolValue{BoolValue: v}})
+func boolValue(v bool) *commonpb.AnyValue {
+	return &commonpb.AnyValue{Value: &commonpb.AnyValue_BoolValue{BoolValue: v}}
 }
+
+func (a *attributes) bool(key string, v bool) { a.add(key, boolValue(v)) }
 
 func (a *attributes) double(key string, v float64) {
 	a.add(key, &commonpb.AnyValue{Value: &commonpb.AnyValue_DoubleValue{DoubleValue: v}})
@@ -79,6 +81,18 @@ func (a *attributes) report(kind taskspan.ReportKind) {
 
 // SetSequence numbers a report when it is sent.
 func SetSequence(s *tracepb.Span, n int64) { s.Attributes[0].Value = intValue(n) }
+
+// acknowledgedAt is the place of the attribute in a heartbeat, after the two that every
+// report begins with.
+const acknowledgedAt = 2
+
+// SetAcknowledged says in the parts of a heartbeat that an earlier one has been
+// acknowledged.
+func SetAcknowledged(parts []*tracepb.Span) {
+	for _, s := range parts {
+		s.Attributes[acknowledgedAt].Value = boolValue(true)
+	}
+}
 
 func (a *attributes) task(t *Task) {
 	a.str(taskspan.TaskName, t.Name)

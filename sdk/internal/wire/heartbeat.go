@@ -37,6 +37,7 @@ func (h *Heartbeat) Encode() []*tracepb.Span {
 		last := min(first+taskspan.MaxHeartbeatWaits, len(h.WaitIDs))
 		var a attributes
 		a.report(taskspan.ReportHeartbeat)
+		a.bool(taskspan.HeartbeatAcknowledged, false) // its place: see SetAcknowledged
 		a.int(taskspan.HeartbeatIntervalMS, h.IntervalMS)
 		a.bool(taskspan.HeartbeatFinal, h.Final)
 		if parts > 1 {

@@ -215,7 +215,7 @@ func TestAHeartbeatSaysEverything(t *testing.T) {
 	}
 	want := map[string]any{
 		taskspan.Report: "heartbeat", taskspan.ReportSequence: int64(0),
-		taskspan.HeartbeatIntervalMS: int64(5001), taskspan.HeartbeatFinal: true,
+		taskspan.HeartbeatIntervalMS: int64(5001), taskspan.HeartbeatFinal: true, taskspan.HeartbeatAcknowledged: false,
 		taskspan.WaitsIDs: []any{int64(21), int64(22)}, taskspan.WaitsRevisions: []any{int64(31), int64(32)},
 		taskspan.TasksStarted: int64(41), taskspan.TasksCompleted: int64(42), taskspan.TasksFailed: int64(43), taskspan.TasksCancelled: int64(44),
 		taskspan.TasksRunning: int64(45), taskspan.TasksBlocked: int64(46),
@@ -246,6 +246,11 @@ func TestAHeartbeatSaysEverything(t *testing.T) {
 	h.Rate = -1
 	delete(want, taskspan.SamplingRate)
 	sameEverything(t, h.Encode()[0], want)
+
+	spans = h.Encode()
+	SetAcknowledged(spans)
+	want[taskspan.HeartbeatAcknowledged] = true
+	sameEverything(t, spans[0], want)
 }
 
 // Each part lists its own waits, and all carry one time and one trace.

@@ -25,20 +25,21 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                           metric.Meter
-	mu                              sync.Mutex
-	registrations                   []metric.Registration
-	ProcessorTaskStateDropped       metric.Int64ObservableCounter
-	ProcessorTaskStateEndedTasks    metric.Float64ObservableCounter
-	ProcessorTaskStateEvicted       metric.Int64ObservableCounter
-	ProcessorTaskStateLiveTasks     metric.Int64ObservableGauge
-	ProcessorTaskStateLostSequences metric.Int64ObservableCounter
-	ProcessorTaskStateLostSpans     metric.Int64ObservableCounter
-	ProcessorTaskStateProcesses     metric.Int64ObservableGauge
-	ProcessorTaskStateReports       metric.Int64ObservableCounter
-	ProcessorTaskStateStartedTasks  metric.Float64ObservableCounter
-	ProcessorTaskStateTableLimit    metric.Int64ObservableGauge
-	ProcessorTaskStateTableSize     metric.Int64ObservableGauge
+	meter                                metric.Meter
+	mu                                   sync.Mutex
+	registrations                        []metric.Registration
+	ProcessorTaskStateDropped            metric.Int64ObservableCounter
+	ProcessorTaskStateEndedTasks         metric.Float64ObservableCounter
+	ProcessorTaskStateEvicted            metric.Int64ObservableCounter
+	ProcessorTaskStateLiveTasks          metric.Int64ObservableGauge
+	ProcessorTaskStateLostSequences      metric.Int64ObservableCounter
+	ProcessorTaskStateLostSpans          metric.Int64ObservableCounter
+	ProcessorTaskStateProcesses          metric.Int64ObservableGauge
+	ProcessorTaskStateReports            metric.Int64ObservableCounter
+	ProcessorTaskStateStartedTasks       metric.Float64ObservableCounter
+	ProcessorTaskStateTableLimit         metric.Int64ObservableGauge
+	ProcessorTaskStateTableSize          metric.Int64ObservableGauge
+	ProcessorTaskStateTakenOverProcesses metric.Int64ObservableCounter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -217,6 +218,21 @@ func (builder *TelemetryBuilder) RegisterProcessorTaskStateTableSizeCallback(cb 
 	return nil
 }
 
+// RegisterProcessorTaskStateTakenOverProcessesCallback sets callback for observable ProcessorTaskStateTakenOverProcesses metric.
+func (builder *TelemetryBuilder) RegisterProcessorTaskStateTakenOverProcessesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorTaskStateTakenOverProcesses, obs: o})
+		return nil
+	}, builder.ProcessorTaskStateTakenOverProcesses)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 type observerInt64 struct {
 	embedded.Int64Observer
 	inst metric.Int64Observable
@@ -319,6 +335,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_processor_task_state_table_size",
 		metric.WithDescription("Records in each bounded table. [Alpha]"),
 		metric.WithUnit("{record}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorTaskStateTakenOverProcesses, err = builder.meter.Int64ObservableCounter(
+		"otelcol_processor_task_state_taken_over_processes",
+		metric.WithDescription("Processes that are counted from their first heartbeat here, because another collector, or this one before a restart, has counted them before. [Alpha]"),
+		metric.WithUnit("{process}"),
 	)
 	errs = errors.Join(errs, err)
 	return &builder, errs
