@@ -42,6 +42,20 @@ environment in any value, and ` + "`$$`" + ` for a dollar. A key that does not e
 ` + "`outer::inner`" + ` here. A duration needs a unit, as in ` + "`500ms`, `10s` or `5m`" + `: YAML takes ` + "`500`" + ` for 500 ns, so each of our components
 refuses a duration between 0 and 1 ms, names the key and proposes the likely unit. On SIGHUP the configuration is read again.
 
+### Several pipelines
+
+Each pipeline has its own instance of every processor, also under the same name. If a receiver is in two pipelines, each gets a copy of all spans, and
+each instance counts them:
+
+- Two ` + "`task_state`" + ` or ` + "`deadlock_detector`" + ` that get the same reports are a warning in the page, in ` + "`/readyz`" + ` and in the log. The inspector takes
+  the larger count of the two, so its API and ` + "`/metrics`" + ` count each task and each deadlock once. The collector's own metrics (port 8888) are the sum, each
+  detector logs each deadlock, and each sends its spans.
+- Two ` + "`adaptive_sampler`" + ` have a budget each: ` + "`target: {spans_per_second: 1000}`" + ` in two pipelines lets 2,000 through.
+- Pipelines with receivers of their own get different spans, and their counts are added.
+
+For several backends, put several exporters into one pipeline. If one of them needs other spans, connect a second pipeline with the stock
+` + "`forward`" + ` connector behind ` + "`task_state`" + `.
+
 What ` + "`validate`" + ` does not see is what only a start can: a port that is taken, a file that is not there, an extension that is named and not configured.
 `
 

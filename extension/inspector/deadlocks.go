@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/asyncinspect/asyncinspect/internal/deadlock"
+	"github.com/asyncinspect/asyncinspect/internal/view"
 )
 
 type deadlockAnswer struct {
@@ -72,6 +73,11 @@ func (x *inspector) deadlockAnswer(p *picture, dl *deadlock.Deadlock) deadlockAn
 		victims := p.victims[dl.ID]
 		// The detector counts them every few seconds; what is known here may be newer.
 		a.Victims = max(a.Victims, len(victims))
+		if a.Victims != dl.Victims { // the story has the same number
+			told := *dl
+			told.Victims = a.Victims
+			a.Story = told.Story(until)
+		}
 		for _, id := range victims[:min(len(victims), maxRelated)] {
 			a.VictimTasks = append(a.VictimTasks, p.ref(id))
 		}
@@ -86,6 +92,7 @@ type deadlockList struct {
 	Standing      int              `json:"standing"`
 	FoundTotal    int64            `json:"found_total"`
 	ResolvedTotal int64            `json:"resolved_total"`
+	Gaps          []gap            `json:"gaps"`
 	NextCursor    *string          `json:"next_cursor"`
 }
 
@@ -120,7 +127,9 @@ func (x *inspector) listDeadlocks(q *query) (any, error) {
 	list := deadlockList{
 		AsOf: instant(p.at), Deadlocks: make([]deadlockAnswer, 0, len(page)), Total: len(all), Standing: len(p.standing), NextCursor: next,
 	}
-	list.FoundTotal, list.ResolvedTotal = x.detectorTotals()
+	n := x.numbers.get()
+	counts := n.deadlocks()
+	list.FoundTotal, list.ResolvedTotal, list.Gaps = counts.FoundTotal, counts.ResolvedTotal, gapsAbout(n.gaps, aboutDeadlocks)
 	for _, dl := range page {
 		list.Deadlocks = append(list.Deadlocks, x.deadlockAnswer(p, dl))
 	}
@@ -128,20 +137,6 @@ func (x *inspector) listDeadlocks(q *query) (any, error) {
 		return deadlocksCSV(list.Deadlocks), nil
 	}
 	return list, nil
-}
-
-// detectorTotals sums what detectors have found.
-func (r *registry) detectorTotals() (found, resolved int64) {
-	for _, src := range r.detectors.list() {
-		totals := src.reader.DetectorTotals()
-		for _, f := range totals.Found {
-			found += f.Count
-		}
-		for _, n := range totals.Resolved {
-			resolved += n
-		}
-	}
-	return found, resolved
 }
 
 func (x *inspector) getDeadlock(q *query, text string) (any, error) {
@@ -223,10 +218,19 @@ type inversionList struct {
 	NextCursor *string           `json:"next_cursor"`
 }
 
-func (r *registry) inversions() []*deadlock.Inversion {
+// inversionsOf are those of several detectors, each once.
+func inversionsOf(detectors []*source[view.DeadlockReader]) []*deadlock.Inversion {
 	var all []*deadlock.Inversion
-	for _, src := range r.detectors.list() {
-		all = append(all, src.reader.Inversions()...)
+	seen := make(map[string]bool)
+	for _, src := range detectors {
+		for _, v := range src.reader.Inversions() {
+			if len(detectors) == 1 {
+				all = append(all, v)
+			} else if id := inversionID(v); !seen[id] {
+				seen[id] = true
+				all = append(all, v)
+			}
+		}
 	}
 	return all
 }
@@ -238,7 +242,7 @@ func (x *inspector) listInversions(q *query) (any, error) {
 	if err := q.done(); err != nil {
 		return nil, err
 	}
-	all := slices.DeleteFunc(x.inversions(), func(v *deadlock.Inversion) bool {
+	all := slices.DeleteFunc(inversionsOf(x.detectors.list()), func(v *deadlock.Inversion) bool {
 		return service != "" && !slices.ContainsFunc(v.Orders, func(o deadlock.Order) bool { return o.Service == service })
 	})
 	page, next := paged(paging, all, func(v **deadlock.Inversion, _ time.Time) rowKey {

@@ -256,7 +256,7 @@ func (x *inspector) changes(n *numbers) []event {
 		fresh.deadlocks[dl.ID] = toldOf(dl)
 	}
 	events = append(events, x.deadlockChanges(t, &fresh)...)
-	for _, v := range x.inversions() {
+	for _, v := range inversionsOf(x.detectors.list()) {
 		id := inversionID(v)
 		if t.started && !t.inversions[id] && !fresh.inversions[id] {
 			events = append(events, x.makeEvent("inversion", x.inversionAnswer(x.picture.get(), v)))
@@ -279,10 +279,11 @@ func (x *inspector) changes(n *numbers) []event {
 		return nil // only to remember what there is
 	}
 	overview := x.overview()
-	overview.AsOf = instant{}
+	components := overview.Components // whose reports are no news
+	overview.AsOf, overview.Components = instant{}, nil
 	text := x.makeEvent("overview", overview)
 	if fresh.overview = string(text.data); fresh.overview != t.overview {
-		overview.AsOf, overview.StuckLongest = instant(n.at), x.stuckLongest()
+		overview.AsOf, overview.Components, overview.StuckLongest = instant(n.at), components, x.stuckLongest()
 		events = append(events, x.makeEvent("overview", overview))
 	}
 	// A burst must not throw out the clients that read.

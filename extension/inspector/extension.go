@@ -41,8 +41,9 @@ type inspector struct {
 	page    *staticPage
 	gzip    func(http.Handler) http.HandlerFunc
 
-	told      told   // only run's
-	notReady  string // what was said last of the readiness; only run's
+	told      told            // only run's
+	notReady  string          // what was said last of the readiness; only run's
+	coverage  map[string]bool // faults of the configuration that have been logged; only run's
 	startedAt time.Time
 	progress  atomic.Int64 // when the last round ended, in unix nanoseconds
 
@@ -168,6 +169,7 @@ func (x *inspector) look(now time.Time, due bool) {
 		if due {
 			events = append(events, x.makeEvent("history", x.history.add(n.sample())))
 			x.sayReadiness(n)
+			x.sayCoverage(n)
 		}
 		x.streams.send(append(events, x.changes(n)...))
 	}

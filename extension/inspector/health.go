@@ -96,6 +96,9 @@ func (x *inspector) readiness(n *numbers) healthAnswer {
 		}
 		h.add(check)
 	}
+	for _, check := range n.coverage() {
+		h.add(check)
+	}
 	h.add(x.deadlockCheck(n))
 	return h
 }

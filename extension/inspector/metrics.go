@@ -47,6 +47,8 @@ var (
 		"Reported waits that are open now.", "service", "kind", "resource")
 	processesNow = family("async_inspect_processes", gauge,
 		"Processes of the fleet by status; of those that are gone the newest are remembered.", "status")
+	gapsKnown = family("async_inspect_gaps", gauge,
+		"Faults for which not all deadlocks or tasks can be known: a missing processor, reports that do not arrive, a full table.", "about", "reason")
 	reportsDropped = family("async_inspect_reports_dropped_total", counter,
 		"Reports that a component could not use, by reason.", "component", "reason")
 	sdkDropped = family("async_inspect_sdk_dropped_total", counter,
@@ -239,6 +241,20 @@ func (w *writer) processes(n *numbers) {
 	}
 	for service, v := range rate {
 		w.value(sdkRate, v, service)
+	}
+	known := make(map[[2]string]float64)
+	for _, about := range gapTopics {
+		for _, reason := range gapsThatWarn {
+			known[[2]string{about, reason}] = 0
+		}
+	}
+	for _, g := range n.gaps {
+		if g.Status == statusWarning {
+			known[[2]string{g.About, g.Reason}]++
+		}
+	}
+	for of, k := range known {
+		w.value(gapsKnown, k, of[0], of[1])
 	}
 	for _, c := range n.dropped {
 		for reason, k := range c.dropped {

@@ -294,11 +294,17 @@ func TestPromtoolIsContent(t *testing.T) {
 	require.Empty(t, string(out))
 }
 
-// Two instances of a processor, which are in two pipelines, are added up.
+// Two instances of a processor, in two pipelines that get different spans, are added up.
 func TestInstancesAreAddedUp(t *testing.T) {
 	x := unstarted(t, testConfig())
 	one, detector := numbersOfAFleet()
 	other, _ := numbersOfAFleet()
+	for i := range other.processes { // one that has moved was heard there at another time
+		other.processes[i].FirstHeard = other.processes[i].FirstHeard.Add(heardTogether)
+	}
+	for i := range other.tasks {
+		other.tasks[i].ID.Trace[15]++
+	}
 	x.RegisterTaskState("task_state", one)
 	remove := x.RegisterTaskState("task_state", other)
 	x.RegisterDeadlockDetector("deadlock_detector", detector)
@@ -307,6 +313,7 @@ func TestInstancesAreAddedUp(t *testing.T) {
 	require.Contains(t, text, `async_inspect_task_duration_seconds_count{service="shop",task="order"} 21`+"\n")
 	require.Contains(t, text, `async_inspect_events_total{service="shop"} 84`+"\n")
 	require.Contains(t, text, `async_inspect_processes{status="reporting"} 2`+"\n", "they know the same processes")
+	require.Contains(t, text, `async_inspect_tasks_by_state{service="shop",state="deadlocked"} 4`+"\n")
 	require.Contains(t, text, `async_inspect_table_size{component="task_state#2",table="live_tasks"} 5`+"\n")
 	remove()
 	require.Contains(t, x.scrape(asText).Body.String(), `async_inspect_tasks_total{service="shop",task="order"} 1000`+"\n")

@@ -27,6 +27,9 @@ type numbers struct {
 	inversions int
 	samplers   []samplerNumbers
 	tables     []componentTables
+	components []componentCoverage // task_states and detectors
+	twins      []twinComponents
+	gaps       []gap
 }
 
 // componentDrops are the reports that a component could not use.
@@ -49,6 +52,11 @@ const (
 	isSampler
 )
 
+// String is the type of the components.
+func (k componentKind) String() string {
+	return [...]string{"task_state", "deadlock_detector", "adaptive_sampler"}[k]
+}
+
 type samplerNumbers struct {
 	id string
 	view.Sampling
@@ -57,14 +65,82 @@ type samplerNumbers struct {
 // readNumbers asks every component once.
 func (r *registry) readNumbers(now time.Time) *numbers {
 	n := &numbers{at: now, deadlocked: make(map[string]int64)}
-	for _, src := range r.taskStates.list() {
-		n.addTaskState(src.id, src.reader)
+	n.addTaskStates(&r.taskStates)
+	n.addDetectors(&r.detectors)
+	for _, src := range r.samplers.list() {
+		s := src.reader.Sampling()
+		n.samplers = append(n.samplers, samplerNumbers{src.id, s})
+		n.tables = append(n.tables, componentTables{src.id, isSampler, s.Tables})
 	}
+	n.gaps = n.findGaps()
+	return n
+}
+
+// stateNumbers are those of one task_state.
+type stateNumbers struct {
+	view.Statistics
+	processes  []view.Process
+	deadlocked map[string]int64 // live tasks, by service
+}
+
+func (n *numbers) addTaskStates(sources *sources[view.Reader]) {
+	list := sources.list()
+	read := make([]stateNumbers, len(list))
+	for i, src := range list {
+		read[i] = n.readTaskState(src.id, src.reader)
+	}
+	groups := sources.groups(list, func(i, j int) bool {
+		return sharedProcess(read[i].processes, read[j].processes) || sharedTask(list[i].reader, list[j].reader)
+	})
+	for _, group := range groups {
+		one := read[group[0]]
+		for _, i := range group[1:] {
+			one = larger(one, read[i])
+		}
+		n.addState(one)
+		noteTwins(n, isTaskState, list, group)
+	}
+}
+
+func (n *numbers) readTaskState(id string, reader view.Reader) stateNumbers {
+	summary := reader.Summary()
+	n.dropped = append(n.dropped, componentDrops{id, summary.Dropped})
+	n.tables = append(n.tables, componentTables{id, isTaskState, summary.Tables})
+	s := stateNumbers{Statistics: reader.Statistics(), deadlocked: make(map[string]int64)}
+	if summary.Live[taskspan.Deadlocked] > 0 {
+		stuck, _ := reader.Tasks(view.TaskQuery{States: []taskspan.State{taskspan.Deadlocked}, Live: true})
+		for i := range stuck {
+			s.deadlocked[stuck[i].Service]++
+		}
+	}
+	s.processes, _ = reader.Processes(view.ProcessQuery{Gone: true})
+	n.processes = mergeProcesses(n.processes, s.processes)
+	n.components = append(n.components, componentCoverage{id, isTaskState, s.processes, reader.Coverage()})
+	return s
+}
+
+// addState adds the numbers of a task_state, or of several that get the same spans.
+func (n *numbers) addState(s stateNumbers) {
+	for service, k := range s.deadlocked {
+		n.deadlocked[service] += k
+	}
+	if n.tasks == nil && n.waits == nil {
+		n.tasks, n.waits, n.services = s.Tasks, s.Waits, s.Services
+		return
+	}
+	n.tasks = merged(append(n.tasks, s.Tasks...), compareTasks, addTasks)
+	n.waits = merged(append(n.waits, s.Waits...), compareWaits, addWaits)
+	n.services = merged(append(n.services, s.Services...), compareServices, addServices)
+}
+
+func (n *numbers) addDetectors(sources *sources[view.DeadlockReader]) {
+	list := sources.list()
+	totals := make([]view.DetectorTotals, len(list))
+	processes := make([][]view.Process, len(list))
 	seen := make(map[deadlock.ID]bool)
-	for _, src := range r.detectors.list() {
-		totals := src.reader.DetectorTotals()
-		n.totals = append(n.totals, totals)
-		n.dropped = append(n.dropped, componentDrops{src.id, totals.Dropped})
+	for i, src := range list {
+		totals[i], processes[i] = src.reader.DetectorTotals(), src.reader.DetectorProcesses()
+		n.dropped = append(n.dropped, componentDrops{src.id, totals[i].Dropped})
 		standing, _ := src.reader.Deadlocks()
 		for _, dl := range standing {
 			if !seen[dl.ID] {
@@ -72,37 +148,19 @@ func (r *registry) readNumbers(now time.Time) *numbers {
 				n.standing = append(n.standing, dl)
 			}
 		}
-		n.inversions += len(src.reader.Inversions())
 		n.tables = append(n.tables, componentTables{src.id, isDetector, src.reader.DetectorTables()})
+		n.processes = mergeProcesses(n.processes, processes[i])
+		n.components = append(n.components, componentCoverage{src.id, isDetector, processes[i], src.reader.DetectorCoverage()})
 	}
-	for _, src := range r.samplers.list() {
-		s := src.reader.Sampling()
-		n.samplers = append(n.samplers, samplerNumbers{src.id, s})
-		n.tables = append(n.tables, componentTables{src.id, isSampler, s.Tables})
-	}
-	return n
-}
-
-func (n *numbers) addTaskState(id string, reader view.Reader) {
-	summary := reader.Summary()
-	n.dropped = append(n.dropped, componentDrops{id, summary.Dropped})
-	n.tables = append(n.tables, componentTables{id, isTaskState, summary.Tables})
-	if summary.Live[taskspan.Deadlocked] > 0 {
-		stuck, _ := reader.Tasks(view.TaskQuery{States: []taskspan.State{taskspan.Deadlocked}, Live: true})
-		for i := range stuck {
-			n.deadlocked[stuck[i].Service]++
+	n.inversions = len(inversionsOf(list))
+	for _, group := range sources.groups(list, func(i, j int) bool { return sharedProcess(processes[i], processes[j]) }) {
+		one := totals[group[0]]
+		for _, i := range group[1:] {
+			one = largerTotals(one, totals[i])
 		}
+		n.totals = append(n.totals, one)
+		noteTwins(n, isDetector, list, group)
 	}
-	processes, _ := reader.Processes(view.ProcessQuery{Gone: true})
-	n.processes = mergeProcesses(n.processes, processes)
-	s := reader.Statistics()
-	if n.tasks == nil && n.waits == nil {
-		n.tasks, n.waits, n.services = s.Tasks, s.Waits, s.Services
-		return
-	}
-	n.tasks = mergeTasks(append(n.tasks, s.Tasks...))
-	n.waits = mergeWaits(append(n.waits, s.Waits...))
-	n.services = mergeServices(append(n.services, s.Services...))
 }
 
 // mergeProcesses takes a process that several instances know from the one that has
@@ -119,20 +177,29 @@ func compareProcesses(a, b *view.Process) int {
 	return cmp.Or(strings.Compare(a.Service, b.Service), strings.Compare(a.Instance, b.Instance), cmp.Compare(a.Epoch, b.Epoch))
 }
 
-func mergeTasks(all []view.TaskStatistics) []view.TaskStatistics {
-	slices.SortStableFunc(all, func(a, b view.TaskStatistics) int {
-		return cmp.Or(strings.Compare(a.Service, b.Service), strings.Compare(a.Name, b.Name))
-	})
-	merged := all[:0]
-	for _, t := range all {
-		if i := len(merged) - 1; i >= 0 && merged[i].Service == t.Service && merged[i].Name == t.Name {
-			addTasks(&merged[i], &t)
+// merged combines entries that compare as equal.
+func merged[T any](all []T, compare func(a, b *T) int, combine func(into, other *T)) []T {
+	slices.SortStableFunc(all, func(a, b T) int { return compare(&a, &b) })
+	kept := all[:0]
+	for i := range all {
+		if last := len(kept) - 1; last >= 0 && compare(&kept[last], &all[i]) == 0 {
+			combine(&kept[last], &all[i])
 			continue
 		}
-		merged = append(merged, t)
+		kept = append(kept, all[i])
 	}
-	return merged
+	return kept
 }
+
+func compareTasks(a, b *view.TaskStatistics) int {
+	return cmp.Or(strings.Compare(a.Service, b.Service), strings.Compare(a.Name, b.Name))
+}
+
+func compareWaits(a, b *view.WaitStatistics) int {
+	return cmp.Or(strings.Compare(a.Service, b.Service), strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Resource, b.Resource))
+}
+
+func compareServices(a, b *view.ServiceStatistics) int { return strings.Compare(a.Service, b.Service) }
 
 // addTasks adds the counts of o to t.
 func addTasks(t, o *view.TaskStatistics) {
@@ -150,21 +217,6 @@ func addTasks(t, o *view.TaskStatistics) {
 	t.Ended = ended
 }
 
-func mergeWaits(all []view.WaitStatistics) []view.WaitStatistics {
-	slices.SortStableFunc(all, func(a, b view.WaitStatistics) int {
-		return cmp.Or(strings.Compare(a.Service, b.Service), strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Resource, b.Resource))
-	})
-	merged := all[:0]
-	for _, w := range all {
-		if i := len(merged) - 1; i >= 0 && merged[i].Service == w.Service && merged[i].Kind == w.Kind && merged[i].Resource == w.Resource {
-			addWaits(&merged[i], &w)
-			continue
-		}
-		merged = append(merged, w)
-	}
-	return merged
-}
-
 // addWaits adds the counts of o to w.
 func addWaits(w, o *view.WaitStatistics) {
 	w.Open += o.Open
@@ -172,18 +224,10 @@ func addWaits(w, o *view.WaitStatistics) {
 	w.Sampled.Merge(&o.Sampled)
 }
 
-func mergeServices(all []view.ServiceStatistics) []view.ServiceStatistics {
-	slices.SortStableFunc(all, func(a, b view.ServiceStatistics) int { return strings.Compare(a.Service, b.Service) })
-	merged := all[:0]
-	for _, s := range all {
-		if i := len(merged) - 1; i >= 0 && merged[i].Service == s.Service {
-			merged[i].Events += s.Events
-			merged[i].Dropped = sum(merged[i].Dropped, s.Dropped)
-			continue
-		}
-		merged = append(merged, s)
-	}
-	return merged
+// addServices adds the counts of o to s.
+func addServices(s, o *view.ServiceStatistics) {
+	s.Events += o.Events
+	s.Dropped = sum(s.Dropped, o.Dropped)
 }
 
 // sum adds maps of counts.

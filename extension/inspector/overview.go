@@ -86,20 +86,54 @@ type samplerBudget struct {
 	budgetAnswer
 }
 
+// coverageAnswer says which processes of the SDK a component hears.
+type coverageAnswer struct {
+	Component         string `json:"component"`
+	Kind              string `json:"kind"`
+	ReportsTotal      int64  `json:"reports_total"`
+	Reporting         int    `json:"processes_reporting"`
+	WithoutReports    int    `json:"processes_without_reports"`
+	WithPartOfReports int    `json:"processes_with_part_of_reports"`
+	ReportsElsewhere  bool   `json:"reports_elsewhere"`
+}
+
+func (n *numbers) coverageAnswers() []coverageAnswer {
+	all := make([]coverageAnswer, 0, len(n.components))
+	for i := range n.components {
+		c := &n.components[i]
+		a := coverageAnswer{
+			Component: c.component, Kind: c.kind.String(), ReportsTotal: c.Reports, WithoutReports: len(n.unheardBy(c)), ReportsElsewhere: c.Elsewhere,
+		}
+		for j := range c.processes {
+			p := &c.processes[j]
+			if p.Status == fleet.Reporting {
+				a.Reporting++
+			}
+			if p.Missing > 0 && (p.Status == fleet.Reporting || p.Status == fleet.Lost) {
+				a.WithPartOfReports++
+			}
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
 type overviewAnswer struct {
-	AsOf                   instant         `json:"as_of"`
-	StartedAt              instant         `json:"started_at"`
-	Ready                  bool            `json:"ready"`
-	Tasks                  countsAnswer    `json:"tasks"`
-	Processes              processCounts   `json:"processes"`
-	Deadlocks              deadlockCounts  `json:"deadlocks"`
-	Inversions             int             `json:"inversions"`
-	Rates                  rates           `json:"rates"`
-	Budgets                []samplerBudget `json:"budgets"`
-	StuckLongest           []taskAnswer    `json:"stuck_longest"`
-	Warnings               []healthCheck   `json:"warnings"`
-	HistoryIntervalSeconds float64         `json:"history_interval_seconds"`
-	History                []historyPoint  `json:"history"`
+	AsOf                   instant          `json:"as_of"`
+	StartedAt              instant          `json:"started_at"`
+	Ready                  bool             `json:"ready"`
+	Tasks                  countsAnswer     `json:"tasks"`
+	Processes              processCounts    `json:"processes"`
+	Deadlocks              deadlockCounts   `json:"deadlocks"`
+	Inversions             int              `json:"inversions"`
+	Rates                  rates            `json:"rates"`
+	Budgets                []samplerBudget  `json:"budgets"`
+	StuckLongest           []taskAnswer     `json:"stuck_longest"`
+	Components             []coverageAnswer `json:"components"`
+	Gaps                   []gap            `json:"gaps"`
+	Warnings               []healthCheck    `json:"warnings"`
+	HistoryIntervalSeconds float64          `json:"history_interval_seconds"`
+	History                []historyPoint   `json:"history"`
 }
 
 // maxStuckShown bounds the tasks of the overview.
@@ -116,6 +150,7 @@ func (x *inspector) overview() overviewAnswer {
 			Reporting: status[fleet.Reporting], Lost: status[fleet.Lost], Replaced: status[fleet.Replaced], Goodbye: status[fleet.Goodbye],
 		},
 		Deadlocks: n.deadlocks(), Inversions: n.inversions, Rates: x.history.rates(), Budgets: []samplerBudget{}, StuckLongest: []taskAnswer{},
+		Components: n.coverageAnswers(), Gaps: append([]gap{}, n.gaps...),
 		Warnings:               slices.DeleteFunc(health.Checks, func(c healthCheck) bool { return c.Status == statusOK }),
 		HistoryIntervalSeconds: x.cfg.History.Interval.Seconds(), History: []historyPoint{},
 	}

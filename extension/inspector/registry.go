@@ -2,6 +2,7 @@ package inspector
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -46,8 +47,9 @@ type source[R any] struct {
 // sources are the components of one kind, by id. A component that is in several
 // pipelines exists several times under one id: the second is called id#2.
 type sources[R any] struct {
-	mu  sync.RWMutex
-	all []*source[R]
+	mu    sync.RWMutex // guards all below
+	all   []*source[R]
+	twins map[[2]*source[R]]bool // pairs that are known to get the same spans
 }
 
 func (s *sources[R]) add(id string, reader R) (remove func()) {
@@ -67,6 +69,7 @@ func (s *sources[R]) add(id string, reader R) (remove func()) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.all = slices.DeleteFunc(s.all, func(o *source[R]) bool { return o == src })
+		maps.DeleteFunc(s.twins, func(pair [2]*source[R], _ bool) bool { return pair[0] == src || pair[1] == src })
 	}
 }
 
