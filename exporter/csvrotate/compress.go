@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -26,37 +24,42 @@ func compressedSuffix(compression string) string {
 // when it is whole and on the disk. The original is left to the caller, which has
 // both until it removes it: a crash at any point loses nothing. The copy keeps the
 // time of the original, by which its age is counted.
-func compressFile(ctx context.Context, from, to, compression string) (size int64, err error) {
-	in, info, err := openRegular(from)
+func compressFile(ctx context.Context, d disk, from, to, compression string) (size int64, err error) {
+	in, err := d.open(from)
 	if err != nil {
 		return 0, err
 	}
 	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return 0, err
+	}
 	temp := to + suffixTemp
-	out, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|noFollow, fileMode)
+	out, err := d.overwrite(temp)
 	if err != nil {
 		return 0, err
 	}
 	defer func() {
 		if err != nil {
-			_ = os.Remove(temp)
+			_ = d.remove(temp)
 			err = fmt.Errorf("compress %s: %w", from, err)
 		}
 	}()
-	err = errors.Join(copyCompressed(out, readerUntil{ctx, in}, compression), out.Sync())
+	source := readerUntil{ctx, io.NewSectionReader(in, 0, info.Size())}
+	err = errors.Join(copyCompressed(io.NewOffsetWriter(out, 0), source, compression), out.Sync())
 	if compressed, statErr := out.Stat(); statErr == nil {
 		size = compressed.Size()
 	}
 	if err = errors.Join(err, out.Close()); err != nil {
 		return 0, err
 	}
-	if err = os.Chtimes(temp, time.Time{}, info.ModTime()); err != nil {
+	if err = d.setTime(temp, info.ModTime()); err != nil {
 		return 0, err
 	}
-	if err = os.Rename(temp, to); err != nil {
+	if err = d.rename(temp, to); err != nil {
 		return 0, err
 	}
-	return size, syncDirectory(filepath.Dir(to))
+	return size, d.syncDirectory(filepath.Dir(to))
 }
 
 func copyCompressed(out io.Writer, in io.Reader, compression string) error {
@@ -94,9 +97,9 @@ func (r readerUntil) Read(p []byte) (int, error) {
 func (w *writer) replaced(f finished, size int64) error {
 	compressed := finished{stamp: f.stamp, suffix: compressedSuffix(w.cfg.Compression), bytes: size, at: f.at}
 	if !w.index.remove(f) {
-		return os.Remove(w.path(f.stamp, compressed.suffix))
+		return w.disk.remove(w.path(f.stamp, compressed.suffix))
 	}
 	w.index.remove(compressed) // it was left by a crash, and has just been written again
 	w.index.add(compressed)
-	return os.Remove(w.path(f.stamp, f.suffix))
+	return w.disk.remove(w.path(f.stamp, f.suffix))
 }

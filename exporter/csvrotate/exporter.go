@@ -82,13 +82,13 @@ func newExporter(set exporter.Settings, cfg *Config) (*csvExporter, error) {
 
 func (e *csvExporter) start(_ context.Context, host component.Host) error {
 	e.host = host
-	w, err := openDirectory(e.cfg, e.plan.header, e.logger, e.counts, time.Now())
+	w, err := openDirectory(systemDisk{}, e.cfg, e.plan.header, e.logger, e.counts, time.Now())
 	if err != nil {
 		return err
 	}
 	if err := e.registerTelemetry(); err != nil {
 		err = errors.Join(fmt.Errorf("register telemetry of %s: %w", e.id, err), w.finishLast(time.Now()))
-		w.unlock()
+		w.lock.release()
 		return err
 	}
 	if _, ok := freeBytes(e.cfg.Directory); !ok && e.cfg.MinFreeBytes > 0 {
@@ -146,7 +146,7 @@ func (e *csvExporter) closeWriter() error {
 	close(e.lastCall)
 	<-e.workDone
 	e.stopWorking()
-	w.unlock()
+	w.lock.release()
 	return err
 }
 
@@ -372,7 +372,7 @@ func (e *csvExporter) compressOldest(ctx context.Context, w *writer) (bool, erro
 	if !ok {
 		return false, nil
 	}
-	size, err := compressFile(ctx, w.path(f.stamp, suffixCSV), w.path(f.stamp, compressedSuffix(e.cfg.Compression)), e.cfg.Compression)
+	size, err := compressFile(ctx, w.disk, w.path(f.stamp, suffixCSV), w.path(f.stamp, compressedSuffix(e.cfg.Compression)), e.cfg.Compression)
 	if enterErr := e.enter(ctx); enterErr != nil {
 		return false, enterErr
 	}

@@ -178,10 +178,7 @@ func TestAFullDiskIsToldAndSoIsItsEnd(t *testing.T) {
 	e := inner(t, cfg, h)
 	room := 30
 	var none error
-	e.writer.create = func(path string) (handle, error) {
-		f, err := createFile(path)
-		return brokenDisk{f, &room, &none, &none}, err
-	}
+	e.writer.disk = wrapping{systemDisk{}, func(f handle) handle { return brokenDisk{f, &room, &none, &none} }}
 	require.NoError(t, e.consume(context.Background(), tasks("a")))
 	for range 2 {
 		require.ErrorIs(t, e.consume(context.Background(), tasks("b", "c", "d", "e", "f", "g", "h", "i", "j")), syscall.ENOSPC)
@@ -207,12 +204,7 @@ func TestRetriesCarryABatchOverAFullDisk(t *testing.T) {
 		require.NoError(t, helped.Start(context.Background(), newHost()))
 		e.gate <- struct{}{}
 		full := true
-		e.writer.create = func(path string) (handle, error) {
-			if full {
-				return nil, &os.PathError{Op: "open", Err: syscall.ENOSPC}
-			}
-			return createFile(path)
-		}
+		e.writer.disk = fullDisk{systemDisk{}, &full}
 		<-e.gate
 		require.NoError(t, helped.ConsumeTraces(context.Background(), tasks("a")))
 		time.Sleep(24 * time.Hour)
@@ -238,10 +230,7 @@ func TestADiskThatHangsHoldsNobodyLongerThanTheContext(t *testing.T) {
 	cfg.Columns, cfg.Fsync = []string{"name"}, fsyncAlways
 	e := inner(t, cfg, newHost())
 	until := make(chan struct{})
-	e.writer.create = func(path string) (handle, error) {
-		f, err := createFile(path)
-		return hungDisk{f, until}, err
-	}
+	e.writer.disk = wrapping{systemDisk{}, func(f handle) handle { return hungDisk{f, until} }}
 	first := make(chan error)
 	go func() { first <- e.consume(context.Background(), tasks("a")) }()
 	require.Eventually(t, func() bool { return len(e.gate) == 1 }, 10*time.Second, time.Millisecond)
@@ -301,7 +290,7 @@ func TestTheMetricsSayWhatHappened(t *testing.T) {
 		metadatatest.AssertEqualExporterCsvRotateDeletedFiles(t, tel, by("max_age", 0, "max_files", 1, "max_total_bytes", 0), ignoreTime)
 		metadatatest.AssertEqualExporterCsvRotateSkippedSpans(t, tel, by("report", 1, "other_rows", 5), ignoreTime)
 		metadatatest.AssertEqualExporterCsvRotateErrors(t, tel, by("no_space", 0, "min_free_bytes", 0, "create", 0, "write", 0, "sync", 0,
-			"finish", 0, "delete", 0, "compress", 0, "timeout", 0, "removed", 0), ignoreTime)
+			"finish", 0, "delete", 0, "compress", 0, "timeout", 0, "removed", 0, "changed", 0), ignoreTime)
 		metadatatest.AssertEqualExporterCsvRotateCorruptFiles(t, tel, one(0), ignoreTime)
 		metadatatest.AssertEqualExporterCsvRotateFileSize(t, tel, one(header+3), ignoreTime)
 		metadatatest.AssertEqualExporterCsvRotateFileAge(t, tel, []metricdata.DataPoint[float64]{{Value: 3}}, ignoreTime)

@@ -1,36 +1,19 @@
 package csvrotate
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"runtime"
 	"time"
 )
-
-// Nobody but the group needs to read what services do.
-const (
-	fileMode      = 0o640
-	directoryMode = 0o750
-)
-
-// handle is what is needed of an open file. Tests put one in its place whose disk
-// is full or fails.
-type handle interface {
-	io.WriterAt
-	Truncate(int64) error
-	Sync() error
-	Close() error
-}
 
 // openFile is the file that is being written. Up to size it holds whole records
 // only; beyond it, if torn is set, what is left of a write that failed.
 type openFile struct {
 	handle
 	stamp  stamp
+	header []byte // what it begins with
 	path   string // ends in .csv.partial
 	opened time.Time
 	size   int64
@@ -39,6 +22,7 @@ type openFile struct {
 	torn   bool
 	// dueAfter is set when it was due and could not be ended.
 	dueAfter time.Time
+	head     []byte // what check reads into
 }
 
 // append writes whole records behind those that are there: all of them or none.
@@ -76,48 +60,37 @@ func (f *openFile) mend() error {
 	return nil
 }
 
-// createFile makes a file that was not there. Whatever has its name already, a
-// symbolic link to elsewhere too, is an error.
-func createFile(path string) (handle, error) {
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
-}
+// The ways in which somebody else can have laid hands on the open file.
+var (
+	errRemoved = errors.New("another program removed or renamed the open file")
+	errChanged = errors.New("another program changed the open file")
+)
 
-// openRegular opens a file that is there, if it is one and no symbolic link or
-// anything else in its place.
-func openRegular(path string) (*os.File, fs.FileInfo, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|noFollow, 0)
+// check returns an error if the file is not as it was left: if another one, or none, has
+// its name, or if it has another size or does not begin with the header. A rotator that
+// copies and truncates files does the latter; writing on would leave a hole of NULs, and
+// rows without a header. What cannot be looked at is taken for whole, for the next write
+// shows what is wrong.
+func (f *openFile) check() error {
+	if err := f.mend(); err != nil {
+		return nil //nolint:nilerr // the write that comes next reports it
+	}
+	open, err := f.Stat()
 	if err != nil {
-		if info, linkErr := os.Lstat(path); linkErr == nil && info.Mode()&fs.ModeSymlink != 0 {
-			return nil, nil, fmt.Errorf("%s is a symbolic link, which is refused: remove it", path)
-		}
-		return nil, nil, err
+		return nil //nolint:nilerr // the same
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file, which is refused: remove it", path)
+	named, err := os.Lstat(f.path)
+	if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(open, named) {
+		return errRemoved
 	}
-	if err != nil {
-		f.Close()
-		return nil, nil, err
+	if open.Size() != f.size {
+		return fmt.Errorf("%w: its size is %d bytes and not %d", errChanged, open.Size(), f.size)
 	}
-	return f, info, nil
-}
-
-// exists also sees what a symbolic link hides.
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return !errors.Is(err, fs.ErrNotExist)
-}
-
-// syncDirectory makes names that were created or changed in it survive a crash of
-// the machine.
-func syncDirectory(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil // its directories cannot be synced, and need not be
+	if f.head == nil {
+		f.head = make([]byte, len(f.header))
 	}
-	d, err := os.Open(filepath.Clean(path))
-	if err != nil {
-		return err
+	if _, err := f.ReadAt(f.head, 0); err == nil && !bytes.Equal(f.head, f.header) {
+		return fmt.Errorf("%w: it no longer begins with the header", errChanged)
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return nil
 }

@@ -12,9 +12,14 @@ import (
 
 var errLocked = errors.New("is locked")
 
-// lockDirectory keeps a second writer of this prefix out of the directory. The
-// file says who has it, for people only.
-func lockDirectory(directory, prefix string) (unlock func(), err error) {
+// directoryLock keeps a second writer of a prefix out of a directory.
+type directoryLock struct {
+	file *os.File
+	path string
+}
+
+// lockDirectory takes the lock. The file says who has it, for people only.
+func lockDirectory(directory, prefix string) (*directoryLock, error) {
 	path := filepath.Join(directory, lockName(prefix))
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, fileMode)
 	if err != nil {
@@ -32,5 +37,18 @@ func lockDirectory(directory, prefix string) (unlock func(), err error) {
 	if err := f.Truncate(0); err == nil {
 		_, _ = f.WriteAt(strconv.AppendInt(nil, int64(os.Getpid()), 10), 0)
 	}
-	return func() { f.Close() }, nil
+	return &directoryLock{f, path}, nil
 }
+
+// stands reports whether the lock still keeps others out: whether its file is the one
+// that others would lock.
+func (l *directoryLock) stands() bool {
+	ours, err := l.file.Stat()
+	if err != nil {
+		return false
+	}
+	theirs, err := os.Lstat(l.path)
+	return err == nil && os.SameFile(ours, theirs)
+}
+
+func (l *directoryLock) release() { l.file.Close() }

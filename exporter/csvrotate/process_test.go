@@ -217,7 +217,7 @@ func TestASecondProcessIsKeptOut(t *testing.T) {
 	require.True(t, lines.Scan())
 	require.Equal(t, "started", lines.Text())
 
-	_, err := openDirectory(killConfig(directory), []byte(testHeader), nil, newCounts(), time.Now())
+	_, err := openDirectory(systemDisk{}, killConfig(directory), []byte(testHeader), nil, newCounts(), time.Now())
 	require.ErrorContains(t, err, fmt.Sprintf("is in use by another csv_rotate exporter with the prefix \"async-inspect\" (process %d)", first.Process.Pid))
 	second, out2 := child(t, "hold", directory, 0)
 	said, err := io.ReadAll(out2)

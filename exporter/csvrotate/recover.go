@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -15,23 +16,23 @@ import (
 
 // openDirectory takes the directory: the lock, the index of what is there, and
 // what a crash has left.
-func openDirectory(cfg *Config, header []byte, logger *zap.Logger, c *counts, now time.Time) (*writer, error) {
-	if err := os.MkdirAll(cfg.Directory, directoryMode); err != nil {
+func openDirectory(d disk, cfg *Config, header []byte, logger *zap.Logger, c *counts, now time.Time) (*writer, error) {
+	if err := makeDirectories(d, cfg.Directory); err != nil {
 		return nil, fmt.Errorf("directory: create %q: %w", cfg.Directory, err)
 	}
-	unlock, err := lockDirectory(cfg.Directory, cfg.Prefix)
+	lock, err := lockDirectory(cfg.Directory, cfg.Prefix)
 	if err != nil {
 		return nil, err
 	}
 	w := &writer{
-		cfg: cfg, header: header, logger: logger, counts: c, unlock: unlock, create: createFile,
+		cfg: cfg, header: header, logger: logger, counts: c, lock: lock, disk: d,
 		toFinish: make(chan struct{}, 1), toCompress: make(chan struct{}, 1),
 	}
 	if err := w.takeOver(now); err != nil {
 		if w.file != nil {
 			err = errors.Join(err, w.file.Close())
 		}
-		unlock()
+		lock.release()
 		return nil, fmt.Errorf("directory: take over %q: %w", cfg.Directory, err)
 	}
 	w.observe()
@@ -55,7 +56,7 @@ func (w *writer) takeOver(now time.Time) error {
 			partial = append(partial, s)
 		case strings.HasSuffix(suffix, suffixTemp):
 			// What it was made of is still there.
-			if err := os.Remove(w.path(s, suffix)); err != nil {
+			if err := w.disk.remove(w.path(s, suffix)); err != nil {
 				return err
 			}
 		case suffix != suffixCorrupt && entry.Type().IsRegular():
@@ -85,40 +86,54 @@ func (w *writer) recover(s stamp, now time.Time) error {
 			return err
 		}
 	}
-	path := w.path(s, suffixPartial)
-	f, info, err := openRegular(path)
-	if err != nil {
+	f, err := w.reopen(s)
+	if err != nil || f == nil {
 		return err
 	}
-	t, header, err := examine(f)
-	if err != nil {
-		f.Close()
-		return fmt.Errorf("read %s: %w", path, err)
-	}
-	switch {
-	case t.rows == 0 && !t.broken && bytes.HasPrefix(w.header, header):
-		// The crash came before the first row was whole.
-		return errors.Join(f.Close(), os.Remove(path))
-	case t.rows == 0:
-		return errors.Join(f.Close(), w.setAside(s))
-	}
-	if err := w.cut(f, s, t); err != nil {
-		f.Close()
-		return fmt.Errorf("cut %s to its last whole record: %w", path, err)
-	}
-	w.logger.Info("A file that was left open has been recovered.", zap.String("file", path),
-		zap.Int64("rows", t.rows), zap.Int64("cut_bytes", t.size-t.good))
-	w.file = &openFile{handle: f, stamp: s, path: path, opened: s.time(), size: t.good, rows: t.rows, synced: t.good}
-	if !bytes.Equal(header, w.header) {
-		return w.endAndFinish(finishedRecovered, info.ModTime())
+	w.file = f
+	if !bytes.Equal(f.header, w.header) {
+		ended := now
+		if info, err := f.Stat(); err == nil {
+			ended = info.ModTime()
+		}
+		return w.endAndFinish(finishedRecovered, ended)
 	}
 	return nil
 }
 
+// reopen opens an unfinished file and cuts it to its last whole record. It returns nil
+// if there is no row in it, which then is removed or set aside.
+func (w *writer) reopen(s stamp) (*openFile, error) {
+	path := w.path(s, suffixPartial)
+	f, err := w.disk.open(path)
+	if err != nil {
+		return nil, err
+	}
+	t, header, err := examine(f)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read %s: %w", path, err), f.Close())
+	}
+	switch {
+	case t.rows == 0 && !t.broken && bytes.HasPrefix(w.header, header):
+		// It ended before the first row was whole.
+		return nil, errors.Join(f.Close(), w.disk.remove(path))
+	case t.rows == 0:
+		return nil, errors.Join(f.Close(), w.setAside(s))
+	}
+	if err := w.cut(f, s, t); err != nil {
+		return nil, errors.Join(fmt.Errorf("cut %s to its last whole record: %w", path, err), f.Close())
+	}
+	w.logger.Info("A file that was left open has been recovered.", zap.String("file", path),
+		zap.Int64("rows", t.rows), zap.Int64("cut_bytes", t.size-t.good))
+	return &openFile{
+		handle: f, stamp: s, header: header, path: path, opened: s.time(), size: t.good, rows: t.rows, synced: t.good,
+	}, nil
+}
+
 // examine scans a file and returns the first bytes of it, as far as they are or
 // could become a header.
-func examine(f *os.File) (t torn, header []byte, err error) {
-	if t, err = scan(f); err != nil {
+func examine(f handle) (t torn, header []byte, err error) {
+	if t, err = scan(io.NewSectionReader(f, 0, math.MaxInt64)); err != nil {
 		return t, nil, err
 	}
 	n := t.header
@@ -133,15 +148,15 @@ func examine(f *os.File) (t torn, header []byte, err error) {
 // cut ends a file after its last whole record. The beginning of a record, which is
 // what is left of a write that was never acknowledged, goes; anything else is set
 // aside.
-func (w *writer) cut(f *os.File, s stamp, t torn) error {
+func (w *writer) cut(f handle, s stamp, t torn) error {
 	if t.broken {
 		path := w.path(w.freeCorrupt(s), suffixCorrupt)
-		rest, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+		rest, err := w.disk.create(path)
 		if err != nil {
 			return err
 		}
-		_, err = io.Copy(rest, io.NewSectionReader(f, t.good, t.size-t.good))
-		if err = errors.Join(err, rest.Sync(), rest.Close(), syncDirectory(w.cfg.Directory)); err != nil {
+		_, err = io.Copy(io.NewOffsetWriter(rest, 0), io.NewSectionReader(f, t.good, t.size-t.good))
+		if err = errors.Join(err, rest.Sync(), rest.Close(), w.disk.syncDirectory(w.cfg.Directory)); err != nil {
 			return err
 		}
 		w.warnCorrupt(path)
@@ -155,11 +170,11 @@ func (w *writer) cut(f *os.File, s stamp, t torn) error {
 // setAside keeps a file of which no row can be read.
 func (w *writer) setAside(s stamp) error {
 	path := w.path(w.freeCorrupt(s), suffixCorrupt)
-	if err := os.Rename(w.path(s, suffixPartial), path); err != nil {
+	if err := w.disk.rename(w.path(s, suffixPartial), path); err != nil {
 		return err
 	}
 	w.warnCorrupt(path)
-	return syncDirectory(w.cfg.Directory)
+	return w.disk.syncDirectory(w.cfg.Directory)
 }
 
 func (w *writer) freeCorrupt(s stamp) stamp {

@@ -27,7 +27,7 @@ func TestAFileThatACrashLeftGoesOn(t *testing.T) {
 		w := take(t, cfg, noon.Add(time.Minute))
 		w.put(t, noon.Add(time.Minute), 3)
 		require.NoError(t, w.finishLast(noon))
-		w.unlock()
+		w.lock.release()
 		require.Equal(t, []string{leftOpen + suffixCSV}, names(t, cfg.Directory))
 		require.Equal(t, []string{"1", "3"}, read(t, filepath.Join(cfg.Directory, leftOpen+suffixCSV)))
 		require.NoError(t, os.Remove(filepath.Join(cfg.Directory, leftOpen+suffixCSV)))
@@ -131,7 +131,7 @@ func TestACrashWhileCompressingLosesNothing(t *testing.T) {
 	w.put(t, noon, 1)
 	require.NoError(t, w.finishLast(noon))
 	f, _ := w.index.uncompressed()
-	size, err := compressFile(t.Context(), w.path(f.stamp, suffixCSV), w.path(f.stamp, suffixGzip), compressGzip)
+	size, err := compressFile(t.Context(), systemDisk{}, w.path(f.stamp, suffixCSV), w.path(f.stamp, suffixGzip), compressGzip)
 	require.NoError(t, err)
 	w.crash() // both are there
 	require.NoError(t, os.WriteFile(filepath.Join(cfg.Directory, leftOpen+suffixZstd+suffixTemp), []byte("half"), 0o600))
@@ -151,14 +151,14 @@ func TestASymbolicLinkIsRefused(t *testing.T) {
 	require.NoError(t, os.WriteFile(target, []byte(testHeader+string(records(1))), 0o600))
 	link := filepath.Join(cfg.Directory, leftOpen+suffixPartial)
 	require.NoError(t, os.Symlink(target, link))
-	_, err := openDirectory(cfg, []byte(testHeader), zap.NewNop(), newCounts(), noon)
+	_, err := openDirectory(systemDisk{}, cfg, []byte(testHeader), zap.NewNop(), newCounts(), noon)
 	require.ErrorContains(t, err, link+" is a symbolic link, which is refused: remove it")
 	require.NoError(t, os.Remove(link))
 	take(t, cfg, noon)
 
 	lock := defaultConfig(t)
 	require.NoError(t, os.Symlink(target, filepath.Join(lock.Directory, lockName(lock.Prefix))))
-	_, err = openDirectory(lock, []byte(testHeader), zap.NewNop(), newCounts(), noon)
+	_, err = openDirectory(systemDisk{}, lock, []byte(testHeader), zap.NewNop(), newCounts(), noon)
 	require.ErrorContains(t, err, "directory: ")
 }
 
@@ -167,6 +167,6 @@ func TestADirectoryThatCannotBeUsedIsNamed(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	cfg := defaultConfig(t)
 	cfg.Directory = filepath.Join(file, "below")
-	_, err := openDirectory(cfg, []byte(testHeader), zap.NewNop(), newCounts(), noon)
+	_, err := openDirectory(systemDisk{}, cfg, []byte(testHeader), zap.NewNop(), newCounts(), noon)
 	require.ErrorContains(t, err, `directory: create "`+cfg.Directory+`"`)
 }

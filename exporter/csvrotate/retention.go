@@ -43,6 +43,19 @@ func (x *index) remove(f finished) bool {
 	return ok
 }
 
+// keep forgets the files for which it is not true, and returns how many those are.
+func (x *index) keep(is func(finished) bool) (gone int) {
+	x.files = slices.DeleteFunc(x.files, func(f finished) bool {
+		if is(f) {
+			return false
+		}
+		x.bytes -= f.bytes
+		gone++
+		return true
+	})
+	return gone
+}
+
 // uncompressed returns the oldest file that is still to be compressed.
 func (x *index) uncompressed() (finished, bool) {
 	i := slices.IndexFunc(x.files, func(f finished) bool { return f.suffix == suffixCSV })

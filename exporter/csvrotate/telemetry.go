@@ -36,7 +36,7 @@ func newCounts() *counts {
 	return &counts{
 		byFinish: newReasons(finishedBytes, finishedRows, finishedInterval, finishedShutdown, finishedRecovered),
 		byFailure: newReasons(failedNoSpace, failedMinFree, failedCreate, failedWrite, failedSync, failedFinish,
-			failedDelete, failedCompress, failedTimeout, failedRemoved),
+			failedDelete, failedCompress, failedTimeout, failedRemoved, failedChanged),
 		byDeletion: newReasons(overAge, overFiles, overBytes),
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -23,15 +22,13 @@ type writer struct {
 	file *openFile // nil: none is open; the next row opens one
 	// ended gets no more rows, and is not a finished file yet: syncing takes time,
 	// and the next file is written meanwhile. There is one at most.
-	ended  *endedFile
-	index  index
-	space  freeSpace
-	unlock func()
+	ended *endedFile
+	index index
+	space freeSpace
+	disk  disk
+	lock  *directoryLock
 	// toFinish and toCompress have room for one word that there is work.
 	toFinish, toCompress chan struct{}
-
-	// create makes a new file; another one in tests.
-	create func(path string) (handle, error)
 }
 
 // Why a file was finished.
@@ -55,6 +52,7 @@ const (
 	failedCompress = "compress"
 	failedTimeout  = "timeout"
 	failedRemoved  = "removed" // by somebody else
+	failedChanged  = "changed" // by somebody else
 )
 
 // endAgain is how long a file that could not be ended goes on before the next
@@ -68,6 +66,7 @@ func (w *writer) path(s stamp, suffix string) string {
 // write puts a batch into the file, whole or not at all. If the file is due before
 // that, it ends and another one begins.
 func (w *writer) write(records []byte, rows int64, now time.Time) error {
+	w.checkOpen(now)
 	if reason := w.due(int64(len(records)), rows, now); reason != "" {
 		// A file that cannot be ended goes on: too long is better than lost.
 		_ = w.end(reason, now)
@@ -124,18 +123,21 @@ func (w *writer) reasonOf(err error) string {
 // open begins a file with its header. A name that anything has already is not
 // taken, so two files of one second do not clobber each other.
 func (w *writer) open(now time.Time) error {
+	if err := w.keepDirectory(); err != nil {
+		return err
+	}
 	s := w.free(stampOf(now))
 	path := w.path(s, suffixPartial)
-	h, err := w.create(path)
+	h, err := w.disk.create(path)
 	if err != nil {
 		return err
 	}
-	f := &openFile{handle: h, stamp: s, path: path, opened: now}
+	f := &openFile{handle: h, stamp: s, header: w.header, path: path, opened: now}
 	if err = f.append(w.header, 0, false); err == nil && w.cfg.Fsync != fsyncNever {
-		err = syncDirectory(w.cfg.Directory)
+		err = w.disk.syncDirectory(w.cfg.Directory)
 	}
 	if err != nil {
-		return errors.Join(err, h.Close(), os.Remove(path))
+		return errors.Join(err, h.Close(), w.disk.remove(path))
 	}
 	w.counts.bytes.Add(int64(len(w.header)))
 	w.file = f
@@ -186,12 +188,8 @@ func (r Rotation) endOf(opened time.Time) time.Time {
 // tick does what time does: it ends an idle file, deletes old ones, and sees what
 // others have done to the open one.
 func (w *writer) tick(now time.Time) error {
+	w.checkOpen(now)
 	var err error
-	if f := w.file; f != nil && !exists(f.path) {
-		w.file = nil
-		w.warnRemoved(f)
-		err = f.Close()
-	}
 	if reason := w.due(0, 0, now); reason != "" {
 		err = w.end(reason, now)
 	}
@@ -220,7 +218,7 @@ func (w *writer) end(reason string, now time.Time) error {
 	err := f.mend()
 	if err == nil && f.rows == 0 {
 		w.file = nil
-		return errors.Join(f.Close(), os.Remove(f.path))
+		return errors.Join(f.Close(), w.disk.remove(f.path))
 	}
 	if err != nil {
 		f.dueAfter = now.Add(endAgain)
@@ -239,6 +237,11 @@ func (w *writer) finish(synced error, now time.Time) error {
 		if synced != nil {
 			return w.notFinished(f.openFile, synced)
 		}
+		if err := f.check(); err != nil {
+			w.ended = nil
+			w.abandon(f.openFile, err, now)
+			return nil
+		}
 		if err := f.Close(); err != nil {
 			return w.notFinished(f.openFile, err)
 		}
@@ -248,7 +251,7 @@ func (w *writer) finish(synced error, now time.Time) error {
 	if exists(w.path(final, suffixCSV)) {
 		final = w.free(final)
 	}
-	if err := os.Rename(f.path, w.path(final, suffixCSV)); err != nil {
+	if err := w.disk.rename(f.path, w.path(final, suffixCSV)); err != nil {
 		if !exists(f.path) {
 			w.ended = nil
 			w.warnRemoved(f.openFile)
@@ -262,10 +265,81 @@ func (w *writer) finish(synced error, now time.Time) error {
 	signal(w.toCompress)
 	w.logger.Debug("A file is finished.", zap.String("file", w.path(final, suffixCSV)),
 		zap.Int64("rows", f.rows), zap.Int64("bytes", f.size), zap.String("reason", f.reason))
+	err := w.disk.syncDirectory(w.cfg.Directory)
 	w.sweep(now)
-	if err := syncDirectory(w.cfg.Directory); err != nil {
+	if err != nil {
 		return w.notFinished(f.openFile, err)
 	}
+	return nil
+}
+
+// checkOpen gives up the open file if somebody else has laid hands on it. The next row
+// begins another one.
+func (w *writer) checkOpen(now time.Time) {
+	if f := w.file; f != nil {
+		if wrong := f.check(); wrong != nil {
+			w.file = nil
+			w.abandon(f, wrong, now)
+		}
+	}
+}
+
+// abandon closes a file that somebody else has removed or changed, and saves the rows
+// that are left in it.
+func (w *writer) abandon(f *openFile, wrong error, now time.Time) {
+	if errors.Is(wrong, errRemoved) {
+		w.warnRemoved(f)
+		_ = f.Close() // nobody can read it any more
+		return
+	}
+	w.counts.failed(failedChanged)
+	w.logger.Error("Another program changed the open file, for example a rotator with copytruncate; whole rows that remain are kept, and a new file is begun",
+		zap.String("file", f.path), zap.Int64("rows", f.rows), zap.Error(wrong))
+	if err := w.salvage(f, now); err != nil {
+		w.counts.failed(failedFinish)
+		w.logger.Error("Cannot finish the rest of a file that another program changed; the next start tries again",
+			zap.String("file", f.path), zap.Error(err))
+	}
+}
+
+// salvage ends a file after its last whole record.
+func (w *writer) salvage(f *openFile, now time.Time) error {
+	if err := f.Close(); err != nil {
+		return err
+	}
+	saved, err := w.reopen(f.stamp)
+	if err != nil || saved == nil {
+		return err
+	}
+	if w.ended != nil { // there is one at most
+		if err := w.finish(w.ended.Sync(), now); err != nil {
+			return errors.Join(err, saved.Close())
+		}
+	}
+	w.ended = &endedFile{openFile: saved, reason: finishedRecovered}
+	signal(w.toFinish)
+	return nil
+}
+
+// keepDirectory makes the directory again if somebody has deleted it, and takes its lock
+// anew if that is not the one that others would find.
+func (w *writer) keepDirectory() error {
+	if w.lock.stands() {
+		return nil
+	}
+	if err := makeDirectories(w.disk, w.cfg.Directory); err != nil {
+		return err
+	}
+	lock, err := lockDirectory(w.cfg.Directory, w.cfg.Prefix)
+	if err != nil {
+		return err
+	}
+	w.lock.release()
+	w.lock = lock
+	gone := w.index.keep(func(f finished) bool { return exists(w.path(f.stamp, f.suffix)) })
+	w.counts.failed(failedRemoved)
+	w.logger.Error("Another program deleted the directory or its lock file; it is created again, and rows go there",
+		zap.String("directory", w.cfg.Directory), zap.Int("finished_files_gone", gone))
 	return nil
 }
 
@@ -305,7 +379,7 @@ func (w *writer) unfinished() (bytes int64) {
 func (w *writer) sweep(now time.Time) {
 	w.index.sweep(w.cfg.Retention, w.unfinished(), now, func(f finished, reason string) bool {
 		path := w.path(f.stamp, f.suffix)
-		err := os.Remove(path)
+		err := w.disk.remove(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			w.counts.failed(failedDelete)
 			w.logger.Warn("A file that retention does not keep could not be deleted; it is tried again.",

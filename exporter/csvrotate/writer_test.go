@@ -26,7 +26,7 @@ const testHeader = "id,text\r\n"
 // take opens a directory, and lets it go when the test ends.
 func take(t testing.TB, cfg *Config, now time.Time) *writer {
 	t.Helper()
-	w, err := openDirectory(cfg, []byte(testHeader), zap.NewNop(), newCounts(), now)
+	w, err := openDirectory(systemDisk{}, cfg, []byte(testHeader), zap.NewNop(), newCounts(), now)
 	require.NoError(t, err)
 	t.Cleanup(w.crash)
 	return w
@@ -42,7 +42,7 @@ func (w *writer) crash() {
 		w.ended.Close()
 		w.ended = nil
 	}
-	w.unlock()
+	w.lock.release()
 }
 
 // settle finishes what has ended, as the exporter does on the side.
@@ -264,6 +264,33 @@ func TestTotalBytesAreHeldWhileWriting(t *testing.T) {
 	require.EqualValues(t, 12, w.counts.byDeletion[overBytes].Load())
 }
 
+// wrapping is a disk whose new files are wrapped.
+type wrapping struct {
+	disk
+	wrap func(handle) handle
+}
+
+func (d wrapping) create(path string) (handle, error) {
+	f, err := d.disk.create(path)
+	if err != nil {
+		return nil, err
+	}
+	return d.wrap(f), nil
+}
+
+// fullDisk takes no new file for as long as it is full.
+type fullDisk struct {
+	disk
+	full *bool
+}
+
+func (d fullDisk) create(path string) (handle, error) {
+	if *d.full {
+		return nil, &os.PathError{Op: "open", Err: syscall.ENOSPC}
+	}
+	return d.disk.create(path)
+}
+
 // brokenDisk is a file whose disk takes room more bytes, and then what is left of
 // a write; its errors are those of the system.
 type brokenDisk struct {
@@ -302,10 +329,7 @@ func TestABatchIsWrittenWholeOrNotAtAll(t *testing.T) {
 	w := take(t, cfg, noon)
 	var syncErr, truncateErr error
 	room := len(testHeader) + len(records(1)) + 5
-	w.create = func(path string) (handle, error) {
-		f, err := createFile(path)
-		return brokenDisk{f, &room, &syncErr, &truncateErr}, err
-	}
+	w.disk = wrapping{systemDisk{}, func(f handle) handle { return brokenDisk{f, &room, &syncErr, &truncateErr} }}
 	partial := filepath.Join(cfg.Directory, "async-inspect-20261123-120000.csv.partial")
 	w.put(t, noon, 1)
 
@@ -341,10 +365,7 @@ func TestAFileThatCannotBeFinishedStaysAndIsTriedAgain(t *testing.T) {
 	w := take(t, cfg, noon)
 	var syncErr, truncateErr error
 	room := 1 << 20
-	w.create = func(path string) (handle, error) {
-		f, err := createFile(path)
-		return brokenDisk{f, &room, &syncErr, &truncateErr}, err
-	}
+	w.disk = wrapping{systemDisk{}, func(f handle) handle { return brokenDisk{f, &room, &syncErr, &truncateErr} }}
 	w.put(t, noon, 1)
 	syncErr = syscall.EIO
 	require.NoError(t, w.write(records(2), 1, noon), "rows go on, into the next file")
@@ -369,7 +390,8 @@ func TestAFullDiskRunsRetention(t *testing.T) {
 	w := take(t, cfg, noon)
 	w.put(t, noon, 1)
 	w.put(t, noon, 2)
-	w.create = func(string) (handle, error) { return nil, &os.PathError{Op: "open", Err: syscall.ENOSPC} }
+	full := true
+	w.disk = fullDisk{systemDisk{}, &full}
 	require.ErrorContains(t, w.write(records(3), 1, noon.Add(2*time.Hour)), "create a file in "+cfg.Directory)
 	require.Len(t, names(t, cfg.Directory), 1, "what was old has gone")
 }
@@ -411,11 +433,11 @@ func TestCompressionKeepsEveryRowAndTheAge(t *testing.T) {
 
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		_, err := compressFile(ctx, path, to, compression)
+		_, err := compressFile(ctx, systemDisk{}, path, to, compression)
 		require.ErrorIs(t, err, context.Canceled)
 		require.Len(t, names(t, cfg.Directory), 1, "nothing is left of an attempt")
 
-		size, err := compressFile(context.Background(), path, to, compression)
+		size, err := compressFile(context.Background(), systemDisk{}, path, to, compression)
 		require.NoError(t, err)
 		require.NoError(t, w.replaced(f, size))
 		require.Equal(t, []string{filepath.Base(to)}, names(t, cfg.Directory))
@@ -439,7 +461,7 @@ func TestAFileThatRetentionDeletedWhileItWasCompressedIsGone(t *testing.T) {
 	w.put(t, noon, 1)
 	require.NoError(t, w.finishLast(noon))
 	f, _ := w.index.uncompressed()
-	size, err := compressFile(context.Background(), w.path(f.stamp, suffixCSV), w.path(f.stamp, suffixGzip), compressGzip)
+	size, err := compressFile(context.Background(), systemDisk{}, w.path(f.stamp, suffixCSV), w.path(f.stamp, suffixGzip), compressGzip)
 	require.NoError(t, err)
 	require.NoError(t, w.tick(noon.Add(8*24*time.Hour)))
 	require.NoError(t, w.replaced(f, size))

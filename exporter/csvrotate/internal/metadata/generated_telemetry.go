@@ -243,7 +243,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ExporterCsvRotateErrors, err = builder.meter.Int64ObservableCounter(
 		"otelcol_exporter_csv_rotate_errors",
-		metric.WithDescription("Failed attempts to do something on the disk, by what failed (no_space, min_free_bytes, create, write, sync, finish, delete, compress, timeout, removed). [Alpha]"),
+		metric.WithDescription("Failed attempts to do something on the disk, by what failed (no_space, min_free_bytes, create, write, sync, finish, delete, compress, timeout, removed, changed). [Alpha]"),
 		metric.WithUnit("{error}"),
 	)
 	errs = errors.Join(errs, err)

@@ -72,7 +72,7 @@ func AssertEqualExporterCsvRotateDeletedFiles(t *testing.T, tt *componenttest.Te
 func AssertEqualExporterCsvRotateErrors(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_exporter_csv_rotate_errors",
-		Description: "Failed attempts to do something on the disk, by what failed (no_space, min_free_bytes, create, write, sync, finish, delete, compress, timeout, removed). [Alpha]",
+		Description: "Failed attempts to do something on the disk, by what failed (no_space, min_free_bytes, create, write, sync, finish, delete, compress, timeout, removed, changed). [Alpha]",
 		Unit:        "{error}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
