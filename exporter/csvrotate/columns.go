@@ -28,7 +28,7 @@ var builtins = []builtin{
 	{"kind", func(*plan) cell { return (*encoder).kind }},
 	{"service", func(p *plan) cell { return p.resourceColumn(taskspan.ServiceName) }},
 	{"instance", func(p *plan) cell { return p.resourceColumn(taskspan.ServiceInstanceID) }},
-	{"state", func(*plan) cell { return func(e *encoder) { e.buf = append(e.buf, stateOf(e.span, e.told)...) } }},
+	{"state", func(*plan) cell { return func(e *encoder) { e.buf = append(e.buf, e.state...) } }},
 	{"start", func(*plan) cell { return func(e *encoder) { e.time(e.span.StartTimestamp()) } }},
 	{"end", func(*plan) cell { return func(e *encoder) { e.time(e.span.EndTimestamp()) } }},
 	{"start_unix_nano", func(*plan) cell { return func(e *encoder) { e.unixNano(e.span.StartTimestamp()) } }},

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"github.com/asyncinspect/asyncinspect/internal/classify"
 	"github.com/asyncinspect/asyncinspect/internal/threshold"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -22,7 +23,9 @@ type encoder struct {
 	buf  []byte
 
 	span     ptrace.Span
-	told     taskspan.State // what the span says of its state, "" if nothing
+	detector bool           // a detector says it
+	tasks    classify.Rule  // for the other spans of its scope
+	state    taskspan.State // of the span, "" if it is no task
 	slots    []slot
 	row      uint64 // the number of the span, which tells fresh slots from stale ones
 	resource fixedCells
@@ -75,12 +78,14 @@ func (e *encoder) encode(td ptrace.Traces) batchCounts {
 		e.fill(&e.resource, len(e.plan.resourceCells), func(c int) { e.plan.resourceCells[c](e, rs.Resource()) })
 		for j := range rs.ScopeSpans().Len() {
 			ss := rs.ScopeSpans().At(j)
-			if ss.Scope().Name() == taskspan.ScopeReport {
+			speaker := classify.ScopeOf(ss.Scope())
+			if speaker == classify.Reports {
 				n.reports += int64(ss.Spans().Len())
 				continue
 			}
 			e.fill(&e.scope, len(e.plan.scopeCells), func(c int) { e.plan.scopeCells[c](e, ss.Scope()) })
-			e.spans(ss.Spans(), ss.Scope().Name() == taskspan.ScopeDetector, &n)
+			e.detector, e.tasks = speaker == classify.Detector, classify.Default().In(ss.Scope())
+			e.spans(ss.Spans(), &n)
 		}
 	}
 	// The batch must not live on in a buffer that waits for the next one.
@@ -101,14 +106,16 @@ func (e *encoder) fill(c *fixedCells, n int, write func(int)) {
 	e.buf = e.buf[:from]
 }
 
-func (e *encoder) spans(spans ptrace.SpanSlice, detector bool, n *batchCounts) {
+func (e *encoder) spans(spans ptrace.SpanSlice, n *batchCounts) {
 	for i := range spans.Len() {
 		e.span = spans.At(i)
 		e.find()
-		if !e.plan.rows.isRow(e.span, detector, e.told) {
+		row, state := e.plan.rows.judge(e)
+		if !row {
 			n.others++
 			continue
 		}
+		e.state = state
 		e.record()
 		n.rows++
 	}
@@ -117,7 +124,6 @@ func (e *encoder) spans(spans ptrace.SpanSlice, detector bool, n *batchCounts) {
 // find walks over the span's attributes once and keeps those that are wanted.
 func (e *encoder) find() {
 	e.row++
-	e.told = ""
 	wanted := e.plan.wanted
 	for key, v := range e.span.Attributes().All() {
 		if len(key) >= len(wanted) {
@@ -129,9 +135,6 @@ func (e *encoder) find() {
 				break
 			}
 		}
-	}
-	if v, ok := e.wanted(e.plan.state); ok {
-		e.told = taskspan.State(v.Str())
 	}
 }
 

@@ -148,6 +148,30 @@ func TestWhichSpansAreRows(t *testing.T) {
 	}
 }
 
+// Where a task_state with a rule of its own has marked the scope, what carries no state is
+// no task, and the rows are the tasks that the task_state counts.
+func TestRowsAreTheTasksOfTheTaskState(t *testing.T) {
+	td := everything()
+	for _, rs := range td.ResourceSpans().All() {
+		rs.ScopeSpans().At(0).Scope().Attributes().PutBool(taskspan.TasksMarked, true)
+	}
+	for kind, want := range map[string][]string{
+		rowsTasks: {"told cancelled", "lost lost"},
+		rowsSpans: {
+			"told cancelled", "server ", "consumer ", "root ", "child ", "wait mutex stock ", "lost lost",
+			"deadlock deadlocked", "deadlock deadlocked", "deadlock.resolved ",
+		},
+	} {
+		cfg := defaultConfig(t)
+		cfg.Rows, cfg.Columns = kind, []string{"name", "state"}
+		var got []string
+		for _, row := range rows(t, cfg, td) {
+			got = append(got, row["name"]+" "+row["state"])
+		}
+		require.Equal(t, want, got, kind)
+	}
+}
+
 func TestADeadlockIsARow(t *testing.T) {
 	cfg := defaultConfig(t)
 	cfg.Rows = rowsDeadlocks

@@ -1,8 +1,6 @@
 package csvrotate
 
 import (
-	"go.opentelemetry.io/collector/pdata/ptrace"
-
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
@@ -32,40 +30,25 @@ func rowKindOf(name string) rowKind {
 	return taskRows
 }
 
-// isRow says whether a span is a row. told is its async_inspect.task.state, "" if
-// it has none. Spans of the report scope never come here: they tell of what has
-// not ended.
-func (k rowKind) isRow(span ptrace.Span, detector bool, told taskspan.State) bool {
-	switch {
-	case k == spanRows:
-		return true
-	case k == deadlockRows:
-		// Each trace that is involved has a child of this name, too; the deadlock
-		// itself is the root.
-		return detector && span.Name() == taskspan.SpanDeadlock && span.ParentSpanID().IsEmpty()
-	case detector:
-		return told == taskspan.Lost
+// judge says whether the span of an encoder is a row, and its state; "" if it is no
+// task. Spans of the report scope never come here: they tell of what has not ended.
+func (k rowKind) judge(e *encoder) (row bool, state taskspan.State) {
+	told, tells := e.wanted(e.plan.state)
+	state, is := e.tasks.Task(e.span, told, tells)
+	if e.detector && tells {
+		state = taskspan.State(told.Str()) // of a task that may be live
 	}
-	return told != "" || entersService(span)
-}
-
-// entersService says whether a span of a plain application is a task, as
-// docs/protocol.md has it.
-func entersService(span ptrace.Span) bool {
-	kind := span.Kind()
-	return kind == ptrace.SpanKindServer || kind == ptrace.SpanKindConsumer || span.ParentSpanID().IsEmpty()
-}
-
-// stateOf is the state of a span: the one that it tells if a span can have it,
-// else the one that follows from its status if it is a task, else none.
-func stateOf(span ptrace.Span, told taskspan.State) taskspan.State {
-	switch {
-	case told.Ended() || told == taskspan.Deadlocked:
-		return told
-	case told == "" && !entersService(span):
-		return ""
-	case span.Status().Code() == ptrace.StatusCodeError:
-		return taskspan.Failed
+	switch k {
+	case spanRows:
+		return true, state
+	case deadlockRows:
+		// Each trace that is involved has a child of this name, too; the deadlock itself
+		// is the root.
+		return e.detector && e.span.Name() == taskspan.SpanDeadlock && e.span.ParentSpanID().IsEmpty(), state
+	case taskRows:
 	}
-	return taskspan.Completed
+	if e.detector {
+		is = state == taskspan.Lost
+	}
+	return is, state
 }

@@ -73,7 +73,7 @@ func deadlocksCSV(deadlocks []deadlockAnswer) text {
 			}
 			function, at := place(w.Place)
 			rows = append(rows, []string{
-				d.ID, strconv.FormatBool(d.Standing), string(d.Confidence), string(d.Kind), d.Since.String(), d.FoundAt.String(), d.EndedAt.String(), d.How,
+				d.ID, strconv.FormatBool(d.Standing), string(d.Confidence), string(d.Kind), d.Since.String(), d.FoundAt.String(), d.EndedAt.String(), string(d.How),
 				strconv.Itoa(d.Size), strconv.Itoa(d.Victims), m.Task.TraceID, m.Task.SpanID, cell(m.Task.Service), cell(m.Task.Name), strconv.FormatBool(m.InCycle),
 				cell(string(w.Kind)), cell(w.ResourceName), w.Since.String(), function, at,
 			})

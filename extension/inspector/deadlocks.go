@@ -26,7 +26,7 @@ type deadlockAnswer struct {
 	Since         instant             `json:"since"`
 	FoundAt       instant             `json:"found_at"`
 	EndedAt       instant             `json:"ended_at"`
-	How           string              `json:"how"`
+	How           deadlock.Ending     `json:"how"`
 	LastedSeconds float64             `json:"lasted_seconds"`
 	Size          int                 `json:"size"`
 	Cycle         int                 `json:"cycle"`

@@ -16,7 +16,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/asyncinspect/asyncinspect/extension/inspector/internal/metadata"
-	"github.com/asyncinspect/asyncinspect/internal/deadlock"
 )
 
 // lookEvery is how often it is looked for changes while somebody has a stream open.
@@ -195,11 +194,3 @@ func (x *inspector) sayReadiness(n *numbers) {
 	}
 	x.notReady = reason
 }
-
-var (
-	deadlockKinds       = []deadlock.Kind{deadlock.Self, deadlock.Local, deadlock.Distributed, deadlock.Abandoned}
-	deadlockConfidences = []deadlock.Confidence{deadlock.Certain, deadlock.Suspected, deadlock.Transient}
-	deadlockEndings     = []string{
-		deadlock.Released, deadlock.Cancelled, deadlock.DeadlineReached, deadlock.ProcessLost, deadlock.Evicted, deadlock.EvidenceExpired,
-	}
-)

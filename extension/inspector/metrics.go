@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"github.com/asyncinspect/asyncinspect/internal/deadlock"
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -185,7 +186,7 @@ func (w *writer) waits(n *numbers) {
 
 func (w *writer) deadlocks(n *numbers) {
 	found := make(map[[2]string]float64)
-	resolved := make(map[string]float64)
+	resolved := make(map[deadlock.Ending]float64)
 	active := make(map[string]float64)
 	// They are there before the first one, also where no detector is.
 	for _, f := range noDetector.Found {
@@ -211,7 +212,7 @@ func (w *writer) deadlocks(n *numbers) {
 		w.value(deadlocksDetected, k, of[0], of[1])
 	}
 	for how, k := range resolved {
-		w.value(deadlocksResolved, k, how)
+		w.value(deadlocksResolved, k, string(how))
 	}
 	for confidence, k := range active {
 		w.value(deadlocksActive, k, confidence)
@@ -306,13 +307,13 @@ func (w *writer) tables(n *numbers) {
 
 // noDetector are the totals of a detector that has found nothing.
 var noDetector = func() view.DetectorTotals {
-	t := view.DetectorTotals{Resolved: make(map[string]int64)}
-	for _, kind := range deadlockKinds {
-		for _, confidence := range deadlockConfidences {
+	t := view.DetectorTotals{Resolved: make(map[deadlock.Ending]int64)}
+	for _, kind := range deadlock.Kinds {
+		for _, confidence := range deadlock.Confidences {
 			t.Found = append(t.Found, view.FoundTotal{Kind: kind, Confidence: confidence})
 		}
 	}
-	for _, how := range deadlockEndings {
+	for _, how := range deadlock.Endings {
 		t.Resolved[how] = 0
 	}
 	return t

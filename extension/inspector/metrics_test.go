@@ -81,7 +81,7 @@ func numbersOfAFleet() (*fakeState, *fakeDetector) {
 		}},
 		totals: view.DetectorTotals{
 			Found:    []view.FoundTotal{{Kind: deadlock.Local, Confidence: deadlock.Certain, Count: 5}},
-			Resolved: map[string]int64{deadlock.Released: 4},
+			Resolved: map[deadlock.Ending]int64{deadlock.Released: 4},
 		},
 	}
 	return state, detector

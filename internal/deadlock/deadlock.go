@@ -40,14 +40,23 @@ const (
 	Abandoned   Kind = "abandoned"   // a task waits for what somebody has taken who has ended
 )
 
-// How a deadlock ended.
+// Ending says how a deadlock ended.
+type Ending string
+
+// The endings.
 const (
-	Released        = "released"         // somebody has let go
-	Cancelled       = "cancelled"        // a task of it was cancelled
-	DeadlineReached = "deadline"         // a wait of it had a deadline, or a hold a TTL
-	ProcessLost     = "process_lost"     // a process of it went away
-	Evicted         = "evicted"          // a limit has pushed out a wait of it
-	EvidenceExpired = "evidence_expired" // nothing was heard of it any more
+	Released        Ending = "released"     // a holder has released what it held
+	Cancelled       Ending = "cancelled"    // a task of it was cancelled
+	DeadlineReached Ending = "deadline"     // a wait of it had a deadline, or a hold a TTL
+	ProcessLost     Ending = "process_lost" // a process of it went away
+	Evicted         Ending = "evicted"      // a limit has pushed out a wait of it
+)
+
+// All kinds, confidences and endings, in the order in which they are listed.
+var (
+	Kinds       = [...]Kind{Self, Local, Distributed, Abandoned}
+	Confidences = [...]Confidence{Certain, Suspected, Transient}
+	Endings     = [...]Ending{Released, Cancelled, DeadlineReached, ProcessLost, Evicted}
 )
 
 // Deadlock is a set of tasks that wait for each other and cannot go on. It is
@@ -74,7 +83,7 @@ type Deadlock struct {
 	Raised bool
 
 	Ended time.Time // zero while it stands
-	How   string    // it ended
+	How   Ending
 }
 
 func (p *proof) deadlock(j Judgment, now time.Time) *Deadlock {

@@ -41,7 +41,7 @@ type Detector struct {
 
 	standing  map[ID]*Deadlock
 	of        map[report.TaskID]*Deadlock // the standing deadlock of a core task
-	broken    map[ID]string               // standing ones of which a wait has ended, and how
+	broken    map[ID]Ending               // standing ones of which a wait has ended, and how
 	past      []*Deadlock                 // oldest first
 	victimsAt time.Time
 }
@@ -59,7 +59,7 @@ func New(limits Limits, skew time.Duration) *Detector {
 		limits: limits, skew: skew,
 		left:     make(leftBehind),
 		unproven: make(map[report.TaskID]struct{}),
-		standing: make(map[ID]*Deadlock), of: make(map[report.TaskID]*Deadlock), broken: make(map[ID]string),
+		standing: make(map[ID]*Deadlock), of: make(map[report.TaskID]*Deadlock), broken: make(map[ID]Ending),
 	}
 	d.claims = newClaims(max(limits.Edges, limits.Tasks))
 	d.table = fleet.NewTable(limits.Limits, d.on)
@@ -125,21 +125,19 @@ func (d *Detector) touchTask(t *fleet.Task) {
 	d.touched.add(t.Slot)
 }
 
-func (d *Detector) breakUp(dl *Deadlock, how string) {
+func (d *Detector) breakUp(dl *Deadlock, how Ending) {
 	if _, known := d.broken[dl.ID]; !known {
 		d.broken[dl.ID] = how
 	}
 }
 
 // howEnded says what the end of a wait means for the deadlock that it is part of.
-func (dl *Deadlock) howEnded(e fleet.Event, ahead time.Duration) string {
+func (dl *Deadlock) howEnded(e fleet.Event, ahead time.Duration) Ending {
 	switch e.Reason {
 	case fleet.ByLoss, fleet.ByReplacement:
 		return ProcessLost
 	case fleet.ByEviction:
 		return Evicted
-	case fleet.ByQuiet:
-		return EvidenceExpired
 	case fleet.ByGoodbye:
 		return Cancelled
 	}
@@ -305,7 +303,7 @@ func (d *Detector) endReleased(g *subgraph, touched slotSet, ended []*Deadlock, 
 	return ended
 }
 
-func (d *Detector) end(dl *Deadlock, how string, now time.Time) *Deadlock {
+func (d *Detector) end(dl *Deadlock, how Ending, now time.Time) *Deadlock {
 	delete(d.standing, dl.ID)
 	for _, t := range dl.Core {
 		delete(d.of, t.ID)

@@ -356,8 +356,9 @@ func TestClocksOfTwoProcessesMayDiffer(t *testing.T) {
 	require.Len(t, found, 1)
 }
 
+// Every ending that there is a name for occurs.
 func TestADeadlockEndsOnceAndSaysHow(t *testing.T) {
-	for how, end := range map[string]func(d *Detector, s *speaker){
+	tried := map[Ending]func(d *Detector, s *speaker){
 		Released: func(d *Detector, s *speaker) {
 			r := s.mutex(1, "x", 2)
 			r.Wait.Open, r.Observed = false, at(9)
@@ -370,20 +371,29 @@ func TestADeadlockEndsOnceAndSaysHow(t *testing.T) {
 			d.Apply(r, at(9))
 		},
 		DeadlineReached: func(d *Detector, s *speaker) { d.Apply(s.beat(9), at(9)) },
-	} {
-		t.Run(how, func(t *testing.T) {
+		Evicted:         func(d *Detector, _ *speaker) { d.Apply(newSpeaker("b").mutex(3, "z", 4), at(9)) },
+	}
+	for _, how := range Endings {
+		t.Run(string(how), func(t *testing.T) {
 			s := newSpeaker("a")
 			first := s.mutex(1, "x", 2)
 			if how == DeadlineReached {
 				first.Wait.Deadline = at(8)
 			}
-			d, found := detect(t, first, s.mutex(2, "y", 1))
+			limits := roomy
+			if how == Evicted {
+				limits.Waits = 2
+			}
+			d := New(limits, skew)
+			d.Apply(first, at(1))
+			d.Apply(s.mutex(2, "y", 1), at(1))
+			found, _ := d.Evaluate(at(1))
 			require.Len(t, found, 1)
 			if how == DeadlineReached {
 				require.Equal(t, Transient, found[0].Confidence)
 			}
 			require.NotNil(t, d.Deadlocked(id(1)))
-			end(d, s)
+			tried[how](d, s)
 			found, ended := d.Evaluate(at(61))
 			require.Empty(t, found)
 			require.Len(t, ended, 1)

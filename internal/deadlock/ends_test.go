@@ -149,7 +149,7 @@ func TestAnExtensionMovesTheEnd(t *testing.T) {
 }
 
 func TestAReleasedWaitAfterTheTTLWasEndedByIt(t *testing.T) {
-	for how, sec := range map[string]float64{Released: 6.5, DeadlineReached: 7.25} {
+	for how, sec := range map[Ending]float64{Released: 6.5, DeadlineReached: 7.25} {
 		a, b := newSpeaker("a"), newSpeaker("b")
 		d, found := detect(t, a.wants(1, "ext:y", holds(until("ext:x", 7))), b.wants(2, "ext:x", holds(until("ext:y", 9))))
 		require.Len(t, found, 1)

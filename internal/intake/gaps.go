@@ -7,9 +7,9 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.uber.org/zap"
 
+	"github.com/asyncinspect/asyncinspect/internal/classify"
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/report"
-	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
 // Gaps finds the processes of the SDK whose reports do not arrive, or only in part: what
@@ -36,12 +36,12 @@ func (g *Gaps) Spans(resources ptrace.ResourceSpansSlice, now time.Time) (report
 	for _, rs := range resources.All() {
 		spans := false
 		for _, scope := range rs.ScopeSpans().All() {
-			switch scope.Scope().Name() {
-			case taskspan.ScopeReport:
+			switch classify.ScopeOf(scope.Scope()) {
+			case classify.Reports:
 				reports = true
-			case taskspan.ScopeDetector: // not from the process itself
-			default:
+			case classify.Application:
 				spans = true
+			case classify.Detector: // not from the process itself
 			}
 		}
 		if spans && g.expected {

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.uber.org/zap"
 
+	"github.com/asyncinspect/asyncinspect/internal/classify"
 	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -48,7 +49,7 @@ func (in *Intake) Take(resources ptrace.ResourceSpansSlice, now time.Time) {
 	resources.RemoveIf(func(rs ptrace.ResourceSpans) bool {
 		removed := false
 		rs.ScopeSpans().RemoveIf(func(scope ptrace.ScopeSpans) bool {
-			if scope.Scope().Name() != taskspan.ScopeReport {
+			if classify.ScopeOf(scope.Scope()) != classify.Reports {
 				return false
 			}
 			in.takeScope(rs.Resource().Attributes(), scope, now)

@@ -197,7 +197,7 @@ type DeadlockReader interface {
 // confidence and ending is there, also with 0.
 type DetectorTotals struct {
 	Found      []FoundTotal
-	Resolved   map[string]int64 // by how
+	Resolved   map[deadlock.Ending]int64
 	Inversions int64
 	Dropped    map[report.Drop]int64 // report spans
 }

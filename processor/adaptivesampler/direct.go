@@ -4,8 +4,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"github.com/asyncinspect/asyncinspect/internal/classify"
 	"github.com/asyncinspect/asyncinspect/internal/threshold"
-	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
 // takeDirect takes the scopes out of a batch whose spans pass at once: reports, which
@@ -14,7 +14,7 @@ import (
 func takeDirect(td ptrace.Traces, found func(pcommon.TraceID)) (direct ptrace.Traces, any bool) {
 	for _, rs := range td.ResourceSpans().All() {
 		for _, ss := range rs.ScopeSpans().All() {
-			any = any || passes(ss.Scope().Name())
+			any = any || passes(ss.Scope())
 		}
 	}
 	if !any {
@@ -25,7 +25,7 @@ func takeDirect(td ptrace.Traces, found func(pcommon.TraceID)) (direct ptrace.Tr
 		var to ptrace.ResourceSpans
 		made := false
 		rs.ScopeSpans().RemoveIf(func(ss ptrace.ScopeSpans) bool {
-			if !passes(ss.Scope().Name()) {
+			if !passes(ss.Scope()) {
 				return false
 			}
 			if !made {
@@ -34,7 +34,7 @@ func takeDirect(td ptrace.Traces, found func(pcommon.TraceID)) (direct ptrace.Tr
 				rs.Resource().CopyTo(to.Resource())
 				to.SetSchemaUrl(rs.SchemaUrl())
 			}
-			if ss.Scope().Name() == taskspan.ScopeDetector {
+			if classify.ScopeOf(ss.Scope()) == classify.Detector {
 				for _, s := range ss.Spans().All() {
 					found(s.TraceID())
 				}
@@ -47,8 +47,8 @@ func takeDirect(td ptrace.Traces, found func(pcommon.TraceID)) (direct ptrace.Tr
 	return direct, true
 }
 
-func passes(scope string) bool {
-	return scope == taskspan.ScopeReport || scope == taskspan.ScopeDetector
+func passes(scope pcommon.InstrumentationScope) bool {
+	return classify.ScopeOf(scope) != classify.Application
 }
 
 // fixedRate samples at a fixed rate, span by span, and buffers nothing. All spans of a

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/asyncinspect/asyncinspect/internal/deadlock"
 	"github.com/asyncinspect/asyncinspect/internal/hosttest"
 	"github.com/asyncinspect/asyncinspect/internal/intake"
 	"github.com/asyncinspect/asyncinspect/internal/report"
@@ -363,8 +364,8 @@ func TestTheInspectorIsShownTheDeadlocks(t *testing.T) {
 	require.Equal(t, 1, waits)
 	require.NotEmpty(t, i.reader.DetectorTables())
 	totals := i.reader.DetectorTotals()
-	require.Len(t, totals.Found, len(kinds)*len(confidences))
-	require.Len(t, totals.Resolved, len(endings))
+	require.Len(t, totals.Found, len(deadlock.Kinds)*len(deadlock.Confidences))
+	require.Len(t, totals.Resolved, len(deadlock.Endings))
 	f.stopped(t)
 	require.Empty(t, i.id)
 }

@@ -55,7 +55,7 @@ func (p *detector) tell(found, ended []*deadlock.Deadlock, inversions []*deadloc
 		p.logger.Warn(dl.Story(now)+"\n", zap.Stringer("deadlock", dl.ID))
 	}
 	for _, dl := range ended {
-		p.logger.Info("A deadlock is over.", zap.Stringer("deadlock", dl.ID), zap.String("how", dl.How),
+		p.logger.Info("A deadlock is over.", zap.Stringer("deadlock", dl.ID), zap.String("how", string(dl.How)),
 			zap.Strings("services", dl.Services), zap.Duration("stood", dl.Ended.Sub(dl.Since).Round(time.Millisecond)))
 	}
 	for _, v := range inversions {

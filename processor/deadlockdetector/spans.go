@@ -111,7 +111,7 @@ func writeResolved(td ptrace.Traces, dl *deadlock.Deadlock) {
 	setTimes(span, dl.Since, dl.Ended)
 	attrs := span.Attributes()
 	attrs.PutStr(taskspan.DeadlockID, dl.ID.String())
-	attrs.PutStr(taskspan.DeadlockResolution, dl.How)
+	attrs.PutStr(taskspan.DeadlockResolution, string(dl.How))
 	link(span, dl)
 }
 

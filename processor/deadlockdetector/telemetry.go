@@ -11,20 +11,12 @@ import (
 	"github.com/asyncinspect/asyncinspect/internal/intake"
 )
 
-var (
-	kinds       = [...]deadlock.Kind{deadlock.Self, deadlock.Local, deadlock.Distributed, deadlock.Abandoned}
-	confidences = [...]deadlock.Confidence{deadlock.Certain, deadlock.Suspected, deadlock.Transient}
-	endings     = [...]string{
-		deadlock.Released, deadlock.Cancelled, deadlock.DeadlineReached, deadlock.ProcessLost, deadlock.Evicted, deadlock.EvidenceExpired,
-	}
-)
-
 // foundCounts counts found deadlocks by kind and confidence.
-type foundCounts [len(kinds)][len(confidences)]atomic.Int64
+type foundCounts [len(deadlock.Kinds)][len(deadlock.Confidences)]atomic.Int64
 
 func (c *foundCounts) add(dl *deadlock.Deadlock) {
-	for i, k := range kinds {
-		for j, sure := range confidences {
+	for i, k := range deadlock.Kinds {
+		for j, sure := range deadlock.Confidences {
 			if dl.Kind == k && dl.Confidence == sure {
 				c[i][j].Add(1)
 			}
@@ -33,10 +25,10 @@ func (c *foundCounts) add(dl *deadlock.Deadlock) {
 }
 
 // resolvedCounts counts deadlocks that are over by how they ended.
-type resolvedCounts [len(endings)]atomic.Int64
+type resolvedCounts [len(deadlock.Endings)]atomic.Int64
 
-func (c *resolvedCounts) add(how string) {
-	for i, e := range endings {
+func (c *resolvedCounts) add(how deadlock.Ending) {
+	for i, e := range deadlock.Endings {
 		if e == how {
 			c[i].Add(1)
 		}
@@ -64,16 +56,16 @@ func (p *detector) registerTelemetry() error {
 		t.RegisterProcessorDeadlockDetectorDroppedCallback(p.intake.ObserveDropped),
 		t.RegisterProcessorDeadlockDetectorEvictedCallback(intake.ObserveEvictions(p.evictions)),
 		t.RegisterProcessorDeadlockDetectorFoundCallback(func(_ context.Context, o metric.Int64Observer) error {
-			for i, kind := range kinds {
-				for j, sure := range confidences {
+			for i, kind := range deadlock.Kinds {
+				for j, sure := range deadlock.Confidences {
 					o.Observe(p.found[i][j].Load(), intake.With("deadlock", string(kind), "confidence", string(sure)))
 				}
 			}
 			return nil
 		}),
 		t.RegisterProcessorDeadlockDetectorResolvedCallback(func(_ context.Context, o metric.Int64Observer) error {
-			for i, how := range endings {
-				o.Observe(p.resolved[i].Load(), intake.With("how", how))
+			for i, how := range deadlock.Endings {
+				o.Observe(p.resolved[i].Load(), intake.With("how", string(how)))
 			}
 			return nil
 		}),
@@ -82,7 +74,7 @@ func (p *detector) registerTelemetry() error {
 			for _, dl := range p.standing() {
 				counts[dl.Confidence]++
 			}
-			for _, sure := range confidences {
+			for _, sure := range deadlock.Confidences {
 				o.Observe(counts[sure], intake.With("confidence", string(sure)))
 			}
 			return nil

@@ -45,14 +45,14 @@ func (p *detector) Graph(limit int) ([]deadlock.Edge, int) {
 // DetectorTotals counts what has been found.
 func (p *detector) DetectorTotals() view.DetectorTotals {
 	t := view.DetectorTotals{
-		Resolved: make(map[string]int64, len(endings)), Inversions: p.potential.Load(), Dropped: p.intake.Dropped(),
+		Resolved: make(map[deadlock.Ending]int64, len(deadlock.Endings)), Inversions: p.potential.Load(), Dropped: p.intake.Dropped(),
 	}
-	for i, kind := range kinds {
-		for j, confidence := range confidences {
+	for i, kind := range deadlock.Kinds {
+		for j, confidence := range deadlock.Confidences {
 			t.Found = append(t.Found, view.FoundTotal{Kind: kind, Confidence: confidence, Count: p.found[i][j].Load()})
 		}
 	}
-	for i, how := range endings {
+	for i, how := range deadlock.Endings {
 		t.Resolved[how] = p.resolved[i].Load()
 	}
 	return t

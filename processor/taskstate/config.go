@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"github.com/asyncinspect/asyncinspect/internal/classify"
 	"github.com/asyncinspect/asyncinspect/internal/durations"
 )
 
@@ -69,14 +70,6 @@ const (
 
 var _ component.Config = (*Config)(nil)
 
-var spanKinds = map[string]ptrace.SpanKind{
-	"server":   ptrace.SpanKindServer,
-	"consumer": ptrace.SpanKindConsumer,
-	"client":   ptrace.SpanKindClient,
-	"producer": ptrace.SpanKindProducer,
-	"internal": ptrace.SpanKindInternal,
-}
-
 func createDefaultConfig() component.Config {
 	return &Config{
 		MaxTasks:        10_000,
@@ -86,7 +79,7 @@ func createDefaultConfig() component.Config {
 		MaxProcesses:    10_000,
 		MaxTaskNames:    2_000,
 		MaxResources:    2_000,
-		TaskSpans:       TaskSpans{Kinds: []string{"server", "consumer"}, Roots: true},
+		TaskSpans:       TaskSpans{Kinds: slices.Clone(classify.DefaultKinds), Roots: classify.DefaultRoots},
 		ForwardReports:  ForwardNone,
 		ExpectReports:   true,
 	}
@@ -116,7 +109,7 @@ func (c *Config) Validate() error {
 		errs = append(errs, fmt.Errorf("cleanup_interval: must be positive, is %v", c.CleanupInterval))
 	}
 	for i, kind := range c.TaskSpans.Kinds {
-		if _, ok := spanKinds[kind]; !ok {
+		if !classify.IsKind(kind) {
 			errs = append(errs, fmt.Errorf("task_spans::kinds[%d]: %q is not a span kind, use server, consumer, client, producer or internal", i, kind))
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/processor"
 	"go.uber.org/zap"
 
+	"github.com/asyncinspect/asyncinspect/internal/classify"
 	"github.com/asyncinspect/asyncinspect/internal/intake"
 	"github.com/asyncinspect/asyncinspect/internal/lifecycle"
 	"github.com/asyncinspect/asyncinspect/internal/view"
@@ -32,7 +33,7 @@ type taskState struct {
 	telemetry *metadata.TelemetryBuilder
 	next      consumer.Traces
 
-	spans classifier
+	tasks classify.Rule
 	stats *statistics
 	ended *endedTasks
 	live  *liveTasks
@@ -59,7 +60,7 @@ var (
 func newProcessor(set processor.Settings, cfg *Config, next consumer.Traces) (*taskState, error) {
 	p := &taskState{
 		cfg: cfg, id: set.ID, logger: set.Logger, next: next,
-		spans:   newClassifier(cfg.TaskSpans),
+		tasks:   classify.NewRule(cfg.TaskSpans.Kinds, cfg.TaskSpans.Roots),
 		stats:   newStatistics(cfg.MaxTaskNames, cfg.MaxResources),
 		ended:   newEndedTasks(cfg.MaxTasks, cfg.MaxEvents),
 		batches: sync.Pool{New: func() any { return &batch{} }},
@@ -138,14 +139,15 @@ func (p *taskState) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
 		by := toldBy(attrs)
 		scopes := rs.ScopeSpans()
 		for j := range scopes.Len() {
-			switch scopes.At(j).Scope().Name() {
-			case taskspan.ScopeReport: // see below
-			case taskspan.ScopeDetector:
+			switch scope := scopes.At(j).Scope(); classify.ScopeOf(scope) {
+			case classify.Reports: // see below
+			case classify.Detector:
 				p.learnDeadlocks(scopes.At(j).Spans(), now)
-			default:
+			case classify.Application:
 				of := by
-				of.durations = of.durations || durationsToldBy(scopes.At(j).Scope().Attributes())
-				p.spans.read(scopes.At(j).Spans(), of, b)
+				of.durations = of.durations || durationsToldBy(scope.Attributes())
+				b.read(scopes.At(j).Spans(), p.tasks.In(scope), of)
+				p.tasks.Mark(scope)
 			}
 		}
 		if len(b.tasks)+len(b.waits) > 0 {

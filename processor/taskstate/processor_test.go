@@ -137,6 +137,37 @@ func TestWhichSpansAreTasksAndWhatStateTheyGet(t *testing.T) {
 	}
 }
 
+// What a task_state has decided holds for a second one with another rule, and for its
+// exporter: a scope says so if the rule is not the default one.
+func TestTheFirstRuleHolds(t *testing.T) {
+	for _, c := range []struct {
+		first  TaskSpans
+		marked bool
+		tasks  int
+	}{
+		{TaskSpans{Kinds: []string{"consumer"}}, true, 0},
+		{TaskSpans{Kinds: []string{"server"}}, true, 3},
+		{defaultConfig().TaskSpans, false, 3},
+	} {
+		cfg := defaultConfig()
+		cfg.TaskSpans = c.first
+		first, between := started(t, cfg)
+		cfg = defaultConfig()
+		cfg.TaskSpans = TaskSpans{Kinds: []string{"server", "client"}, Roots: true}
+		second, _ := started(t, cfg)
+		require.NoError(t, first.ConsumeTraces(context.Background(), tasksOf("shop", "x", 3, nil)))
+		td := between.AllTraces()[0]
+		_, marked := td.ResourceSpans().At(0).ScopeSpans().At(0).Scope().Attributes().Get(taskspan.TasksMarked)
+		require.Equal(t, c.marked, marked)
+		require.NoError(t, second.ConsumeTraces(context.Background(), td))
+		for i, p := range []*taskState{first, second} {
+			_, n := p.Tasks(view.TaskQuery{})
+			require.Equal(t, c.tasks, n, "rule %v, processor %d", c.first, i)
+			require.NoError(t, p.Shutdown(context.Background()))
+		}
+	}
+}
+
 // TestSumsOverInstancesAreRight spreads the same traffic over two instances as a
 // load balancer by trace id does, and adds up.
 func TestSumsOverInstancesAreRight(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"github.com/asyncinspect/asyncinspect/internal/classify"
 	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/internal/threshold"
 	"github.com/asyncinspect/asyncinspect/internal/view"
@@ -59,20 +60,6 @@ func (b *batch) reset() {
 	b.tasks, b.waits = b.tasks[:0], b.waits[:0]
 }
 
-// classifier knows which spans are tasks.
-type classifier struct {
-	kinds uint32 // bit i: spans of kind i
-	roots bool
-}
-
-func newClassifier(cfg TaskSpans) classifier {
-	c := classifier{roots: cfg.Roots}
-	for _, kind := range cfg.Kinds {
-		c.kinds |= 1 << spanKinds[kind]
-	}
-	return c
-}
-
 // told is what the heartbeats of a process carry, so that its spans are not counted.
 type told struct{ counts, durations bool }
 
@@ -89,46 +76,26 @@ func durationsToldBy(attrs pcommon.Map) bool {
 	return ok && v.Type() == pcommon.ValueTypeBool && v.Bool()
 }
 
-// read adds what the spans come to to b, and the state to those that are tasks.
-func (c classifier) read(spans ptrace.SpanSlice, by told, b *batch) {
+// read adds what the spans of an application come to, and writes their state on those
+// that are tasks and do not carry one.
+func (b *batch) read(spans ptrace.SpanSlice, rule classify.Rule, by told) {
 	for i := range spans.Len() {
 		span := spans.At(i)
-		kind := span.Kind()
 		attrs := span.Attributes()
-		if state, ok := attrs.Get(taskspan.TaskState); ok {
-			b.task(span, attrs, toldState(state, span), told{counts: true, durations: by.durations})
-			continue
-		}
-		if uint32(kind) < 32 && c.kinds&(1<<uint32(kind)) != 0 || c.roots && span.ParentSpanID().IsEmpty() {
-			state := stateOf(span)
+		said, says := attrs.Get(taskspan.TaskState)
+		state, is := rule.Task(span, said, says)
+		switch {
+		case is && says:
+			b.task(span, attrs, endStateOf(state), told{counts: true, durations: by.durations})
+		case is:
 			// Appending one would double the capacity.
 			attrs.EnsureCapacity(attrs.Len() + 1)
-			attrs.PutStr(taskspan.TaskState, string(endStates[state]))
-			b.task(span, attrs, state, by)
-			continue
-		}
-		if strings.HasPrefix(span.Name(), taskspan.WaitSpanPrefix) {
+			attrs.PutStr(taskspan.TaskState, string(state))
+			b.task(span, attrs, endStateOf(state), by)
+		case strings.HasPrefix(span.Name(), taskspan.WaitSpanPrefix):
 			b.wait(span, attrs)
 		}
 	}
-}
-
-// stateOf is the state of a task that does not tell it.
-func stateOf(span ptrace.Span) endState {
-	if span.Status().Code() == ptrace.StatusCodeError {
-		return failed
-	}
-	return completed
-}
-
-// toldState is the state that a span tells, if it is one that a task can end in.
-func toldState(v pcommon.Value, span ptrace.Span) endState {
-	if v.Type() == pcommon.ValueTypeStr {
-		if state := taskspan.State(v.Str()); state.Ended() {
-			return endStateOf(state)
-		}
-	}
-	return stateOf(span)
 }
 
 func (b *batch) task(span ptrace.Span, attrs pcommon.Map, state endState, by told) {

@@ -34,6 +34,10 @@ const (
 	// of its tasks, which are therefore never taken from its spans. It is a resource
 	// attribute, and an attribute of the instrumentation scope of task spans.
 	ProcessDurations = "async_inspect.process.durations" // bool, true
+	// TasksMarked says that it has been decided which spans of an instrumentation scope
+	// are tasks: those that carry TaskState, and no others. It is an attribute of the
+	// scope.
+	TasksMarked = "async_inspect.tasks.marked" // bool, true
 )
 
 // Attributes of every report span.
