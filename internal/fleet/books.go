@@ -63,6 +63,7 @@ func (a *account) advance(n *report.NameCounts, gauges bool) (d Delta) {
 // count advances the totals to what a heartbeat says.
 func (t *Table) count(p *process, r *report.Report, now time.Time) {
 	h := r.Heartbeat
+	t.mark(p)
 	newest := r.Sequence > p.gaugesFrom
 	live := newest && p.status == Reporting
 	merged := t.mergeNames(p, h)

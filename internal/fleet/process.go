@@ -34,6 +34,7 @@ type process struct {
 
 	counted bool // a heartbeat with counts has come
 	books   books
+	changed bool // since the last call of Changed
 	// gaugesFrom is the sequence number of the heartbeat that running, blocked
 	// and the rest of the present come from.
 	gaugesFrom     int64
@@ -60,16 +61,21 @@ func (p *process) copy() Process {
 	}
 }
 
+func newProcess(id report.Process, now time.Time) *process {
+	return &process{
+		id: id, firstHeard: now, lastHeard: now, interval: defaultInterval,
+		waits: make(map[int64]*Wait), closed: newTombstones[int64](maxClosed),
+		tasks: make(map[report.TaskID]struct{}), gaugesFrom: -1,
+	}
+}
+
 // process finds or makes the record of a process; nil if there is no room.
 func (t *Table) process(id report.Process, now time.Time) *process {
 	if p, ok := t.processes[id]; ok {
 		return p
 	}
-	p := &process{
-		id: id, firstHeard: now, lastHeard: now, interval: defaultInterval,
-		waits: make(map[int64]*Wait), closed: newTombstones[int64](maxClosed),
-		tasks: make(map[report.TaskID]struct{}), gaugesFrom: -1, clock: t.met(id),
-	}
+	p := newProcess(id, now)
+	p.clock = t.met(id)
 	newest, seen := t.newest[instanceOf(id)]
 	if seen && newest > id.Epoch {
 		// A late word from a start that is over: it is counted and no more.
@@ -107,6 +113,7 @@ func (t *Table) heard(p *process, now time.Time) {
 		}
 	}
 	p.status = Reporting
+	t.mark(p)
 	t.reporting++
 	t.emit(Event{Kind: ProcessFound, Process: p.id, At: now})
 }
@@ -132,9 +139,10 @@ func (t *Table) endProcess(p *process, status Status) {
 }
 
 // retire keeps the counts of an ended process and frees the rest. The oldest
-// record makes room: should that process come back, it is counted anew.
+// record makes room: should that process come back, it is taken over.
 func (t *Table) retire(p *process, status Status) {
 	p.status = status
+	t.mark(p)
 	if p.beat != nil {
 		// Its base still says what is old; its list has no more use.
 		t.listed -= len(p.beat.lists)
@@ -152,6 +160,7 @@ func (t *Table) retire(p *process, status Status) {
 	oldest := t.gone[0]
 	t.gone = append(t.gone[:0], t.gone[1:]...)
 	t.counters.ProcessesGone++
+	t.mark(oldest)
 	delete(t.processes, oldest.id)
 	if t.newest[instanceOf(oldest.id)] == oldest.id.Epoch {
 		delete(t.newest, instanceOf(oldest.id))

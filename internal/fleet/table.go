@@ -35,6 +35,9 @@ type Table struct {
 	listed int // wait ids in all kept heartbeats
 	crowd  crowd
 	since  time.Time // see CountSince
+
+	remember bool // see Remember
+	changed  []*process
 }
 
 // instance is a process without the epoch.

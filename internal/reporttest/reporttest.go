@@ -5,6 +5,8 @@ package reporttest
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -161,6 +163,36 @@ func heartbeat(a pcommon.Map, h *report.Heartbeat) {
 	for i := range h.WaitIDs {
 		ids.AppendEmpty().SetInt(h.WaitIDs[i])
 		revisions.AppendEmpty().SetInt(h.Revisions[i])
+	}
+	if h.Part == 1 {
+		counts(a, h)
+	}
+}
+
+// counts writes what the first part of a heartbeat carries; totals are those of the names.
+func counts(a pcommon.Map, h *report.Heartbeat) {
+	if h.ByName != nil {
+		byName := a.PutEmptySlice(taskspan.TasksByName)
+		for name, n := range h.ByName {
+			element, err := json.Marshal(taskspan.NameCounts{
+				Name: name, Started: n.Started, Completed: n.Completed, Failed: n.Failed, Cancelled: n.Cancelled,
+				Running: n.Running, Blocked: n.Blocked,
+				Durations: &taskspan.Durations{Seconds: n.Durations.Seconds, Buckets: n.Durations.Buckets[:]},
+			})
+			if err != nil {
+				panic(err) // a NaN in a test
+			}
+			byName.AppendEmpty().SetStr(string(element))
+		}
+	}
+	if h.Events != 0 {
+		a.PutInt(taskspan.Events, h.Events)
+	}
+	if len(h.Dropped) > 0 {
+		dropped := a.PutEmptySlice(taskspan.Dropped)
+		for reason, n := range h.Dropped {
+			dropped.AppendEmpty().SetStr(fmt.Sprint(reason, "=", n))
+		}
 	}
 }
 

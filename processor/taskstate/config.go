@@ -36,6 +36,9 @@ type Config struct {
 	// MaxResources bounds the triples of service, wait kind and resource name that
 	// statistics tell apart. Waits beyond it are counted under "other".
 	MaxResources int `mapstructure:"max_resources"`
+	// Storage is the id of a storage extension, such as file_storage, that keeps the totals
+	// over a restart. Without it, totals begin at 0 with each start.
+	Storage *component.ID `mapstructure:"storage"`
 	// TaskSpans says which spans of plain OTLP applications are tasks. A span that
 	// carries async_inspect.task.state always is one.
 	TaskSpans TaskSpans `mapstructure:"task_spans"`

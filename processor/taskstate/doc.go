@@ -37,8 +37,11 @@
 // spans are the exemplars, and the sample that counts are spread like in native
 // histograms. Spans of plain applications are counted by their adjusted count (tracestate ot=th).
 //
-// A collector that restarts does not count again what was counted before: the first
-// heartbeat of a process that has been counted is what later ones are compared with.
+// With a storage, totals and what has been counted of each process outlive a restart:
+// they are written each second, and only what has been written is shown (keeper).
+// Without one, a collector that restarts does not count again what was counted before: the first
+// heartbeat of a process that has been counted is what later ones are compared with
+// (internal/fleet).
 // The totals of a process that ended stay in those of its service and task names, so
 // nothing grows with uptime; what it had told is remembered for as long as there is room
 // (max_processes), so that it is not counted twice if it comes back.

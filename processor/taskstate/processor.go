@@ -2,6 +2,7 @@ package taskstate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -25,7 +26,7 @@ import (
 const tick = time.Second
 
 // taskState is the shell: it owns the clock, the log and the telemetry; what is known is
-// in live, ended and stats.
+// in live, ended and stats, and keeper keeps the totals over a restart.
 type taskState struct {
 	cfg       *Config
 	id        component.ID
@@ -47,6 +48,9 @@ type taskState struct {
 	full             *intake.Fullness
 	cleanup, picture time.Time // when they are due
 	shown            shownPicture
+
+	keeper  *keeper // nil: no storage
+	keeping lifecycle.Loop
 
 	loop   lifecycle.Loop
 	remove func() // hides the state from the inspector
@@ -84,22 +88,35 @@ func (*taskState) Capabilities() consumer.Capabilities {
 }
 
 // Start begins to look at the time, and shows the state to the inspector.
-func (p *taskState) Start(_ context.Context, host component.Host) error {
+func (p *taskState) Start(ctx context.Context, host component.Host) (err error) {
+	now := time.Now()
+	since := now
+	if p.cfg.Storage != nil {
+		if p.keeper, since, err = p.openKeeper(ctx, host, now); err != nil {
+			return err
+		}
+	}
+	p.live.countSince(since)
 	if err := p.registerTelemetry(); err != nil {
 		return fmt.Errorf("register telemetry of %s: %w", p.id, err)
 	}
 	p.remove = lifecycle.Show(host, func(r view.Registrar) func() { return r.RegisterTaskState(p.id.String(), p) })
 	p.outlet.Start(host)
-	now := time.Now()
 	p.cleanup, p.picture = now.Add(p.cfg.CleanupInterval), now.Add(p.cfg.LogInterval)
-	p.live.countSince(now)
+	if p.keeper != nil {
+		p.keeping.Start(tick, p.keeper.tick)
+	}
 	p.loop.Start(tick, p.tick)
 	return nil
 }
 
 // Shutdown stops the clock and sends what is still to be said.
-func (p *taskState) Shutdown(ctx context.Context) error {
+func (p *taskState) Shutdown(ctx context.Context) (err error) {
 	defer p.telemetry.Shutdown()
+	if p.keeper != nil {
+		p.keeping.Stop()
+		defer func() { err = errors.Join(err, p.keeper.close(ctx)) }()
+	}
 	if !p.loop.Stop() {
 		return nil
 	}

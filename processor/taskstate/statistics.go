@@ -28,6 +28,10 @@ type statistics struct {
 	namesMerged            atomic.Int64 // tasks counted under other
 	resourcesMerged        atomic.Int64
 
+	// stored says that totals are written to a storage. Readers then see what has been
+	// written, and nothing that a crash could take back. It is set before the first batch.
+	stored bool
+
 	mu       sync.RWMutex // guards services
 	services map[string]*serviceStatistics
 }
@@ -40,6 +44,17 @@ type serviceStatistics struct {
 	tasks map[string]*taskStatistics
 	waits map[waitKey]*waitStatistics
 
+	activityCounts
+	stored[activityCounts]
+
+	// Those that have changed since they were last written, if there is a storage.
+	changedTasks    []*taskStatistics
+	changedWaits    []*waitStatistics
+	changedActivity bool
+}
+
+// activityCounts are about the processes of one service.
+type activityCounts struct {
 	events  int64            // inspection points that heartbeats tell of
 	dropped map[string]int64 // by the SDKs, by reason
 }
@@ -52,9 +67,17 @@ type waitKey struct {
 // taskStatistics is one series. service and name never change.
 type taskStatistics struct {
 	service, name string
-	totals
+	taskCounts
+	running, blocked int64
+	sampled          histogram.Sample // of the tasks whose durations heartbeats carry
+	stored[taskCounts]
+}
+
+// taskCounts are what only grows.
+type taskCounts struct {
+	started   float64
+	ended     [len(endStates)]float64
 	durations histogram.Histogram
-	sampled   histogram.Sample // of the tasks whose durations heartbeats carry
 	blockedIn float64
 }
 
@@ -74,10 +97,17 @@ func (t *totals) add(o totals) {
 	t.blocked += o.blocked
 }
 
+// waitStatistics is one series. service, kind and resource never change.
 type waitStatistics struct {
-	open           int64
-	stuck, sampled histogram.Histogram
+	service string
+	waitKey
+	open int64
+	waitCounts
+	stored[waitCounts]
 }
+
+// waitCounts are what only grows.
+type waitCounts struct{ stuck, sampled histogram.Histogram }
 
 // endState is a state that a task can end in, as an index of endStates.
 type endState uint8
@@ -174,8 +204,8 @@ func (svc *serviceStatistics) wait(kind taskspan.Kind, resource string) *waitSta
 		svc.owner.resourcesMerged.Add(1)
 		return svc.wait(other.kind, other.resource)
 	}
-	w := &waitStatistics{}
-	svc.waits[waitKey{taskspan.Kind(strings.Clone(string(kind))), strings.Clone(resource)}] = w
+	w := &waitStatistics{service: svc.name, waitKey: waitKey{taskspan.Kind(strings.Clone(string(kind))), strings.Clone(resource)}}
+	svc.waits[w.waitKey] = w
 	return w
 }
 
@@ -198,10 +228,13 @@ func (svc *serviceStatistics) add(b *batch) {
 			stats.durations.Add(d, t.weight, t.id, t.end)
 		}
 		stats.blockedIn += t.blocked.Seconds() * t.weight
+		svc.taskChanged(stats)
 	}
 	for i := range b.waits {
 		w := &b.waits[i]
-		svc.wait(w.kind, w.resource).sampled.Add(w.duration, w.weight, w.task, w.end)
+		stats := svc.wait(w.kind, w.resource)
+		stats.sampled.Add(w.duration, w.weight, w.task, w.end)
+		svc.waitChanged(stats)
 	}
 }
 
@@ -219,6 +252,7 @@ func (s *statistics) advance(service, name string, d fleet.Delta) {
 	t.running += d.Running
 	t.blocked += d.Blocked
 	t.durations.AddBuckets(&d.Durations, &t.sampled)
+	svc.taskChanged(t)
 }
 
 // activity applies what a heartbeat adds beside the counts of tasks.
@@ -236,6 +270,7 @@ func (s *statistics) activity(service string, a fleet.Activity) {
 		}
 		svc.dropped[strings.Clone(reason)] += n
 	}
+	svc.changedActivity = true
 }
 
 // stuck applies the begin and end of waits that were reported.
@@ -250,6 +285,7 @@ func (s *statistics) stuck(e fleet.Event) {
 	}
 	w.open--
 	w.stuck.Add(max(0, e.At.Sub(e.Wait.Since)), 1, e.Wait.Task, e.At.UnixNano())
+	svc.waitChanged(w)
 }
 
 // of finds or makes the series of a task's name.
@@ -285,7 +321,8 @@ func (s *statistics) series() []taskTotals {
 		from := len(out)
 		svc.mu.Lock()
 		for _, t := range svc.tasks {
-			out = append(out, taskTotals{t.service, t.name, t.totals})
+			shown := svc.shownTask(t)
+			out = append(out, taskTotals{t.service, t.name, totals{shown.started, shown.ended, t.running, t.blocked}})
 		}
 		svc.mu.Unlock()
 		slices.SortFunc(out[from:], func(a, b taskTotals) int { return strings.Compare(a.name, b.name) })
@@ -301,9 +338,9 @@ func (s *statistics) snapshot() view.Statistics {
 	for _, svc := range s.all() {
 		svc.mu.Lock()
 		tasks := slices.Collect(maps.Values(svc.tasks))
-		waits := slices.Collect(maps.Keys(svc.waits))
-		if svc.events > 0 || svc.dropped != nil {
-			out.Services = append(out.Services, view.ServiceStatistics{Service: svc.name, Events: svc.events, Dropped: maps.Clone(svc.dropped)})
+		waits := slices.Collect(maps.Values(svc.waits))
+		if a := svc.shownActivity(); a.events > 0 || a.dropped != nil {
+			out.Services = append(out.Services, view.ServiceStatistics{Service: svc.name, Events: a.events, Dropped: maps.Clone(a.dropped)})
 		}
 		svc.mu.Unlock()
 		out.Tasks = svc.copyTasks(out.Tasks, tasks)
@@ -322,10 +359,11 @@ func (svc *serviceStatistics) copyTasks(out []view.TaskStatistics, series []*tas
 		from := len(out)
 		svc.mu.Lock()
 		for i, t := range few {
-			ended[i] = t.ended
+			shown := svc.shownTask(t)
+			ended[i] = shown.ended
 			out = append(out, view.TaskStatistics{
-				Service: t.service, Name: t.name, Started: t.started,
-				Running: t.running, Blocked: t.blocked, Durations: t.durations, BlockedIn: t.blockedIn,
+				Service: t.service, Name: t.name, Started: shown.started,
+				Running: t.running, Blocked: t.blocked, Durations: shown.durations, BlockedIn: shown.blockedIn,
 			})
 		}
 		svc.mu.Unlock()
@@ -341,17 +379,17 @@ func (svc *serviceStatistics) copyTasks(out []view.TaskStatistics, series []*tas
 }
 
 // copyWaits appends copies of series, sorted by kind and resource, as copyTasks does.
-func (svc *serviceStatistics) copyWaits(out []view.WaitStatistics, series []waitKey) []view.WaitStatistics {
-	slices.SortFunc(series, func(a, b waitKey) int {
+func (svc *serviceStatistics) copyWaits(out []view.WaitStatistics, series []*waitStatistics) []view.WaitStatistics {
+	slices.SortFunc(series, func(a, b *waitStatistics) int {
 		return cmp.Or(strings.Compare(string(a.kind), string(b.kind)), strings.Compare(a.resource, b.resource))
 	})
 	out = slices.Grow(out, len(series))
 	for few := range slices.Chunk(series, copied) {
 		svc.mu.Lock()
-		for _, key := range few {
-			w := svc.waits[key]
+		for _, w := range few {
+			shown := svc.shownWait(w)
 			out = append(out, view.WaitStatistics{
-				Service: svc.name, Kind: key.kind, Resource: key.resource, Open: w.open, Stuck: w.stuck, Sampled: w.sampled,
+				Service: w.service, Kind: w.kind, Resource: w.resource, Open: w.open, Stuck: shown.stuck, Sampled: shown.sampled,
 			})
 		}
 		svc.mu.Unlock()
