@@ -46,6 +46,7 @@ type Graph struct {
 	firstEdge []int32 // of each task, into byHolder
 	open      []int32 // groups of each task that are not satisfied
 	queue     []Task
+	indexed   bool // byHolder and firstEdge are up to date
 	solved    bool
 
 	search search
@@ -56,6 +57,7 @@ type group struct {
 	need      int64 // without the share of unknown holders
 	missing   int64 // after Solve: the part of the need that can never proceed
 	first     int32 // of its holders
+	off       bool  // see Enable
 	satisfied bool
 }
 
@@ -67,12 +69,13 @@ type edge struct {
 
 // Reset empties the graph.
 func (g *Graph) Reset() {
-	g.tasks, g.groups, g.holders, g.solved = 0, g.groups[:0], g.holders[:0], false
+	g.tasks, g.groups, g.holders = 0, g.groups[:0], g.holders[:0]
+	g.indexed, g.solved = false, false
 }
 
 // AddTask adds a task that waits for nothing yet.
 func (g *Graph) AddTask() Task {
-	g.solved = false
+	g.indexed, g.solved = false, false
 	g.tasks++
 	return Task(g.tasks - 1)
 }
@@ -82,9 +85,10 @@ func (g *Graph) Tasks() int { return g.tasks }
 
 // Wait makes a task wait until holders of the weight need can proceed; a need of
 // 0, or of more than there is, means all of them. Several calls for one task mean
-// that all must be satisfied.
-func (g *Graph) Wait(waiter Task, need int64, holders ...Holder) {
-	g.solved = false
+// that all must be satisfied. Wait returns the number of the group: they are numbered
+// from 0 in the order of the calls.
+func (g *Graph) Wait(waiter Task, need int64, holders ...Holder) int {
+	g.indexed, g.solved = false, false
 	first := int32(len(g.holders))
 	index := int32(len(g.groups))
 	var total, free int64
@@ -104,6 +108,14 @@ func (g *Graph) Wait(waiter Task, need int64, holders ...Holder) {
 		need = total
 	}
 	g.groups = append(g.groups, group{waiter: waiter, need: need - free, first: first})
+	return int(index)
+}
+
+// Enable says whether a group counts. One that does not is satisfied. Each group counts
+// until Enable says otherwise.
+func (g *Graph) Enable(group int, counts bool) {
+	g.solved = false
+	g.groups[group].off = !counts
 }
 
 // holdersOf returns the edges of a group.
@@ -118,11 +130,11 @@ func (g *Graph) holdersOf(i int32) []edge {
 // Solve finds the tasks that can never proceed, in time linear in the edges.
 func (g *Graph) Solve() {
 	g.index()
-	g.search.groupsOf = nil
+	g.search.listed = false
 	g.open = grow(g.open, g.tasks)
 	for i := range g.groups {
 		gr := &g.groups[i]
-		gr.missing, gr.satisfied = gr.need, gr.need <= 0
+		gr.missing, gr.satisfied = gr.need, gr.need <= 0 || gr.off
 		if !gr.satisfied {
 			g.open[gr.waiter]++
 		}
@@ -155,6 +167,10 @@ func (g *Graph) Solve() {
 
 // index sorts the edges by their holder (a counting sort).
 func (g *Graph) index() {
+	if g.indexed {
+		return
+	}
+	g.indexed = true
 	g.firstEdge = grow(g.firstEdge, g.tasks+1)
 	for _, e := range g.holders {
 		g.firstEdge[e.holder+1]++

@@ -228,6 +228,16 @@ func checkCores(t *testing.T, s spec, g *Graph, stuck []Task) {
 			explained[task] = true
 		}
 	}
+	// All at once give the same as each by itself. The weights tell the tasks apart.
+	for i, n := range g.CountBehind(cores, func(t Task) int { return 1 << t }) {
+		want := 0
+		for _, task := range s.behind(cores[i], stuck) {
+			want += 1 << task
+		}
+		if n != want {
+			t.Fatalf("%v: behind the core %v the sum of weights is %b, want %b", s, cores[i], n, want)
+		}
+	}
 	// A stuck task waits, in the end, for a core.
 	if len(explained) != len(stuck) {
 		t.Fatalf("%v: stuck are %v, and in a core or behind one %v", s, stuck, explained)
@@ -322,6 +332,95 @@ func TestACycleBehindADeadlockIsAVictim(t *testing.T) {
 	g := s.graph()
 	if got := fmt.Sprint(g.Cores()); got != "[[2 3]]" {
 		t.Errorf("cores are %s, want [[2 3]]", got)
+	}
+}
+
+// The sets need not be cores: a deadlock that has grown has several in it.
+func TestCountBehindAnySetsOfStuckTasks(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	for range 5000 {
+		s := random(r, 12)
+		g := s.graph()
+		sets := make([][]Task, 1+r.IntN(3))
+		for _, task := range s.stuck() {
+			if i := r.IntN(len(sets) + 1); i < len(sets) {
+				sets[i] = append(sets[i], task)
+			}
+		}
+		got := g.CountBehind(sets, func(t Task) int { return 1 << t })
+		for i, set := range sets {
+			want := 0
+			for _, task := range g.Behind(set) {
+				want += 1 << task
+			}
+			if got[i] != want {
+				t.Fatalf("%v: behind %v of %v the sum of weights is %b, want %b", s, set, sets, got[i], want)
+			}
+		}
+	}
+}
+
+// A group that is not enabled is as if it had never been added.
+func TestEnable(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	for range 5000 {
+		s := random(r, 9)
+		g := s.graph()
+		for range 3 {
+			less := spec{tasks: s.tasks}
+			for i, w := range s.waits {
+				on := r.IntN(4) > 0
+				g.Enable(i, on)
+				if on {
+					less.waits = append(less.waits, w)
+				}
+			}
+			if g.AnyStuck() {
+				t.Fatal("a graph that has changed is not solved")
+			}
+			g.Solve()
+			if got, want := fmt.Sprint(g.Cores()), fmt.Sprint(less.graph().Cores()); got != want {
+				t.Fatalf("%v of %v: cores are %s, want %s", less, s, got, want)
+			}
+		}
+	}
+}
+
+// nested is a graph in which each round of the search for cores finds one, and frees one
+// task of those that are left. Of each pair, the first waits for itself and for the second
+// of the pair before, and the second for the first or for the second of the next pair.
+func nested(pairs Task) *Graph {
+	g := new(Graph)
+	for range 2 * pairs {
+		g.AddTask()
+	}
+	for i := range pairs {
+		first, second := 2*i, 2*i+1
+		g.Wait(first, 0, Holder{Task: first})
+		if i > 0 {
+			g.Wait(first, 0, Holder{Task: second - 2})
+		}
+		g.Wait(second, 1, Holder{Task: first}, Holder{Task: min(second+2, 2*pairs-1)})
+	}
+	g.Solve()
+	return g
+}
+
+// The search for cores ends where it would take too long, and says what it has left out.
+func TestTheSearchForCoresIsBounded(t *testing.T) {
+	for _, c := range []struct {
+		pairs  Task
+		whole  bool
+		atMost int
+	}{{1, true, 1}, {maxRounds, true, maxRounds}, {20 * maxRounds, false, 3 * maxRounds}} {
+		g := nested(c.pairs)
+		cores, left := len(g.Cores()), g.CutShort()
+		if c.whole && (cores != int(c.pairs) || left != 0) {
+			t.Errorf("%d pairs: %d cores, %d tasks left out", c.pairs, cores, left)
+		}
+		if !c.whole && (cores < maxRounds || cores > c.atMost || left != 2*int(c.pairs)-2*cores) {
+			t.Errorf("%d pairs: %d cores, %d tasks left out", c.pairs, cores, left)
+		}
 	}
 }
 
