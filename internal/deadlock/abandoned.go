@@ -10,7 +10,7 @@ import (
 
 // leftBehind is the index of the tasks that wait for what somebody has taken who has
 // ended, by what they wait for. It is bounded by the open waits.
-type leftBehind map[leftResource][]waiterOf
+type leftBehind map[leftResource]*ordered[waiterOf, struct{}]
 
 // leftResource names a resource of a process.
 type leftResource struct {
@@ -28,30 +28,39 @@ func abandoned(w *fleet.Wait) bool {
 	return !shared(w) && slices.ContainsFunc(w.Holders, func(h report.Holder) bool { return h.Ended })
 }
 
-// set brings the index up to date with a wait, and returns who waits for the same.
-func (l leftBehind) set(w *fleet.Wait, open bool) []waiterOf {
+// set brings the index up to date with a wait. It returns the task that stands for the
+// resource from now on, if that is another one than before.
+func (l leftBehind) set(w *fleet.Wait, open bool) (next report.TaskID, changed bool) {
 	key, me := leftResource{w.Process, w.ResourceID}, waiterOf{w.Task, w.ID}
-	all, in := l[key], open && abandoned(w)
-	switch at := slices.Index(all, me); {
-	case in && at < 0:
-		all = append(all, me)
-	case !in && at >= 0:
-		all = slices.Delete(slices.Clone(all), at, at+1)
+	all := l[key]
+	in := open && abandoned(w)
+	switch {
+	case all != nil:
+	case !in:
+		return next, false
 	default:
-		return nil
+		all = new(ordered[waiterOf, struct{}])
+		l[key] = all
 	}
-	if len(all) == 0 {
+	before, _ := all.first()
+	if in {
+		all.put(me, struct{}{})
+	} else {
+		all.remove(me)
+	}
+	first, any := all.first()
+	if !any {
 		delete(l, key)
-		return nil
 	}
-	l[key] = all
-	return all
+	return first.task, any && first != before
 }
 
 // first is the task that was first to wait for what w is for.
 func (l leftBehind) first(w *fleet.Wait) report.TaskID {
-	if all := l[leftResource{w.Process, w.ResourceID}]; len(all) > 0 {
-		return all[0].task
+	if all := l[leftResource{w.Process, w.ResourceID}]; all != nil {
+		if first, any := all.first(); any {
+			return first.task
+		}
 	}
 	return w.Task
 }

@@ -1,6 +1,7 @@
 package deadlock
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -99,17 +100,19 @@ func (p *proof) deadlock(j Judgment, now time.Time) *Deadlock {
 		if !inCycle[t.ID] {
 			dl.Core = append(dl.Core, t)
 		}
-		if !slices.Contains(dl.Services, t.Process.Service) {
-			dl.Services = append(dl.Services, t.Process.Service)
-		}
 	}
-	slices.Sort(dl.Services)
+	parts := byProcess(p.core)
+	services := make(map[string]struct{})
+	for _, part := range parts {
+		services[part[0].Process.Service] = struct{}{}
+	}
+	dl.Services = slices.Sorted(maps.Keys(services))
 	switch {
 	case len(dl.Core) == 1 && slices.ContainsFunc(dl.Waits[dl.Core[0].ID], abandoned):
 		dl.Kind = Abandoned
 	case len(dl.Core) == 1:
 		dl.Kind = Self
-	case len(processes(dl.Core)) > 1:
+	case len(parts) > 1:
 		dl.Kind = Distributed
 	}
 	return dl
@@ -145,7 +148,8 @@ func (dl *Deadlock) proved(p proof) *Deadlock {
 // one that was proved.
 func (dl *Deadlock) outdated(t *fleet.Task) bool {
 	return slices.ContainsFunc(dl.Waits[t.ID], func(w *fleet.Wait) bool {
-		return slices.ContainsFunc(t.Waits, func(o *fleet.Wait) bool { return o.ID == w.ID && o.Revision > w.Revision })
+		at, open := slices.BinarySearchFunc(t.Waits, w.ID, func(o *fleet.Wait, id int64) int { return cmp.Compare(o.ID, id) })
+		return open && t.Waits[at].Revision > w.Revision
 	})
 }
 

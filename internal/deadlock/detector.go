@@ -1,6 +1,8 @@
 package deadlock
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
@@ -34,14 +36,17 @@ type Detector struct {
 	now      time.Time // of the last evaluation
 
 	dirty bool // something was reported since the last evaluation
-	// touched are the slots of tasks with which a new deadlock may begin.
-	touched slotSet
-	// unproven holds a task of every core that lacks evidence so far.
-	unproven map[report.TaskID]struct{}
+	// touched are the slots of tasks with which a new deadlock may begin, and resources
+	// the shared ones whose holders have changed.
+	touched   slotSet
+	resources map[string]struct{}
+	// unproven are the cores that lack evidence so far.
+	unproven unproven
 
 	standing  map[ID]*Deadlock
 	of        map[report.TaskID]*Deadlock // the standing deadlock of a core task
 	broken    map[ID]Ending               // standing ones of which a wait has ended, and how
+	unjudged  map[ID]struct{}             // standing ones of which a task holds something else now
 	past      []*Deadlock                 // oldest first
 	victimsAt time.Time
 }
@@ -49,19 +54,20 @@ type Detector struct {
 // Counters are what a detector has seen and refused since its start.
 type Counters struct {
 	Evaluations      int64
+	Proofs           int64 // searches for the evidence of a core
 	DeadlocksRefused int64 // found while max_deadlocks stood
 	ClaimsRefused    int64 // resources that a task says it holds and that found no room
+	SearchesCutShort int64 // evaluations that have not looked at all stuck tasks
 }
 
 // New returns a detector that knows nothing yet.
 func New(limits Limits, skew time.Duration) *Detector {
 	d := &Detector{
 		limits: limits, skew: skew,
-		left:     make(leftBehind),
-		unproven: make(map[report.TaskID]struct{}),
+		left: make(leftBehind), resources: make(map[string]struct{}), unproven: newUnproven(), claims: newClaims(),
 		standing: make(map[ID]*Deadlock), of: make(map[report.TaskID]*Deadlock), broken: make(map[ID]Ending),
+		unjudged: make(map[ID]struct{}),
 	}
-	d.claims = newClaims(max(limits.Edges, limits.Tasks))
 	d.table = fleet.NewTable(limits.Limits, d.on)
 	return d
 }
@@ -87,30 +93,33 @@ func (d *Detector) on(e fleet.Event) {
 	switch e.Kind {
 	case fleet.WaitOpened, fleet.WaitRevised:
 		d.touchTask(e.Task)
+		d.unproven.changed(e.Task.ID)
 		d.leave(e.Wait, true)
+	case fleet.WaitsConfirmed:
+		if d.unproven.confirmed(e.Process) {
+			d.dirty = true
+		}
 	case fleet.WaitClosed:
 		d.dirty = true
+		d.unproven.changed(e.Wait.Task)
 		d.leave(e.Wait, false)
 		if dl := d.of[e.Wait.Task]; dl != nil && dl.waitsFor(e.Wait) {
-			d.breakUp(dl, dl.howEnded(e, d.table.Ahead(e.Process)))
+			d.breakUp(dl, e)
 		}
 	case fleet.TaskEnded:
 		d.dirty = true
 		if dl := d.of[e.Task.ID]; dl != nil && e.State == taskspan.Cancelled && d.broken[dl.ID] == Released {
 			d.broken[dl.ID] = Cancelled
 		}
-		// Who else claims what it claimed may now be the only one to do so.
-		for _, id := range d.claims.set(e.Task.ID, nil) {
-			d.touch(id)
-		}
+		d.setClaims(e.Task.ID, nil)
 	}
 }
 
-// leave notes whether a wait is for what somebody has left behind. Who waits for the same
-// is looked at again, for one of them stands for it.
+// leave notes whether a wait is for what somebody has left behind. The waits of all who
+// wait for that have another holder if another task stands for it.
 func (d *Detector) leave(w *fleet.Wait, open bool) {
-	for _, other := range d.left.set(w, open) {
-		d.touch(other.task)
+	if next, changed := d.left.set(w, open); changed {
+		d.touch(next)
 	}
 }
 
@@ -125,9 +134,10 @@ func (d *Detector) touchTask(t *fleet.Task) {
 	d.touched.add(t.Slot)
 }
 
-func (d *Detector) breakUp(dl *Deadlock, how Ending) {
+// breakUp notes that a deadlock is over because a wait of it has ended.
+func (d *Detector) breakUp(dl *Deadlock, e fleet.Event) {
 	if _, known := d.broken[dl.ID]; !known {
-		d.broken[dl.ID] = how
+		d.broken[dl.ID] = dl.howEnded(e, d.table.Ahead(e.Process))
 	}
 }
 
@@ -161,16 +171,25 @@ func (d *Detector) claim(id report.TaskID) {
 		return
 	}
 	holds := holdsOf(task)
-	if d.claims.has(id, holds) {
+	if d.claims.has(id, holds, d.table.EdgeRoom()) {
 		return
 	}
 	d.touch(id)
-	for _, other := range d.claims.set(id, holds) {
-		d.touch(other)
-	}
+	d.setClaims(id, holds)
 	if dl := d.of[id]; dl != nil {
-		d.judgeAgain(dl)
+		d.unjudged[dl.ID] = struct{}{}
 	}
+}
+
+// setClaims replaces what a task claims. A new deadlock may contain whoever still claims
+// what it no longer does.
+func (d *Detector) setClaims(id report.TaskID, holds []report.Hold) {
+	before := d.claims.len
+	d.claims.set(id, holds, d.table.EdgeRoom(), func(resource string) {
+		d.dirty = true
+		d.resources[resource] = struct{}{}
+	})
+	d.table.Charge(d.claims.len - before)
 }
 
 // Evaluate looks at what has changed since it was called last. Found deadlocks that
@@ -178,28 +197,36 @@ func (d *Detector) claim(id report.TaskID) {
 // so.
 func (d *Detector) Evaluate(now time.Time) (found, ended []*Deadlock) {
 	d.now = now
+	d.judgeAgain()
 	d.expire(now)
 	if !d.dirty {
 		return nil, nil
 	}
 	d.dirty = false
 	d.counters.Evaluations++
-	ended = d.endBroken(nil, now)
-	touched := d.touched
-	d.touched = slotSet{}
-	for id := range d.unproven {
-		if t := d.table.Task(id); t != nil {
-			touched.add(t.Slot)
+	over := d.takeBroken()
+	for _, id := range d.unproven.retry() {
+		d.touch(id)
+	}
+	if !d.touched.empty() || len(d.resources) > 0 {
+		g := d.exploreTouched()
+		if released := d.takeReleased(g); len(released) > 0 {
+			over = append(over, released...)
+			g = d.exploreTouched()
+		}
+		d.touched, d.resources = slotSet{}, make(map[string]struct{})
+		rests := restsOf(over)
+		for _, core := range g.Cores() {
+			found = append(found, d.examine(g.members(core), rests, now)...)
+		}
+		if g.CutShort() > 0 {
+			d.counters.SearchesCutShort++
 		}
 	}
-	clear(d.unproven)
-	if !touched.empty() {
-		g := d.explore(touched.all())
-		g.Solve()
-		for _, core := range g.Cores() {
-			found = append(found, d.examine(g.members(core), now)...)
+	for _, o := range over {
+		if !o.goesOn {
+			ended = append(ended, d.end(o, now))
 		}
-		ended = d.endReleased(g, touched, ended, now)
 	}
 	if len(d.standing) > 0 && (len(found) > 0 || now.Sub(d.victimsAt) >= victimsEvery) {
 		d.victimsAt = now
@@ -208,25 +235,45 @@ func (d *Detector) Evaluate(now time.Time) (found, ended []*Deadlock) {
 	return found, ended
 }
 
+// exploreTouched reduces the part of the graph that may have changed.
+func (d *Detector) exploreTouched() *subgraph {
+	g := d.explore(d.touched.all(), slices.Sorted(maps.Keys(d.resources)))
+	g.Solve()
+	return g
+}
+
 // examine reports what can be proved of a core, and remembers the rest.
-func (d *Detector) examine(core []*fleet.Task, now time.Time) (found []*Deadlock) {
+func (d *Detector) examine(core []*fleet.Task, rests map[report.TaskID]*broken, now time.Time) (found []*Deadlock) {
+	if d.known(core) {
+		return nil
+	}
 	for _, p := range d.prove(core) {
-		if dl := d.report(p, now); dl != nil {
+		if dl := d.report(p, rests, now); dl != nil {
 			found = append(found, dl)
 		}
 	}
-	for _, t := range core {
-		if dl := d.of[t.ID]; dl == nil || dl.outdated(t) {
-			d.unproven[t.ID] = struct{}{}
-			break
+	if !d.known(core) {
+		for _, id := range d.unproven.add(core) {
+			if d.unproven.of[id] == 0 {
+				d.touch(id)
+			}
 		}
 	}
 	return found
 }
 
+// known reports whether a core is a part of standing deadlocks, by the newest of what its
+// tasks have told.
+func (d *Detector) known(core []*fleet.Task) bool {
+	return !slices.ContainsFunc(core, func(t *fleet.Task) bool {
+		dl := d.of[t.ID]
+		return dl == nil || dl.outdated(t)
+	})
+}
+
 // report makes a deadlock of a proof, or lets one that stands grow. It returns nil if
 // there is nothing new.
-func (d *Detector) report(p proof, now time.Time) *Deadlock {
+func (d *Detector) report(p proof, rests map[report.TaskID]*broken, now time.Time) *Deadlock {
 	var (
 		known *Deadlock
 		fresh []*fleet.Task
@@ -236,6 +283,17 @@ func (d *Detector) report(p proof, now time.Time) *Deadlock {
 			fresh = append(fresh, t)
 		} else if known == nil {
 			known = dl
+		}
+	}
+	if known == nil {
+		if rest, joined := d.goOn(p, rests); rest != nil {
+			dl := d.again(rest, p)
+			if len(joined) > 0 {
+				next := *d.of[p.core[0].ID]
+				next.Added = joined
+				dl = &next
+			}
+			return dl
 		}
 	}
 	switch {
@@ -275,42 +333,95 @@ func (d *Detector) stand(dl *Deadlock) {
 	}
 }
 
-// endBroken ends the deadlocks of which a wait has ended.
-func (d *Detector) endBroken(ended []*Deadlock, now time.Time) []*Deadlock {
+// broken is a deadlock of which a wait has ended, or a task can proceed.
+type broken struct {
+	*Deadlock
+	how    Ending
+	goesOn bool // some of its tasks are stuck without the others
+}
+
+// takeBroken takes away the deadlocks of which a wait has ended.
+func (d *Detector) takeBroken() (over []*broken) {
 	for id, how := range d.broken {
 		if dl := d.standing[id]; dl != nil {
-			ended = append(ended, d.end(dl, how, now))
+			over = append(over, d.take(dl, how))
 		}
 	}
 	clear(d.broken)
-	return ended
+	return over
 }
 
-// endReleased ends the deadlocks of which a task now waits for others and could go on.
-func (d *Detector) endReleased(g *subgraph, touched slotSet, ended []*Deadlock, now time.Time) []*Deadlock {
+// takeReleased takes away the deadlocks of which a task that was touched could proceed.
+func (d *Detector) takeReleased(g *subgraph) (over []*broken) {
 	if len(d.standing) == 0 {
-		return ended
+		return nil
 	}
-	for slot := range touched.all() {
-		t := d.table.InSlot(slot)
+	check := func(t *fleet.Task) {
 		if t == nil || d.of[t.ID] == nil {
-			continue
+			return
 		}
 		if n := d.number(t.ID); n != waitgraph.Unknown && !g.Stuck(n) {
-			ended = append(ended, d.end(d.of[t.ID], Released, now))
+			over = append(over, d.take(d.of[t.ID], Released))
 		}
 	}
-	return ended
+	for slot := range d.touched.all() {
+		check(d.table.InSlot(slot))
+	}
+	for name := range d.resources {
+		for id := range d.claimants(name) {
+			check(d.table.Task(id))
+		}
+	}
+	return over
 }
 
-func (d *Detector) end(dl *Deadlock, how Ending, now time.Time) *Deadlock {
+// take takes a deadlock away. Some of its tasks may still be stuck without the others, so
+// they are looked at again.
+func (d *Detector) take(dl *Deadlock, how Ending) *broken {
 	delete(d.standing, dl.ID)
 	for _, t := range dl.Core {
 		delete(d.of, t.ID)
-		d.touch(t.ID) // some of them may still be stuck without the others
+		d.touch(t.ID)
 	}
-	over := *dl
-	over.Ended, over.How, over.Added = now, how, nil
+	return &broken{Deadlock: dl, how: how}
+}
+
+// restsOf says which of the deadlocks that are over a task was part of.
+func restsOf(over []*broken) map[report.TaskID]*broken {
+	rests := make(map[report.TaskID]*broken)
+	for _, o := range over {
+		for _, t := range o.Core {
+			rests[t.ID] = o
+		}
+	}
+	return rests
+}
+
+// goOn lets a deadlock from which some tasks have gone stand again without them, if a
+// proof is for the rest of it. joined are those that were not part of it. If several parts
+// of one are left, the first goes on and the others are new.
+func (d *Detector) goOn(p proof, rests map[report.TaskID]*broken) (rest *Deadlock, joined []*fleet.Task) {
+	at := slices.IndexFunc(p.core, func(t *fleet.Task) bool { o := rests[t.ID]; return o != nil && !o.goesOn })
+	if at < 0 {
+		return nil, nil
+	}
+	o := rests[p.core[at].ID]
+	o.goesOn = true
+	for _, t := range p.core {
+		if rests[t.ID] != o {
+			joined = append(joined, t)
+		}
+	}
+	rest = p.deadlock(o.Judgment, o.Found)
+	rest.ID, rest.Victims = o.ID, o.Victims
+	d.stand(rest)
+	return rest, joined
+}
+
+// end remembers a deadlock that is over.
+func (d *Detector) end(o *broken, now time.Time) *Deadlock {
+	over := *o.Deadlock
+	over.Ended, over.How, over.Added = now, o.how, nil
 	if len(d.past) >= d.limits.Deadlocks {
 		d.past = append(d.past[:0], d.past[1:]...)
 	}
@@ -321,25 +432,25 @@ func (d *Detector) end(dl *Deadlock, how Ending, now time.Time) *Deadlock {
 // countVictims counts, for every standing deadlock, the tasks that are stuck behind
 // it. found are brought up to date, too.
 func (d *Detector) countVictims(found []*Deadlock) {
-	g := d.explore(d.allSlots())
+	g := d.explore(d.allSlots(), nil)
 	g.Solve()
-	for id, dl := range d.standing {
-		core := make([]waitgraph.Task, 0, len(dl.Core))
+	all := slices.Collect(maps.Values(d.standing))
+	cores := make([][]waitgraph.Task, len(all))
+	for i, dl := range all {
 		for _, t := range dl.Core {
 			if n := d.number(t.ID); n != waitgraph.Unknown {
-				core = append(core, n)
+				cores[i] = append(cores[i], n)
 			}
 		}
-		next := *dl
-		next.Victims, next.Raised = len(g.Behind(core)), false
-		d.standing[id] = &next
-		for _, t := range next.Core {
-			d.of[t.ID] = &next
-		}
-		for i := range found {
-			if found[i].ID == id {
-				found[i].Victims = next.Victims
-			}
+	}
+	for i, victims := range g.CountBehind(cores, g.weight) {
+		next := *all[i]
+		next.Victims, next.Raised = victims, false
+		d.stand(&next)
+	}
+	for _, dl := range found {
+		if now := d.standing[dl.ID]; now != nil {
+			dl.Victims = now.Victims
 		}
 	}
 }
@@ -371,5 +482,5 @@ func (d *Detector) Counters() Counters {
 // Sizes says how much the detector keeps beside the fleet: claims, standing and past
 // deadlocks, and cores that lack evidence.
 func (d *Detector) Sizes() (claims, standing, past, unproven int) {
-	return d.claims.len, len(d.standing), len(d.past), len(d.unproven)
+	return d.claims.len, len(d.standing), len(d.past), d.unproven.len()
 }

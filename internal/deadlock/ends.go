@@ -32,6 +32,7 @@ func (d *Detector) judge(core []*fleet.Task, waits map[report.TaskID][]*fleet.Wa
 	for _, t := range core {
 		in[t.ID] = true
 	}
+	judged := make(map[string]bool) // shared resources
 	for _, t := range core {
 		for _, w := range waits[t.ID] {
 			j.Cancellable = j.Cancellable || w.Cancellable
@@ -41,16 +42,21 @@ func (d *Detector) judge(core []*fleet.Task, waits map[report.TaskID][]*fleet.Wa
 			if !w.Deadline.IsZero() {
 				j.endsAt(w.Deadline.Add(-d.table.Ahead(t.Process)), "")
 			}
-			if !shared(w) {
+			if !shared(w) || judged[w.ResourceID] {
 				continue
 			}
-			for _, c := range d.claims.holders(w.ResourceID) {
+			judged[w.ResourceID] = true
+			holders := d.claims.holders(w.ResourceID)
+			if holders == nil {
+				continue
+			}
+			for id, hold := range holders.all() { // also those that are over: see expire
 				switch {
-				case !in[c.task]:
-				case !c.hold.Declared():
+				case !in[id]:
+				case !hold.Declared():
 					j.Confidence, j.Undeclared = Suspected, w.ResourceName
-				case !c.hold.UntilReleased:
-					ends := d.holdEnds(c)
+				case !hold.UntilReleased:
+					ends := d.holdEnds(id, hold)
 					j.endsAt(ends, w.ResourceName)
 					if j.holdEnds.IsZero() || ends.Before(j.holdEnds) {
 						j.holdEnds = ends
@@ -71,13 +77,20 @@ func (j *Judgment) endsAt(at time.Time, hold string) {
 	}
 }
 
-// judgeAgain brings a standing deadlock up to date with what its tasks hold now.
-func (d *Detector) judgeAgain(dl *Deadlock) {
-	if j := d.judge(dl.Core, dl.Waits); j != dl.Judgment {
-		next := *dl
-		next.Judgment = j
-		d.stand(&next)
+// judgeAgain brings standing deadlocks up to date with what their tasks hold now.
+func (d *Detector) judgeAgain() {
+	for id := range d.unjudged {
+		dl := d.standing[id]
+		if dl == nil {
+			continue
+		}
+		if j := d.judge(dl.Core, dl.Waits); j != dl.Judgment {
+			next := *dl
+			next.Judgment = j
+			d.stand(&next)
+		}
 	}
+	clear(d.unjudged)
 }
 
 // expire ends the standing deadlocks in which the end of a hold has come: nobody has to
@@ -87,7 +100,9 @@ func (d *Detector) expire(now time.Time) {
 	for _, dl := range d.standing {
 		if !dl.holdEnds.IsZero() && !now.Before(dl.holdEnds) {
 			d.dirty = true
-			d.breakUp(dl, DeadlineReached)
+			if _, known := d.broken[dl.ID]; !known {
+				d.broken[dl.ID] = DeadlineReached
+			}
 		}
 	}
 }

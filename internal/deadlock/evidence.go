@@ -39,29 +39,34 @@ type proof struct {
 // phantoms; see R. Obermarck, "Distributed deadlock detection algorithm", ACM TODS
 // 7(2), 1982, and the discussion in E. Knapp, ACM Computing Surveys 19(4), 1987.)
 func (d *Detector) prove(core []*fleet.Task) []proof {
-	margin := time.Duration(0)
-	if len(processes(core)) > 1 {
-		margin = 2 * d.skew
+	d.counters.Proofs++
+	parts := byProcess(core)
+	if len(parts) == 1 {
+		return d.trial(core).search(0)
 	}
-	// What is told begins with who waits for longest, and is the same for everybody.
-	core = slices.SortedFunc(slices.Values(core), waitsLonger)
-	instants := d.instants(core)
-	for _, at := range instants {
-		if proofs := d.proofsAt(core, at, margin); len(proofs) > 0 {
-			return proofs
+	proofs := d.trial(core).search(2 * d.skew)
+	if len(proofs) > 0 {
+		return proofs
+	}
+	for _, part := range parts { // may be a deadlock of one process
+		proofs = append(proofs, d.trial(part).search(0)...)
+	}
+	return proofs
+}
+
+// byProcess splits tasks by their processes, in the order of the tasks.
+func byProcess(tasks []*fleet.Task) (parts [][]*fleet.Task) {
+	at := make(map[report.Process]int)
+	for _, t := range tasks {
+		i, known := at[t.Process]
+		if !known {
+			i = len(parts)
+			at[t.Process] = i
+			parts = append(parts, nil)
 		}
+		parts[i] = append(parts[i], t)
 	}
-	if margin == 0 {
-		return nil
-	}
-	// A part of it may be in one process.
-	for _, at := range instants {
-		proofs := slices.DeleteFunc(d.proofsAt(core, at, 0), func(p proof) bool { return len(processes(p.core)) > 1 })
-		if len(proofs) > 0 {
-			return proofs
-		}
-	}
-	return nil
+	return parts
 }
 
 func waitsLonger(a, b *fleet.Task) int {
@@ -79,28 +84,30 @@ func oldest(t *fleet.Task) time.Time {
 	return since
 }
 
-// instants are the beginnings of the core's known intervals, the latest first: if
-// there is an instant that all of some waits share, the latest of their beginnings
-// is one.
-func (d *Detector) instants(core []*fleet.Task) []time.Time {
-	var all []time.Time
-	for _, t := range core {
-		for _, w := range t.Waits {
-			from, _ := d.stood(t, w)
-			all = append(all, from)
-		}
-	}
-	slices.SortFunc(all, func(a, b time.Time) int { return b.Compare(a) })
-	all = slices.CompactFunc(all, time.Time.Equal)
-	return all[:min(len(all), maxInstants)]
+// trial is the graph of a core, in which only the waits of an instant count.
+type trial struct {
+	d     *Detector
+	g     *subgraph
+	waits []trialWait
+	// single says that every node waits for one other, so that all waits are needed.
+	single bool
 }
 
-// proofsAt returns the cores that stood at an instant, and for longer than margin
-// from it.
-func (d *Detector) proofsAt(tasks []*fleet.Task, at time.Time, margin time.Duration) []proof {
-	g, number := new(subgraph), make(map[report.TaskID]waitgraph.Task, len(tasks))
-	for _, t := range tasks {
-		number[t.ID] = g.add(t)
+// trialWait is a wait that holds its task up.
+type trialWait struct {
+	task     *fleet.Task
+	wait     *fleet.Wait
+	group    int
+	from, to time.Time // see stood
+}
+
+func (d *Detector) trial(core []*fleet.Task) *trial {
+	// What is told begins with who waits for longest, and is the same for everybody.
+	core = slices.SortedFunc(slices.Values(core), waitsLonger)
+	tr := &trial{d: d, g: new(subgraph), single: true}
+	number := make(map[report.TaskID]waitgraph.Task, len(core))
+	for _, t := range core {
+		number[t.ID] = tr.g.add(t)
 	}
 	inside := func(id report.TaskID) waitgraph.Task {
 		if n, in := number[id]; in {
@@ -108,47 +115,114 @@ func (d *Detector) proofsAt(tasks []*fleet.Task, at time.Time, margin time.Durat
 		}
 		return waitgraph.Unknown
 	}
-	standing := func(t *fleet.Task, w *fleet.Wait) bool {
-		from, to := d.stood(t, w)
-		if from.After(at) || to.Before(at) {
-			return false
-		}
-		return margin == 0 || to.Sub(at) > margin
-	}
-	for i, t := range g.tasks {
+	for i, t := range core {
+		groups := 0
 		for _, w := range t.Waits {
-			if standing(t, w) {
-				d.addWait(g, waitgraph.Task(i), w, inside)
+			group := d.addWait(tr.g, waitgraph.Task(i), w, inside)
+			if group < 0 {
+				continue
 			}
+			from, to := d.stood(t, w)
+			tr.waits = append(tr.waits, trialWait{t, w, group, from, to})
+			groups++
+			tr.single = tr.single && len(tr.g.holders) == 1
 		}
+		tr.single = tr.single && groups == 1
+	}
+	for i, name := range tr.g.names {
+		d.addClaims(tr.g, waitgraph.Task(len(core)+i), name, inside)
+		tr.single = tr.single && len(tr.g.holders) == 1
+	}
+	return tr
+}
+
+// search returns the cores of the first instant that has some.
+func (tr *trial) search(margin time.Duration) []proof {
+	for _, at := range tr.instants(margin) {
+		if proofs := tr.at(at, margin); len(proofs) > 0 {
+			return proofs
+		}
+	}
+	return nil
+}
+
+// instants are the beginnings of the core's known intervals, the latest first: if
+// there is an instant that all of some waits share, the latest of their beginnings
+// is one. If all waits are needed, there is only one instant to try, and none if one of
+// the waits did not stand then.
+func (tr *trial) instants(margin time.Duration) []time.Time {
+	if len(tr.waits) == 0 {
+		return nil
+	}
+	all := make([]time.Time, 0, len(tr.waits))
+	end := tr.waits[0].to
+	for i := range tr.waits {
+		all = append(all, tr.waits[i].from)
+		if tr.waits[i].to.Before(end) {
+			end = tr.waits[i].to
+		}
+	}
+	slices.SortFunc(all, func(a, b time.Time) int { return b.Compare(a) })
+	if tr.single {
+		if !reaches(end, all[0], margin) {
+			return nil
+		}
+		return all[:1]
+	}
+	all = slices.CompactFunc(all, time.Time.Equal)
+	return all[:min(len(all), maxInstants)]
+}
+
+// reaches reports whether what stood until to stood at an instant, and for longer than
+// margin from it.
+func reaches(to, at time.Time, margin time.Duration) bool {
+	return !to.Before(at) && (margin == 0 || to.Sub(at) > margin)
+}
+
+// at returns the cores that stood at an instant, and for longer than margin from it.
+func (tr *trial) at(at time.Time, margin time.Duration) []proof {
+	g := tr.g
+	for i := range tr.waits {
+		g.Enable(tr.waits[i].group, tr.waits[i].stands(at, margin))
 	}
 	g.Solve()
-	var proofs []proof
-	for _, core := range g.Cores() {
-		p := proof{
+	cores := g.Cores()
+	if len(cores) == 0 {
+		return nil
+	}
+	proofs := make([]proof, len(cores))
+	in := make([]int, len(g.tasks)) // 1 + the core of each node
+	for i, core := range cores {
+		for _, n := range core {
+			in[n] = i + 1
+		}
+		proofs[i] = proof{
 			core: g.members(core), cycle: g.members(g.Cycle(core)),
 			waits: make(map[report.TaskID][]*fleet.Wait, len(core)),
 		}
-		in := make(map[report.TaskID]bool, len(core))
-		for _, t := range p.core {
-			in[t.ID] = true
-		}
-		for _, t := range p.core {
-			for _, w := range t.Waits {
-				held := false
-				d.eachObstacle(w, func(id report.TaskID, _ int64) { held = held || in[id] })
-				if !held || !standing(t, w) {
-					continue
-				}
-				p.waits[t.ID] = append(p.waits[t.ID], w)
-				if began := w.Since.Add(-d.table.Ahead(t.Process)); began.After(p.closed) {
-					p.closed = began
-				}
+	}
+	for i := range tr.waits {
+		tw := &tr.waits[i]
+		core := 0
+		for waiter, holder := range g.Holders(tw.group) {
+			if in[waiter] > 0 && in[waiter] == in[holder] {
+				core = in[waiter]
 			}
 		}
-		proofs = append(proofs, p)
+		if core == 0 || !tw.stands(at, margin) {
+			continue
+		}
+		p := &proofs[core-1]
+		p.waits[tw.task.ID] = append(p.waits[tw.task.ID], tw.wait)
+		if began := tw.wait.Since.Add(-tr.d.table.Ahead(tw.task.Process)); began.After(p.closed) {
+			p.closed = began
+		}
 	}
 	return proofs
+}
+
+func (tw *trialWait) stands(at time.Time, margin time.Duration) bool {
+	return !tw.from.After(at) && reaches(tw.to, at, margin)
 }
 
 // stood returns the interval in which a wait is known to have stood with its
@@ -183,12 +257,4 @@ func heldSince(w *fleet.Wait) (since time.Time, known bool) {
 		}
 	}
 	return since, true
-}
-
-func processes(tasks []*fleet.Task) map[report.Process]struct{} {
-	set := make(map[report.Process]struct{})
-	for _, t := range tasks {
-		set[t.Process] = struct{}{}
-	}
-	return set
 }

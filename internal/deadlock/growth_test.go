@@ -3,9 +3,120 @@ package deadlock
 import (
 	"testing"
 
+	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/growth"
+	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 	"github.com/asyncinspect/asyncinspect/sdk/waitgraph"
 )
+
+// hall has room for n tasks, each with a wait and a hold.
+func hall(n int) *Detector {
+	return New(Limits{
+		Limits:    fleet.Limits{Processes: 10, Tasks: n, Waits: n, Edges: 10 * n},
+		Deadlocks: 100,
+	}, skew)
+}
+
+// BenchmarkClaims is a resource that n tasks wait for and as many hold: all reports of
+// them, the search for deadlocks, and a goodbye.
+func BenchmarkClaims(b *testing.B) {
+	growth.Benchmark(b, 1000, func(n int) func() {
+		return func() {
+			d, s := hall(2*n), newSpeaker("a")
+			for i := range n {
+				r := s.wants(0, "ext:x")
+				r.Task.ID, r.Wait.ID = bigID(i), int64(i)
+				d.Apply(r, at(4))
+				r = s.runs(0, 4, report.Hold{Resource: "ext:x", UntilReleased: true})
+				r.Task.ID = bigID(n + i)
+				d.Apply(r, at(4))
+			}
+			d.Evaluate(at(4))
+			r := s.beat(5)
+			r.Heartbeat.Final = true
+			d.Apply(r, at(5))
+			d.Evaluate(at(5))
+		}
+	})
+}
+
+// BenchmarkAllClaimWhatAllWaitFor is a deadlock of n tasks over one resource, of which
+// each changes what it holds besides.
+func BenchmarkAllClaimWhatAllWaitFor(b *testing.B) {
+	growth.Benchmark(b, 500, func(n int) func() {
+		return func() {
+			d, s := hall(n), newSpeaker("a")
+			for round := range 2 {
+				for i := range n {
+					r := s.wants(0, "ext:x", holds(report.Hold{Resource: "ext:x", UntilReleased: true}))
+					if round > 0 {
+						r.Task.Holds = append(r.Task.Holds, report.Hold{Resource: "ext:y", UntilReleased: true})
+					}
+					r.Task.ID, r.Wait.ID = bigID(i), int64(i)
+					d.Apply(r, at(4))
+				}
+				d.Evaluate(at(4))
+			}
+			if len(d.standing) != 1 {
+				b.Fatal("no deadlock")
+			}
+		}
+	})
+}
+
+// BenchmarkAbandoned is n tasks that wait for a lock whose holder has ended, and give up.
+func BenchmarkAbandoned(b *testing.B) {
+	growth.Benchmark(b, 500, func(n int) func() {
+		return func() {
+			d, s := hall(n), newSpeaker("a")
+			for _, open := range []bool{true, false} {
+				for i := range n {
+					r := s.stuck(0, 0, 1, taskspan.WaitMutex, "m", leftBy("x"), 60_000)
+					r.Task.ID, r.Wait.ID, r.Wait.Open = bigID(i), int64(i), open
+					d.Apply(r, at(1))
+				}
+				d.Evaluate(at(2))
+			}
+		}
+	})
+}
+
+// ring is a ring of n tasks of two processes, whose waits did not stand together.
+func ring(n int) (d *Detector, a, b *speaker) {
+	d, a, b = hall(n), newSpeaker("a"), newSpeaker("b")
+	for i := range n {
+		s, since := a, 0.0
+		if i%2 == 0 {
+			s, since = b, 1.5
+		}
+		r := s.stuck(0, since, since+1, taskspan.WaitMutex, "m", nil, 0)
+		r.Task.ID, r.Wait.ID, r.Wait.Holders[0].Task = bigID(i), int64(i), bigID((i+1)%n)
+		d.Apply(r, at(3))
+	}
+	return d, a, b
+}
+
+// BenchmarkUnproven is an evaluation while a ring over two processes lacks evidence: one
+// of the processes has confirmed its waits, but not for long enough.
+func BenchmarkUnproven(b *testing.B) {
+	growth.Benchmark(b, 1000, func(n int) func() {
+		d, s, _ := ring(n)
+		if found, _ := d.Evaluate(at(3)); len(found) > 0 {
+			b.Fatal("they did not stand together")
+		}
+		r := s.beat(3.4)
+		for i := 1; i < n; i += 2 {
+			r.Heartbeat.WaitIDs, r.Heartbeat.Revisions = append(r.Heartbeat.WaitIDs, int64(i)), append(r.Heartbeat.Revisions, 1)
+		}
+		d.Apply(r, at(3))
+		return func() {
+			if found, _ := d.Evaluate(at(3)); len(found) > 0 {
+				b.Fatal("they did not stand together for long enough")
+			}
+		}
+	})
+}
 
 // BenchmarkPartlyStuck searches for the cores of triples of which two tasks wait for each
 // other, and for a third one that somebody outside of the triple would free.

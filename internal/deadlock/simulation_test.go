@@ -33,9 +33,36 @@ func TestRandomGraphsAgainstBruteForce(t *testing.T) {
 		s := newSpeaker("a")
 		d := New(roomy, skew)
 		g := oracle{tasks: n}
+		// Shared resources, and who claims them; n claims some and runs.
+		claims := make([][]report.Hold, n+1)
+		claimants := make(map[string][]int)
+		for task := range n + 1 {
+			for resource := range 3 {
+				if rnd.IntN(n) == 0 {
+					name := fmt.Sprint(taskspan.ResourceExternal, resource)
+					claims[task] = append(claims[task], report.Hold{Resource: name, UntilReleased: true})
+					claimants[name] = append(claimants[name], task)
+				}
+			}
+		}
+		for task := range n + 1 {
+			d.Apply(s.runs(task, 1, claims[task]...), at(1))
+		}
 		for task := range n {
 			for wait := range rnd.IntN(3) {
 				w := oracleWait{waiter: task}
+				if rnd.IntN(4) == 0 {
+					name := fmt.Sprint(taskspan.ResourceExternal, rnd.IntN(3))
+					w.need, w.holders = 1, claimants[name]
+					w.weights = slices.Repeat([]int64{1}, len(w.holders))
+					if len(w.holders) > 0 {
+						g.waits = append(g.waits, w)
+					}
+					d.Apply(s.stuck(task, 0, 1, taskspan.WaitExternal, name, func(r *report.Report) {
+						r.Wait.ID, r.Task.Holds = int64(task*10+wait), claims[task]
+					}), at(1))
+					continue
+				}
 				for range 1 + rnd.IntN(3) {
 					w.holders = append(w.holders, rnd.IntN(n+1)) // n runs
 					w.weights = append(w.weights, int64(1+rnd.IntN(2)))
@@ -46,7 +73,7 @@ func TestRandomGraphsAgainstBruteForce(t *testing.T) {
 					g.waits = append(g.waits, w)
 				}
 				d.Apply(s.stuck(task, 0, 1, taskspan.WaitSemaphore, "s", func(r *report.Report) {
-					r.Wait.ID, r.Wait.Need, r.Wait.Complete = int64(task*10+wait), w.need, !unknown
+					r.Wait.ID, r.Wait.Need, r.Wait.Complete, r.Task.Holds = int64(task*10+wait), w.need, !unknown, claims[task]
 					for i, h := range w.holders {
 						r.Wait.Holders = append(r.Wait.Holders, report.Holder{Task: id(h), Generation: 1, Weight: w.weights[i]})
 					}
@@ -56,7 +83,7 @@ func TestRandomGraphsAgainstBruteForce(t *testing.T) {
 		found, _ := d.Evaluate(at(1))
 		want := g.stuck()
 		got := make(map[int]bool)
-		all := d.explore(d.allSlots())
+		all := d.explore(d.allSlots(), nil)
 		all.Solve()
 		for _, dl := range found {
 			var core []waitgraph.Task
@@ -64,9 +91,11 @@ func TestRandomGraphsAgainstBruteForce(t *testing.T) {
 				got[number(t.ID)] = true
 				core = append(core, d.number(t.ID))
 			}
-			for _, m := range all.Behind(core) {
-				got[number(all.tasks[m].ID)] = true
+			// Through the nodes of resources, too.
+			for _, t := range all.members(all.Behind(core)) {
+				got[number(t.ID)] = true
 			}
+			require.Equal(t, len(all.members(all.Behind(core))), dl.Victims, "seed %d", seed)
 		}
 		require.Equal(t, want, got, "seed %d: %+v", seed, g)
 		if len(want) > 0 {
@@ -74,6 +103,15 @@ func TestRandomGraphsAgainstBruteForce(t *testing.T) {
 		}
 	}
 	require.Greater(t, stuckOnes, *graphs/20, "the graphs are too easy")
+}
+
+// runs reports a task that runs for long, and what it holds.
+func (s *speaker) runs(n int, sec float64, holds ...report.Hold) *report.Report {
+	s.sequence++
+	return &report.Report{
+		Process: s.process, Sequence: s.sequence, Observed: at(sec),
+		Task: &report.Task{ID: id(n), Name: fmt.Sprint("task ", n), State: taskspan.Running, Start: at(0), Holds: holds},
+	}
 }
 
 func number(id report.TaskID) int { return int(id.Trace[0]) | int(id.Trace[1])<<8 }

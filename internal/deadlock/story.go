@@ -157,7 +157,7 @@ func (dl *Deadlock) next(i int) *fleet.Task { return dl.Core[(i+1)%dl.Cycle] }
 func (dl *Deadlock) toNext(i int) *fleet.Wait {
 	waits, next := dl.Waits[dl.Core[i].ID], dl.next(i)
 	for _, w := range waits {
-		if dl.Kind == Abandoned && abandoned(w) || holderOf(w, next.ID) != nil || shared(w) && claimed(next, w.ResourceID) {
+		if dl.Kind == Abandoned && abandoned(w) || holderOf(w, next.ID) != nil || shared(w) && claimsResource(next, w.ResourceID) {
 			return w
 		}
 	}

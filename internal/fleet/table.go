@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -314,8 +315,20 @@ func (t *Table) Processes(dst []Process) []Process {
 	return dst
 }
 
-// Edges returns how many holders all open waits have together.
+// Edges returns how many holders all open waits have together, and what Charge has added.
 func (t *Table) Edges() int { return t.edges }
+
+// EdgeRoom returns how many more there may be.
+func (t *Table) EdgeRoom() int {
+	if t.limits.Edges == 0 {
+		return math.MaxInt32
+	}
+	return t.limits.Edges - t.edges
+}
+
+// Charge counts n edges that the owner of the table keeps beside it; below 0: they are
+// gone.
+func (t *Table) Charge(n int) { t.edges += n }
 
 // Sizes says how full the table is: processes that report, records of those that
 // are gone, live tasks, open waits.

@@ -79,7 +79,7 @@ func (t *Table) wait(p *process, r *report.Report, now time.Time) {
 // it counts as able to end, which can hide a deadlock and no more.
 func (t *Table) cutEdges(w *Wait, before int) {
 	n := len(w.Holders)
-	if t.limits.Edges == 0 || t.edges-before+n <= t.limits.Edges {
+	if n-before <= t.EdgeRoom() {
 		return
 	}
 	w.Holders, w.Complete = nil, false

@@ -22,6 +22,8 @@
 // tests and the collector's detector decide by the same code.
 package waitgraph
 
+import "iter"
+
 // Task is a task of a Graph, numbered from 0 in the order of AddTask.
 type Task int32
 
@@ -83,6 +85,9 @@ func (g *Graph) AddTask() Task {
 // Tasks returns how many tasks there are.
 func (g *Graph) Tasks() int { return g.tasks }
 
+// Edges returns how many known holders all groups have together.
+func (g *Graph) Edges() int { return len(g.holders) }
+
 // Wait makes a task wait until holders of the weight need can proceed; a need of
 // 0, or of more than there is, means all of them. Several calls for one task mean
 // that all must be satisfied. Wait returns the number of the group: they are numbered
@@ -116,6 +121,17 @@ func (g *Graph) Wait(waiter Task, need int64, holders ...Holder) int {
 func (g *Graph) Enable(group int, counts bool) {
 	g.solved = false
 	g.groups[group].off = !counts
+}
+
+// Holders goes through the known holders of a group, each with the waiter.
+func (g *Graph) Holders(group int) iter.Seq2[Task, Task] {
+	return func(yield func(waiter, holder Task) bool) {
+		for _, e := range g.holdersOf(int32(group)) {
+			if !yield(g.groups[group].waiter, e.holder) {
+				return
+			}
+		}
+	}
 }
 
 // holdersOf returns the edges of a group.
