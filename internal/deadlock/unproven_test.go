@@ -57,7 +57,7 @@ func TestACoreIsProvedAgainOnlyWithNewEvidence(t *testing.T) {
 // reports at once.
 func TestNothingIsMissedByLookingOnlyAtWhatChanged(t *testing.T) {
 	found := 0
-	for seed := range uint64(3000) {
+	for seed := range uint64(1500) {
 		rnd := rand.New(rand.NewPCG(seed, 5))
 		speakers := []*speaker{newSpeaker("a"), newSpeaker("b")}
 		often, once := New(roomy, skew), New(roomy, skew)
@@ -138,14 +138,14 @@ func TestNothingIsMissedByLookingOnlyAtWhatChanged(t *testing.T) {
 			}
 		}
 	}
-	require.Greater(t, found, 300, "the reports are too easy")
+	require.Greater(t, found, 150, "the reports are too easy")
 }
 
 // An instant that proves a core is found as by trying all of them, each with a graph of
 // its own.
 func TestProofsAgreeWithASlowSearch(t *testing.T) {
 	proved, not := 0, 0
-	for seed := range uint64(4000) {
+	for seed := range uint64(1500) {
 		rnd := rand.New(rand.NewPCG(seed, 6))
 		speakers := []*speaker{newSpeaker("a"), newSpeaker("b")}
 		d := New(roomy, skew)
@@ -187,6 +187,6 @@ func TestProofsAgreeWithASlowSearch(t *testing.T) {
 			}
 		}
 	}
-	require.Greater(t, proved, 100)
-	require.Greater(t, not, 100)
+	require.Greater(t, proved, 40)
+	require.Greater(t, not, 40)
 }

@@ -24,7 +24,8 @@ type Config struct {
 	MaxClockSkew time.Duration `mapstructure:"max_clock_skew"`
 	// MaxTasks bounds the blocked and long tasks that are known at a time.
 	MaxTasks int `mapstructure:"max_tasks"`
-	// MaxEdges bounds the holders of all waits together.
+	// MaxEdges bounds the edges of the graph: the holders of all waits, and the calls and
+	// external locks that tasks hold.
 	MaxEdges int `mapstructure:"max_edges"`
 	// MaxProcesses bounds the processes that report, and separately the records of
 	// those that are gone.

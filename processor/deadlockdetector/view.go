@@ -68,7 +68,7 @@ func (p *detector) DetectorTables() []view.Table {
 		{Name: "tasks", Size: tasks, Limit: p.cfg.MaxTasks, Setting: "max_tasks"},
 		{Name: "waits", Size: waits, Limit: p.cfg.MaxTasks, Setting: "max_tasks"},
 		{Name: "edges", Size: p.graph.Table().Edges(), Limit: p.cfg.MaxEdges, Setting: "max_edges"},
-		{Name: "claims", Size: claims, Limit: max(p.cfg.MaxEdges, p.cfg.MaxTasks), Setting: "max_edges"},
+		{Name: "claims", Size: claims, Limit: p.cfg.MaxEdges, Setting: "max_edges"},
 		{Name: "processes", Size: reporting, Limit: p.cfg.MaxProcesses, Setting: "max_processes"},
 		{Name: "deadlocks", Size: standing, Limit: p.cfg.MaxDeadlocks, Setting: "max_deadlocks"},
 		{Name: "past_deadlocks", Size: past, Limit: p.cfg.MaxDeadlocks},
