@@ -11,7 +11,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/asyncinspect/asyncinspect/internal/classify"
-	"github.com/asyncinspect/asyncinspect/internal/threshold"
+	"github.com/asyncinspect/asyncinspect/internal/plausible"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
@@ -31,6 +31,10 @@ type encoder struct {
 	resource fixedCells
 	scope    fixedCells
 	scratch  []byte
+
+	// capped and corrected say that a cell of this row shows less than the span claims:
+	// of its weight, or of its times.
+	capped, corrected bool
 
 	// The last time that was written: most spans are of one minute, and of the next
 	// time only the digits after the minutes are new.
@@ -63,6 +67,8 @@ type batchCounts struct {
 	rows    int64
 	reports int64 // spans of the report scope, which are never rows
 	others  int64 // spans that are no rows of the kind that is asked for
+	// Rows in which a weight or a duration was bounded.
+	capped, corrected int64
 }
 
 func newEncoder(p *plan) *encoder {
@@ -116,8 +122,15 @@ func (e *encoder) spans(spans ptrace.SpanSlice, n *batchCounts) {
 			continue
 		}
 		e.state = state
+		e.capped, e.corrected = false, false
 		e.record()
 		n.rows++
+		if e.capped {
+			n.capped++
+		}
+		if e.corrected {
+			n.corrected++
+		}
 	}
 }
 
@@ -192,7 +205,9 @@ func (e *encoder) statusCode() {
 }
 
 func (e *encoder) adjustedCount() float64 {
-	return threshold.AdjustedCount(e.span.TraceState().AsRaw())
+	weight, capped := plausible.Weight(e.span.TraceState().AsRaw())
+	e.capped = e.capped || capped
+	return weight
 }
 
 func (e *encoder) unixNano(t pcommon.Timestamp) {
@@ -201,11 +216,12 @@ func (e *encoder) unixNano(t pcommon.Timestamp) {
 	}
 }
 
-// duration is null if the span does not tell both ends. It is negative if a clock
-// was set back, for that is what the span says.
+// duration is null if the span does not tell both ends.
 func (e *encoder) duration() {
 	if start, end := e.span.StartTimestamp(), e.span.EndTimestamp(); start != 0 && end != 0 {
-		e.buf = strconv.AppendInt(e.buf, int64(end-start), 10)
+		from, to, corrected := plausible.Times(start, end)
+		e.corrected = e.corrected || corrected
+		e.buf = strconv.AppendInt(e.buf, to-from, 10)
 	}
 }
 

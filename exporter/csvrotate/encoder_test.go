@@ -2,6 +2,7 @@ package csvrotate
 
 import (
 	"encoding/csv"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
+	"github.com/asyncinspect/asyncinspect/internal/plausible"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
@@ -235,6 +237,40 @@ func TestNothingIsCarriedOver(t *testing.T) {
 		{"service": "orders", "http.route": "", "scope.generation": "3"},
 		{"service": "", "http.route": "", "scope.generation": ""},
 	}, rows(t, cfg, td))
+}
+
+// What no span can have is not in a row, and is counted.
+func TestWeightsAndDurationsAreBounded(t *testing.T) {
+	const at = 1_800_000_000_000_000_000
+	cfg := defaultConfig(t)
+	cfg.Columns = []string{"adjusted_count", "sampling_rate", "duration_ns"}
+	p, err := newPlan(cfg)
+	require.NoError(t, err)
+	for _, c := range []struct {
+		start, end        pcommon.Timestamp
+		state, want       string
+		capped, corrected int64
+	}{
+		{at, at + 7, "ot=th:c", "4,0.25,7", 0, 0},
+		{at + 5, at, "", "1,1,0", 0, 1},
+		{at, at + pcommon.Timestamp(plausible.MaxDuration), "ot=th:8", "2,0.5,31536000000000000", 0, 0},
+		{at, at + pcommon.Timestamp(plausible.MaxDuration) + 3, "ot=th:8", "2,0.5,31536000000000000", 0, 1},
+		{0, at, "", "1,1,", 0, 0},
+		{at, 0, "", "1,1,", 0, 0},
+		{at, at + 9, "ot=th:fffff", "1048576,9.5367431640625e-07,9", 0, 0},
+		{at, at + 11, "ot=th:ffffffffffffff", "1048576,9.5367431640625e-07,11", 1, 0},
+		{at, math.MaxUint64, "ot=th:ffffffffffffff", "1048576,9.5367431640625e-07,31536000000000000", 1, 1},
+	} {
+		td := ptrace.NewTraces()
+		s := scopeOf(td, "app").AppendEmpty()
+		s.SetStartTimestamp(c.start)
+		s.SetEndTimestamp(c.end)
+		s.TraceState().FromRaw(c.state)
+		e := newEncoder(p)
+		n := e.encode(td)
+		require.Equal(t, c.want+recordEnd, string(e.buf))
+		require.Equal(t, batchCounts{rows: 1, capped: c.capped, corrected: c.corrected}, n)
+	}
 }
 
 func TestTimesAreRFC3339(t *testing.T) {

@@ -177,6 +177,8 @@ func (e *csvExporter) consume(ctx context.Context, td ptrace.Traces) error {
 	if err == nil {
 		e.counts.reports.Add(n.reports)
 		e.counts.others.Add(n.others)
+		e.counts.capped.Add(n.capped)
+		e.counts.corrected.Add(n.corrected)
 	}
 	if cap(enc.buf) <= keepBuffer {
 		e.encoders.Put(enc)

@@ -16,6 +16,7 @@ import (
 type counts struct {
 	rows, bytes, corrupt atomic.Int64
 	reports, others      atomic.Int64 // spans that are no rows
+	capped, corrected    atomic.Int64 // rows in which a weight or a duration was bounded
 	fileSize, fileOpened atomic.Int64 // of the open file: bytes, unix nanoseconds; 0 without one
 
 	byFinish, byFailure, byDeletion reasons
@@ -67,6 +68,7 @@ func (e *csvExporter) registerTelemetry() error {
 		t.RegisterExporterCsvRotateBytesCallback(one(&c.bytes)),
 		t.RegisterExporterCsvRotateCorruptFilesCallback(one(&c.corrupt)),
 		t.RegisterExporterCsvRotateSkippedSpansCallback(by(reasons{"report": &c.reports, "other_rows": &c.others})),
+		t.RegisterExporterCsvRotateCorrectedRowsCallback(by(reasons{"weight_capped": &c.capped, "times_corrected": &c.corrected})),
 		t.RegisterExporterCsvRotateFinishedFilesCallback(by(c.byFinish)),
 		t.RegisterExporterCsvRotateErrorsCallback(by(c.byFailure)),
 		t.RegisterExporterCsvRotateDeletedFilesCallback(by(c.byDeletion)),

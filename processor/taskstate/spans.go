@@ -8,8 +8,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/asyncinspect/asyncinspect/internal/classify"
+	"github.com/asyncinspect/asyncinspect/internal/plausible"
 	"github.com/asyncinspect/asyncinspect/internal/report"
-	"github.com/asyncinspect/asyncinspect/internal/threshold"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -51,13 +51,15 @@ type waitSpan struct {
 type batch struct {
 	tasks []taskSpan
 	waits []waitSpan
+	// capped counts weights, and corrected times, that no span can have.
+	capped, corrected int64
 }
 
 func (b *batch) reset() {
 	// References to names and events must not outlive the batch.
 	clear(b.tasks)
 	clear(b.waits)
-	b.tasks, b.waits = b.tasks[:0], b.waits[:0]
+	*b = batch{tasks: b.tasks[:0], waits: b.waits[:0]}
 }
 
 // told is what the heartbeats of a process carry, so that its spans are not counted.
@@ -98,16 +100,47 @@ func (b *batch) read(spans ptrace.SpanSlice, rule classify.Rule, by told) {
 	}
 }
 
+// stateOf is the state of a task that does not tell it.
+func stateOf(span ptrace.Span) endState {
+	if span.Status().Code() == ptrace.StatusCodeError {
+		return failed
+	}
+	return completed
+}
+
+// toldState is the state that a span tells, if it is one that a task can end in.
+func toldState(v pcommon.Value, span ptrace.Span) endState {
+	if v.Type() == pcommon.ValueTypeStr {
+		if state := taskspan.State(v.Str()); state.Ended() {
+			return endStateOf(state)
+		}
+	}
+	return stateOf(span)
+}
+
+// measure reads the times and the weight of a span, within what a span can have.
+func (b *batch) measure(span ptrace.Span) (start, end int64, weight float64) {
+	start, end, corrected := plausible.Times(span.StartTimestamp(), span.EndTimestamp())
+	if corrected {
+		b.corrected++
+	}
+	weight, capped := plausible.Weight(span.TraceState().AsRaw())
+	if capped {
+		b.capped++
+	}
+	return start, end, weight
+}
+
 func (b *batch) task(span ptrace.Span, attrs pcommon.Map, state endState, by told) {
+	start, end, weight := b.measure(span)
 	t := taskSpan{
 		id:   report.TaskID{Trace: span.TraceID(), Span: span.SpanID()},
 		name: span.Name(), state: state, parent: span.ParentSpanID(),
-		start: int64(span.StartTimestamp()), end: int64(span.EndTimestamp()),
-		weight: threshold.AdjustedCount(span.TraceState().AsRaw()), reported: by.counts, timed: by.durations,
+		start: start, end: end, weight: weight, reported: by.counts, timed: by.durations,
 	}
 	if by.counts {
 		if v, ok := attrs.Get(taskspan.TaskBlockedNS); ok && v.Type() == pcommon.ValueTypeInt && v.Int() > 0 {
-			t.blocked = time.Duration(v.Int())
+			t.blocked = plausible.Duration(time.Duration(v.Int()))
 		}
 	}
 	if span.Events().Len() > 0 {
@@ -125,12 +158,11 @@ func (b *batch) wait(span ptrace.Span, attrs pcommon.Map) {
 	if !ok || resource.Type() != pcommon.ValueTypeStr {
 		return
 	}
-	end := int64(span.EndTimestamp())
+	start, end, weight := b.measure(span)
 	b.waits = append(b.waits, waitSpan{
 		task: report.TaskID{Trace: span.TraceID(), Span: span.ParentSpanID()},
 		kind: taskspan.Kind(kind.Str()), resource: resource.Str(),
-		duration: time.Duration(end - int64(span.StartTimestamp())), end: end,
-		weight: threshold.AdjustedCount(span.TraceState().AsRaw()),
+		duration: time.Duration(end - start), end: end, weight: weight,
 	})
 }
 

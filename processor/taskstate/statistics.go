@@ -11,6 +11,7 @@ import (
 
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/histogram"
+	"github.com/asyncinspect/asyncinspect/internal/plausible"
 	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -27,6 +28,8 @@ type statistics struct {
 	names, resources       atomic.Int64
 	namesMerged            atomic.Int64 // tasks counted under other
 	resourcesMerged        atomic.Int64
+	weightsCapped          atomic.Int64
+	timesCorrected         atomic.Int64
 
 	// stored says that totals are written to a storage. Readers then see what has been
 	// written, and nothing that a crash could take back. It is set before the first batch.
@@ -211,6 +214,8 @@ func (svc *serviceStatistics) wait(kind taskspan.Kind, resource string) *waitSta
 
 // add applies the spans of one resource.
 func (svc *serviceStatistics) add(b *batch) {
+	svc.owner.weightsCapped.Add(b.capped)
+	svc.owner.timesCorrected.Add(b.corrected)
 	svc.mu.Lock()
 	defer svc.mu.Unlock()
 	for i := range b.tasks {
@@ -284,7 +289,7 @@ func (s *statistics) stuck(e fleet.Event) {
 		return
 	}
 	w.open--
-	w.stuck.Add(max(0, e.At.Sub(e.Wait.Since)), 1, e.Wait.Task, e.At.UnixNano())
+	w.stuck.Add(plausible.Duration(e.At.Sub(e.Wait.Since)), 1, e.Wait.Task, e.At.UnixNano())
 	svc.waitChanged(w)
 }
 

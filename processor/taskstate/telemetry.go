@@ -44,6 +44,8 @@ func (p *taskState) evictions() []intake.Eviction {
 		intake.Eviction{Table: "events", Reason: "no_room", Count: events.refused},
 		intake.Eviction{Table: "task_names", Reason: "merged", Count: p.stats.namesMerged.Load()},
 		intake.Eviction{Table: "resources", Reason: "merged", Count: p.stats.resourcesMerged.Load()},
+		intake.Eviction{Table: "spans", Reason: "weight_capped", Count: p.stats.weightsCapped.Load()},
+		intake.Eviction{Table: "spans", Reason: "times_corrected", Count: p.stats.timesCorrected.Load()},
 		intake.Eviction{Table: "lost_spans", Reason: "no_room", Count: lostCut},
 		intake.Eviction{Table: "lost_spans", Reason: "refused_downstream", Count: p.outlet.Lost()},
 	)

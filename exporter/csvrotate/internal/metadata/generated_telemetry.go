@@ -29,6 +29,7 @@ type TelemetryBuilder struct {
 	mu                             sync.Mutex
 	registrations                  []metric.Registration
 	ExporterCsvRotateBytes         metric.Int64ObservableCounter
+	ExporterCsvRotateCorrectedRows metric.Int64ObservableCounter
 	ExporterCsvRotateCorruptFiles  metric.Int64ObservableCounter
 	ExporterCsvRotateDeletedFiles  metric.Int64ObservableCounter
 	ExporterCsvRotateErrors        metric.Int64ObservableCounter
@@ -56,6 +57,21 @@ func (builder *TelemetryBuilder) RegisterExporterCsvRotateBytesCallback(cb metri
 		cb(ctx, &observerInt64{inst: builder.ExporterCsvRotateBytes, obs: o})
 		return nil
 	}, builder.ExporterCsvRotateBytes)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterExporterCsvRotateCorrectedRowsCallback sets callback for observable ExporterCsvRotateCorrectedRows metric.
+func (builder *TelemetryBuilder) RegisterExporterCsvRotateCorrectedRowsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ExporterCsvRotateCorrectedRows, obs: o})
+		return nil
+	}, builder.ExporterCsvRotateCorrectedRows)
 	if err != nil {
 		return err
 	}
@@ -227,6 +243,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_exporter_csv_rotate_bytes",
 		metric.WithDescription("Bytes written to files, headers included, before compression. [Alpha]"),
 		metric.WithUnit("By"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ExporterCsvRotateCorrectedRows, err = builder.meter.Int64ObservableCounter(
+		"otelcol_exporter_csv_rotate_corrected_rows",
+		metric.WithDescription("Rows with a value that no span can have and that was bounded, by what it was (weight_capped, a span that claims to stand for more than 1,048,576; times_corrected, a duration below 0 or above 365 days). [Alpha]"),
+		metric.WithUnit("{row}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ExporterCsvRotateCorruptFiles, err = builder.meter.Int64ObservableCounter(
