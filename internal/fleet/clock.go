@@ -116,6 +116,7 @@ func (t *Table) ProvedAhead(id report.Process) time.Duration {
 // its process is thought to show another time now. Heartbeats that are all off by the
 // same time tell what it shows; so does any report that is near our own time.
 func (t *Table) Refused(r *report.Report, now time.Time) bool {
+	t.listening.heard(now)
 	before := t.Ahead(r.Process)
 	c := t.clockOf(r.Process)
 	switch h := r.Heartbeat; {

@@ -15,6 +15,7 @@ type process struct {
 	status     Status
 	firstHeard time.Time
 	lastHeard  time.Time
+	deaf       time.Duration // how long we had not listened when lastHeard was
 	interval   time.Duration
 	clock      clock
 	sequences  sequences
@@ -102,7 +103,7 @@ func (t *Table) process(id report.Process, now time.Time) *process {
 // heard notes a sign of life that is newer than all before. A process thought
 // lost is back with it.
 func (t *Table) heard(p *process, now time.Time) {
-	p.lastHeard = later(p.lastHeard, now)
+	p.lastHeard, p.deaf = later(p.lastHeard, now), t.listening.deaf
 	if p.status != Lost || t.reporting >= t.limits.Processes || t.newest[instanceOf(p.id)] > p.id.Epoch {
 		return
 	}

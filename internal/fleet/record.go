@@ -72,6 +72,7 @@ func (p *process) record() *Record {
 // speak again before it is lost. Records beyond the limits are forgotten, the oldest first.
 // A table that remembers notes all of them as changed.
 func (t *Table) Restore(records []Record, now time.Time) {
+	t.listening.heard(now)
 	slices.SortStableFunc(records, func(a, b Record) int { return a.LastHeard.Compare(b.LastHeard) })
 	for i := range records {
 		r := &records[i]

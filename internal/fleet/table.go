@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -37,6 +38,8 @@ type Table struct {
 	crowd  crowd
 	since  time.Time // see CountSince
 
+	listening listening
+
 	remember bool // see Remember
 	changed  []*process
 }
@@ -52,12 +55,14 @@ func NewTable(limits Limits, emit func(Event)) *Table {
 		limits: limits, emit: emit,
 		processes: make(map[report.Process]*process), newest: make(map[instance]int64),
 		tasks: make(map[report.TaskID]*Task), ended: newTombstones[report.TaskID](limits.Tasks),
+		listening: listening{step: cmp.Or(limits.Step, defaultStep)},
 	}
 }
 
 // Apply merges one report that came at now. It returns a reason other than
 // [report.Used] if there is no room for its process, or another one has its task.
 func (t *Table) Apply(r *report.Report, now time.Time) report.Drop {
+	t.listening.heard(now)
 	p := t.process(r.Process, now)
 	if p == nil {
 		return report.DropNewProcess
@@ -143,17 +148,22 @@ func (t *Table) lease(p *process) time.Duration {
 // silent tasks are given up, tombstones crumble.
 func (t *Table) Advance(now time.Time) {
 	t.ended.expire(now)
+	t.listening.advance(now)
+	var intervals secondShortest
 	for _, p := range t.processes {
 		if p.status != Reporting {
 			continue
 		}
+		intervals.add(p.interval)
 		p.closed.expire(now)
-		if now.Sub(p.lastHeard) > t.lease(p) {
+		if t.silent(p, now) > t.lease(p) {
 			t.endProcess(p, Lost)
 		}
 	}
+	t.listening.expect(intervals.second)
+	deaf := t.listening.until(now)
 	for _, task := range t.tasks {
-		if len(task.Waits) == 0 && now.Sub(task.HeardAt) > task.patience() {
+		if len(task.Waits) == 0 && now.Sub(task.HeardAt)-(deaf-task.deaf) > task.patience() {
 			t.endTask(task, taskspan.Running, ByQuiet, task.LastSeen)
 		}
 	}
@@ -195,7 +205,7 @@ func (t *Table) mergeTask(p *process, r *report.Report, now time.Time) *Task {
 		task := &Task{
 			Task: *r.Task, Process: p.id, Slot: t.slot(), Sequence: r.Sequence,
 			FirstSeen: r.Observed, LastSeen: r.Observed, HeardAt: now, StateSince: r.Task.Start,
-			Long: r.Wait == nil, Ahead: p.clock.shift(),
+			Long: r.Wait == nil, Ahead: p.clock.shift(), deaf: t.listening.deaf,
 		}
 		t.put(p, task)
 		t.emit(Event{Kind: TaskFound, Process: p.id, Task: task, At: r.Observed})
@@ -208,7 +218,7 @@ func (t *Table) mergeTask(p *process, r *report.Report, now time.Time) *Task {
 			task.Place = old.Place
 		}
 	}
-	task.HeardAt, task.Ahead = now, p.clock.shift()
+	task.HeardAt, task.Ahead, task.deaf = now, p.clock.shift(), t.listening.deaf
 	task.Long = task.Long || r.Wait == nil
 	task.FirstSeen = earlier(task.FirstSeen, r.Observed)
 	task.LastSeen = later(task.LastSeen, r.Observed)
@@ -283,8 +293,8 @@ func (t *Table) Tasks(dst []*Task) []*Task {
 // Task returns a live task, or nil.
 func (t *Table) Task(id report.TaskID) *Task { return t.tasks[id] }
 
-// Heard says when a process was last heard, and how long it may then be silent. It is
-// a [report.Listener].
+// Heard says when a process was last heard, and how long it may then be silent while we
+// listen. It is a [report.Listener].
 func (t *Table) Heard(id report.Process) (last time.Time, lease time.Duration) {
 	p, ok := t.processes[id]
 	if !ok {

@@ -17,6 +17,9 @@ type Limits struct {
 	// Silence is after how long without a sign of life a process is lost; 0: after
 	// three missed heartbeats of its own.
 	Silence time.Duration
+	// Step is how often Advance is called; 0: once a second. Leases are not charged for
+	// time in which it is called later than that and no report comes.
+	Step time.Duration
 }
 
 const (
@@ -51,6 +54,7 @@ type Task struct {
 	StateSince time.Time // since when it is in its state, in the process's clock
 	// Ahead is how far that clock is ahead of ours, as Table.Ahead says.
 	Ahead time.Duration
+	deaf  time.Duration // how long we had not listened when HeardAt was
 	// Condemned says that a detector on the way has found it in a deadlock.
 	Condemned bool
 }

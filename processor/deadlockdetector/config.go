@@ -98,6 +98,7 @@ func (c *Config) limits() deadlock.Limits {
 	return deadlock.Limits{
 		Limits: fleet.Limits{
 			Processes: c.MaxProcesses, Tasks: c.MaxTasks, Waits: c.MaxTasks, Edges: c.MaxEdges, Silence: c.ProcessTimeout,
+			Step: max(advanceEvery, c.EvaluateInterval),
 		},
 		Deadlocks: c.MaxDeadlocks,
 	}
