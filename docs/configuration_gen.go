@@ -79,6 +79,7 @@ func main() {
 		{"csv_rotate", "exporter/csvrotate"},
 		{"inspector", "extension/inspector"},
 		{"rate_limiter", "extension/ratelimiter"},
+		{"nesting_limiter", "extension/nestinglimiter"},
 	} {
 		file := "../" + c.directory + "/README.md"
 		fmt.Fprintf(&b, "\n## %s\n\n[More of it](%s).\n\n%s\n", c.title, file, relative(section(read(file), "Configuration"), file))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/asyncinspect/asyncinspect/exporter/csvrotate"
 	"github.com/asyncinspect/asyncinspect/extension/inspector"
+	"github.com/asyncinspect/asyncinspect/extension/nestinglimiter"
 	"github.com/asyncinspect/asyncinspect/extension/ratelimiter"
 	"github.com/asyncinspect/asyncinspect/processor/adaptivesampler"
 	"github.com/asyncinspect/asyncinspect/processor/deadlockdetector"
@@ -34,6 +35,7 @@ func TestTablesOfKeysAreTrue(t *testing.T) {
 		"../processor/taskstate/README.md":        {factory: taskstate.NewFactory()},
 		"../processor/adaptivesampler/README.md":  {factory: adaptivesampler.NewFactory()},
 		"../extension/ratelimiter/README.md":      {factory: ratelimiter.NewFactory()},
+		"../extension/nestinglimiter/README.md":   {factory: nestinglimiter.NewFactory()},
 		"../exporter/csvrotate/README.md": {csvrotate.NewFactory(), func(key string) bool {
 			return strings.HasPrefix(key, "sending_queue") || strings.HasPrefix(key, "retry_on_failure")
 		}},

@@ -39,7 +39,7 @@ type embedded struct {
 func newEmbedded(t *testing.T, on *host, name string, environment []string, set ...string) *embedded {
 	t.Helper()
 	e := &embedded{host: on, name: name, environment: environment, log: new(output), arguments: []string{"--config=embedded:" + name}}
-	for _, s := range append(set, "extensions.health_check.endpoint="+on.freeAddress(t), "service.telemetry.metrics.level=none") {
+	for _, s := range append([]string{"extensions.health_check.endpoint=" + on.freeAddress(t), "service.telemetry.metrics.level=none"}, set...) {
 		e.arguments = append(e.arguments, "--set="+s)
 	}
 	t.Cleanup(func() {

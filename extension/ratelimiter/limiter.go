@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +25,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/asyncinspect/asyncinspect/extension/ratelimiter/internal/metadata"
+	"github.com/asyncinspect/asyncinspect/internal/seldom"
 )
 
 // rateLimiter is the extension.
@@ -38,7 +38,7 @@ type rateLimiter struct {
 
 	clients          *clients
 	allowed, limited atomic.Int64
-	news             news
+	news             seldom.Count
 }
 
 var (
@@ -99,7 +99,7 @@ func (l *rateLimiter) allow(who client) (retry time.Duration, ok bool) {
 		return 0, true
 	}
 	l.limited.Add(1)
-	if n := l.news.tell(now); n > 0 {
+	if n := l.news.Add(now); n > 0 {
 		l.logger.Warn("A client sends more requests than it may; they are refused. This is said at most once a minute.",
 			zap.Stringer("client", who), zap.Int64("refused_since", n), zap.Duration("retry_after", retry))
 	}
@@ -165,22 +165,4 @@ func (l *rateLimiter) call(ctx context.Context) error {
 		refusal = detailed
 	}
 	return refusal.Err()
-}
-
-// news says how much has happened since it was last told, at most once a minute.
-type news struct {
-	mu    sync.Mutex
-	last  time.Time
-	count int64
-}
-
-func (n *news) tell(now time.Time) (count int64) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.count++
-	if !n.last.IsZero() && now.Sub(n.last) < time.Minute {
-		return 0
-	}
-	count, n.count, n.last = n.count, 0, now
-	return count
 }
