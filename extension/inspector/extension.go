@@ -69,9 +69,7 @@ func newInspector(set extension.Settings, cfg *Config) (*inspector, error) {
 	if x.gzip, err = newGzip(); err != nil {
 		return nil, fmt.Errorf("create the compression of %s: %w", set.ID, err)
 	}
-	if x.metrics, err = newMetrics(x.version, cfg.Metrics.MaxSeries, x.numbers.get, set.Logger); err != nil {
-		return nil, fmt.Errorf("create the metrics of %s: %w", set.ID, err)
-	}
+	x.metrics = newMetrics(x.version, cfg.Metrics.MaxSeries, x.numbers.get, set.Logger)
 	if x.telemetry, err = metadata.NewTelemetryBuilder(set.TelemetrySettings); err != nil {
 		return nil, fmt.Errorf("create telemetry of %s: %w", set.ID, err)
 	}

@@ -2,6 +2,7 @@ package inspector
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -13,7 +14,8 @@ import (
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
-// maxScrapes bounds the scrapes that go on at a time.
+// maxScrapes bounds the scrapes that go on at a time, those of a Prometheus and those of
+// others.
 const maxScrapes = 4
 
 // The metrics that users build on, and what they say.
@@ -97,29 +99,47 @@ type userMetrics struct {
 	numbers  func() *numbers
 	version  string
 	admitted admission
-	registry *prometheus.Registry
 	logger   *zap.Logger
 }
 
-func newMetrics(version string, maxSeries int, read func() *numbers, logger *zap.Logger) (*userMetrics, error) {
-	m := &userMetrics{numbers: read, version: version, admitted: newAdmission(maxSeries), registry: prometheus.NewRegistry(), logger: logger}
-	return m, m.registry.Register(m)
+func newMetrics(version string, maxSeries int, read func() *numbers, logger *zap.Logger) *userMetrics {
+	return &userMetrics{numbers: read, version: version, admitted: newAdmission(maxSeries), logger: logger}
 }
 
-// handler answers in the text format, in OpenMetrics or as protobuf.
+// handler answers in the text format, in OpenMetrics or as protobuf. Those who ask for
+// one of the latter two are taken for a Prometheus.
 func (m *userMetrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
-		EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes, ErrorLog: zap.NewStdLog(m.logger), ErrorHandling: promhttp.HTTPErrorOnError,
+	of := func(scraped bool) http.Handler {
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(scrape{m, scraped})
+		return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+			EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes, ErrorLog: zap.NewStdLog(m.logger), ErrorHandling: promhttp.HTTPErrorOnError,
+		})
+	}
+	others, scrapers := of(false), of(true)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		accept := r.Header.Get("Accept")
+		if strings.Contains(accept, "application/openmetrics-text") || strings.Contains(accept, "application/vnd.google.protobuf") {
+			scrapers.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
 	})
 }
 
+// scrape writes the metrics, for a Prometheus or for others.
+type scrape struct {
+	*userMetrics
+	scraped bool
+}
+
 // Describe says nothing: an overflow series has other labels than the rest.
-func (*userMetrics) Describe(chan<- *prometheus.Desc) {}
+func (scrape) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
-func (m *userMetrics) Collect(out chan<- prometheus.Metric) {
+func (m scrape) Collect(out chan<- prometheus.Metric) {
 	n := m.numbers()
-	w := newWriter(&m.admitted)
+	w := newWriter(&m.admitted, m.scraped, n.restored)
 	w.tasks(n)
 	w.waits(n)
 	w.deadlocks(n)

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -154,6 +156,7 @@ func TestOpenMetricsHaveExemplars(t *testing.T) {
 	state, detector := numbersOfAFleet()
 	x.RegisterTaskState("task_state", state)
 	x.RegisterDeadlockDetector("deadlock_detector", detector)
+	x.scrape(asOpenMetrics) // series begin at 0
 	w := x.scrape(asOpenMetrics)
 	require.Contains(t, w.Header().Get("Content-Type"), "application/openmetrics-text")
 	text := w.Body.String()
@@ -173,6 +176,7 @@ func TestNativeHistogramsAddUp(t *testing.T) {
 		h.Add(time.Duration(i*i*i)*time.Microsecond, 0.37+float64(i%7)/3, taskOf(i), int64(i))
 	}
 	x.RegisterTaskState("task_state", state)
+	x.scrape(asProtobuf) // series begin at 0
 	families := make(map[string]*dto.MetricFamily)
 	decoder := expfmt.NewDecoder(x.scrape(asProtobuf).Body, expfmt.NewFormat(expfmt.TypeProtoDelim))
 	for {
@@ -317,4 +321,95 @@ func TestInstancesAreAddedUp(t *testing.T) {
 	require.Contains(t, text, `async_inspect_table_size{component="task_state#2",table="live_tasks"} 5`+"\n")
 	remove()
 	require.Contains(t, x.scrape(asText).Body.String(), `async_inspect_tasks_total{service="shop",task="order"} 1000`+"\n")
+}
+
+// shownTasks scrapes, and returns the totals and the numbers of durations by task.
+func (x *inspector) shownTasks(t *testing.T, accept string) (totals, durations map[string]float64) {
+	t.Helper()
+	totals, durations = make(map[string]float64), make(map[string]float64)
+	w := x.scrape(accept)
+	if !strings.Contains(w.Header().Get("Content-Type"), "protobuf") {
+		for into, line := range map[*map[string]float64]*regexp.Regexp{
+			&totals:    regexp.MustCompile(`(?m)^async_inspect_tasks_total\{service="shop",task="(.*)"\} (\S+)$`),
+			&durations: regexp.MustCompile(`(?m)^async_inspect_task_duration_seconds_count\{service="shop",task="(.*)"\} (\S+)$`),
+		} {
+			for _, found := range line.FindAllStringSubmatch(w.Body.String(), -1) {
+				value, err := strconv.ParseFloat(found[2], 64)
+				require.NoError(t, err)
+				(*into)[found[1]] = value
+			}
+		}
+		return totals, durations
+	}
+	decoder := expfmt.NewDecoder(w.Body, expfmt.ResponseFormat(w.Header()))
+	for f := new(dto.MetricFamily); decoder.Decode(f) == nil; f = new(dto.MetricFamily) {
+		for _, m := range f.Metric {
+			if len(m.Label) == 0 {
+				continue
+			}
+			switch task := m.Label[len(m.Label)-1]; {
+			case task.GetName() != "task":
+			case f.GetName() == "async_inspect_tasks_total":
+				totals[task.GetValue()] = m.GetCounter().GetValue()
+			case f.GetName() == "async_inspect_task_duration_seconds":
+				durations[task.GetValue()] = float64(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	return totals, durations
+}
+
+// A series that a Prometheus sees for the first time begins at 0: increase() counts from
+// the first value of a series. Whoever asks for text gets what is so. Series that were
+// kept over a restart go on from where they were.
+func TestSeriesBeginAtZeroForAPrometheus(t *testing.T) {
+	for name, accept := range map[string]string{
+		"OpenMetrics": asOpenMetrics,
+		// What Prometheus asks for, without and with native histograms.
+		"Prometheus":                    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+		"Prometheus, native histograms": asProtobuf + ",application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+	} {
+		for _, restored := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " restored ", restored), func(t *testing.T) {
+				cfg := testConfig()
+				cfg.Metrics.MaxSeries = 2
+				x := unstarted(t, cfg)
+				state := new(fakeState)
+				state.statistics.Restored = restored
+				x.RegisterTaskState("task_state", state)
+				add := func(name string, started float64) {
+					var took histogram.Histogram
+					took.Add(time.Second, started, taskOf(1), 1)
+					state.statistics.Tasks = append(state.statistics.Tasks, view.TaskStatistics{Service: "shop", Name: name, Started: started, Durations: took})
+				}
+				first := 0.0
+				if restored {
+					first = 7
+				}
+				add("a", 7)
+				for i, step := range []struct {
+					accept string
+					want   map[string]float64
+				}{
+					{asText, map[string]float64{"a": 7}},
+					{accept, map[string]float64{"a": first}},
+					{asText, map[string]float64{"a": 7}},
+					{accept, map[string]float64{"a": 7, "b": 0}},
+					{accept, map[string]float64{"a": 7, "b": 9}},
+					{accept, map[string]float64{"a": 7, "b": 9}}, // c has no place of its own
+				} {
+					switch i {
+					case 3:
+						add("b", 9)
+					case 5:
+						add("c", 11)
+					}
+					totals, durations := x.shownTasks(t, step.accept)
+					require.Equal(t, step.want, totals, "scrape %d", i+1)
+					require.Equal(t, step.want, durations, "scrape %d", i+1)
+				}
+				require.Contains(t, x.scrape(asText).Body.String(), `async_inspect_tasks_total{otel_metric_overflow="true"} 11`+"\n")
+			})
+		}
+	}
 }

@@ -26,6 +26,7 @@ type numbers struct {
 	standing   []*deadlock.Deadlock
 	inversions int
 	samplers   []samplerNumbers
+	restored   bool // totals from before the start of the collector are among them
 	tables     []componentTables
 	components []componentCoverage // task_states and detectors
 	twins      []twinComponents
@@ -107,6 +108,7 @@ func (n *numbers) readTaskState(id string, reader view.Reader) stateNumbers {
 	n.dropped = append(n.dropped, componentDrops{id, summary.Dropped})
 	n.tables = append(n.tables, componentTables{id, isTaskState, summary.Tables})
 	s := stateNumbers{Statistics: reader.Statistics(), deadlocked: make(map[string]int64)}
+	n.restored = n.restored || s.Restored
 	if summary.Live[taskspan.Deadlocked] > 0 {
 		stuck, _ := reader.Tasks(view.TaskQuery{States: []taskspan.State{taskspan.Deadlocked}, Live: true})
 		for i := range stuck {

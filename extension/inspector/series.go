@@ -53,16 +53,18 @@ func family(name string, kind kindOf, help string, labels ...string) *familyOf {
 type admission struct {
 	limit int
 
-	mu     sync.Mutex // guards all below
-	known  []map[string]struct{}
+	mu     sync.Mutex        // guards all below
+	known  []map[string]bool // true: a Prometheus has scraped it
 	count  int
 	merged int // label sets in overflow series, of the last scrape
+	// scraped says that a Prometheus has been here.
+	scraped bool
 }
 
 func newAdmission(limit int) admission {
-	known := make([]map[string]struct{}, len(families))
+	known := make([]map[string]bool, len(families))
 	for i := range known {
-		known[i] = make(map[string]struct{})
+		known[i] = make(map[string]bool)
 	}
 	return admission{limit: limit, known: known}
 }
@@ -75,8 +77,19 @@ func (a *admission) admit(f *familyOf, key string) bool {
 	if len(known) >= a.limit {
 		return false
 	}
-	known[strings.Clone(key)] = struct{}{}
+	known[strings.Clone(key)] = false
 	a.count++
+	return true
+}
+
+// begin notes that a Prometheus scrapes a label set, and reports whether for the first
+// time. One that has no place of its own has begun with the overflow series.
+func (a *admission) begin(f *familyOf, key string) (first bool) {
+	begun, ok := a.known[f.index][key]
+	if !ok || begun {
+		return false
+	}
+	a.known[f.index][key] = true
 	return true
 }
 
@@ -98,6 +111,7 @@ type series struct {
 	value  float64
 	hist   *histogram.Histogram
 	shared bool // hist is not ours to change
+	begins bool // shown as 0, whatever it is
 }
 
 // writer gathers the series of one scrape. Label values come from anybody: those
@@ -107,10 +121,15 @@ type writer struct {
 	series   []map[string]*series // by family
 	merged   int
 	key      []byte
+	// scraped says that a Prometheus asks. begins says that series which it has not seen
+	// begin at 0: increase() counts from the first value of a series, and would miss it.
+	scraped, begins bool
 }
 
-func newWriter(admitted *admission) *writer {
-	w := &writer{admitted: admitted, series: make([]map[string]*series, len(families))}
+// newWriter returns the writer of one scrape. restored says that the series may have been
+// scraped before the collector was started: the first scrape shows them as they are.
+func newWriter(admitted *admission, scraped, restored bool) *writer {
+	w := &writer{admitted: admitted, series: make([]map[string]*series, len(families)), scraped: scraped}
 	for i, f := range families {
 		w.series[i] = make(map[string]*series)
 		if f.kind.lasting() && len(f.labels) > 0 && f != deadlocksDetected && f != deadlocksResolved {
@@ -118,6 +137,8 @@ func newWriter(admitted *admission) *writer {
 		}
 	}
 	admitted.mu.Lock()
+	w.begins = admitted.scraped || !restored
+	admitted.scraped = admitted.scraped || scraped
 	return w
 }
 
@@ -151,12 +172,15 @@ func (w *writer) find(f *familyOf, labels []string) *series {
 		}
 	}
 	s := &series{labels: labels}
+	if w.scraped && f.kind.lasting() && w.admitted.begin(f, key) {
+		s.begins = w.begins
+	}
 	of[key] = s
 	return s
 }
 
 func (w *writer) value(f *familyOf, v float64, labels ...string) {
-	if s := w.find(f, labels); s != nil {
+	if s := w.find(f, labels); s != nil && !s.begins {
 		s.value += v
 	}
 }
@@ -164,6 +188,8 @@ func (w *writer) value(f *familyOf, v float64, labels ...string) {
 func (w *writer) histogram(f *familyOf, h *histogram.Histogram, labels ...string) {
 	s := w.find(f, labels)
 	switch {
+	case s.begins:
+		s.hist = new(histogram.Histogram)
 	case s.hist == nil:
 		s.hist, s.shared = h, true
 	case s.shared:

@@ -139,6 +139,8 @@ type Statistics struct {
 	Tasks    []TaskStatistics
 	Waits    []WaitStatistics
 	Services []ServiceStatistics
+	// Restored says that totals from before the start of the collector are among them.
+	Restored bool
 }
 
 // ServiceStatistics are what the heartbeats of the processes of one service say

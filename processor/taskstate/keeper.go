@@ -77,6 +77,7 @@ func (k *keeper) load(ctx context.Context, now time.Time) (since time.Time, err 
 
 func (k *keeper) restore(records map[int]saved, now time.Time) (since time.Time, err error) {
 	known := false
+	k.stats.restored = len(records) > 0
 	var processes []fleet.Record
 	for record, r := range records {
 		switch {

@@ -137,6 +137,8 @@ func TestTotalsOutliveTheCollector(t *testing.T) {
 				end(c)
 
 				c.start()
+				require.False(t, before.Restored)
+				before.Restored = true
 				require.Equal(t, before, withoutExemplars(c.Statistics()))
 				after := c.Summary()
 				require.Equal(t, summary.Started, after.Started)

@@ -34,6 +34,8 @@ type statistics struct {
 	// stored says that totals are written to a storage. Readers then see what has been
 	// written, and nothing that a crash could take back. It is set before the first batch.
 	stored bool
+	// restored says that it had some. It is set before the first batch, too.
+	restored bool
 
 	mu       sync.RWMutex // guards services
 	services map[string]*serviceStatistics
@@ -339,7 +341,7 @@ func (s *statistics) series() []taskTotals {
 const copied = 64
 
 func (s *statistics) snapshot() view.Statistics {
-	var out view.Statistics
+	out := view.Statistics{Restored: s.restored}
 	for _, svc := range s.all() {
 		svc.mu.Lock()
 		tasks := slices.Collect(maps.Values(svc.tasks))
