@@ -53,8 +53,7 @@ each instance counts them:
 - Two ` + "`adaptive_sampler`" + ` have a budget each: ` + "`target: {spans_per_second: 1000}`" + ` in two pipelines lets 2,000 through.
 - Pipelines with receivers of their own get different spans, and their counts are added.
 
-For several backends, put several exporters into one pipeline. If one of them needs other spans, connect a second pipeline with the stock
-` + "`forward`" + ` connector behind ` + "`task_state`" + `.
+For several backends, put several exporters into one pipeline.
 
 What ` + "`validate`" + ` does not see is what only a start can: a port that is taken, a file that is not there, an extension that is named and not configured.
 `

@@ -28,6 +28,17 @@ const (
 // inspector is what the API of an inspector answers.
 func inspector(tb testing.TB, deadlocks string, check func(*http.Request) int) *httptest.Server {
 	tb.Helper()
+	return inspectorWithGaps(tb, deadlocks, "", check)
+}
+
+const (
+	noDetector = `{"about":"deadlocks","reason":"no_component","status":"warning","component":"","message":"nobody looks for deadlocks"}`
+	noState    = `{"about":"tasks","reason":"no_component","status":"warning","component":"","message":"nobody counts tasks"}`
+)
+
+// inspectorWithGaps also says what it cannot know.
+func inspectorWithGaps(tb testing.TB, deadlocks, gaps string, check func(*http.Request) int) *httptest.Server {
+	tb.Helper()
 	mux := http.NewServeMux()
 	say := func(path, body string) {
 		mux.HandleFunc("GET /api/v1/"+path, func(w http.ResponseWriter, r *http.Request) {
@@ -42,7 +53,7 @@ func inspector(tb testing.TB, deadlocks string, check func(*http.Request) int) *
 		})
 	}
 	say("overview", `{"tasks":{"running":3,"blocked":1,"deadlocked":2,"started_total":10,"failed_total":0},"processes":{"reporting":2,"lost":1},
-		"deadlocks":{"standing":1,"victims":4},"rates":{"started_per_second":12.5,"failed_per_second":0}}`)
+		"deadlocks":{"standing":1,"victims":4},"rates":{"started_per_second":12.5,"failed_per_second":0},"gaps":[`+gaps+`]}`)
 	say("tasks", `{"tasks":[`+blockedTask+`,`+endedTask+`],"total":7}`)
 	say("tasks/0a/0b", `{"task":`+blockedTask+`,"waits":[{"kind":"mutex","resource_name":"stock","waited_seconds":4.2,
 		"place":{"function":"main.reserve","file":"demo/stock.go","line":54},
@@ -50,7 +61,7 @@ func inspector(tb testing.TB, deadlocks string, check func(*http.Request) int) *
 		"holders":[{"task":{"known":true,"service":"shop","name":"stocktaking"},"place":{"function":"main.sitOn","file":"demo/stock.go","line":69}}]}],
 		"waiters":[],"waiters_total":0,"chain":[{"task":{"known":true,"service":"shop","name":"reserve"},"waiting_for":{"kind":"mutex","resource_name":"stock"}},
 		{"task":{"known":true,"service":"shop","name":"stocktaking"}}],"chain_end":"running","events":[{"at":"2026-11-23T10:00:00Z","name":"blocked","detail":"mutex"}]}`)
-	say("deadlocks", `{"deadlocks":[`+deadlocks+`],"total":1,"standing":1}`)
+	say("deadlocks", `{"deadlocks":[`+deadlocks+`],"total":1,"standing":1,"gaps":[`+gaps+`]}`)
 	s := httptest.NewServer(mux)
 	tb.Cleanup(s.Close)
 	return s
@@ -162,23 +173,53 @@ func TestTopRunsAndIsLeft(t *testing.T) {
 
 func TestDeadlocksExitCode(t *testing.T) {
 	some, none := inspector(t, standing, nil), inspector(t, "", nil)
+	blind, partly := inspectorWithGaps(t, "", noDetector, nil), inspectorWithGaps(t, standing, noDetector, nil)
+	uncounted := inspectorWithGaps(t, "", noState, nil)
+	const unknown = "it is not known whether a deadlock stands: nobody looks for deadlocks"
 	for _, c := range []struct {
-		server *httptest.Server
-		flags  []string
-		code   int
-		says   string
+		server    *httptest.Server
+		flags     []string
+		code      int
+		says      string
+		complains string
 	}{
-		{some, nil, 0, "2 tasks of shop"},
-		{some, []string{"--fail"}, exitDeadlock, "2 tasks of shop"},
-		{some, []string{"--fail", "--certain"}, 0, "No deadlock stands."},
-		{some, []string{"--fail", "--json"}, exitDeadlock, `"confidence":"suspected"`},
-		{none, []string{"--fail"}, 0, "No deadlock stands."},
+		{some, nil, 0, "2 tasks of shop", ""},
+		{some, []string{"--fail"}, exitDeadlock, "2 tasks of shop", ""},
+		{some, []string{"--fail", "--certain"}, 0, "No deadlock stands.", ""},
+		{some, []string{"--fail", "--json"}, exitDeadlock, `"confidence":"suspected"`, ""},
+		{none, []string{"--fail"}, 0, "No deadlock stands.", ""},
+		{blind, nil, exitProblem, "", unknown},
+		{blind, []string{"--fail"}, exitProblem, "", unknown},
+		{blind, []string{"--fail", "--json"}, exitProblem, `"no_component"`, unknown},
+		{partly, nil, 0, "2 tasks of shop", "whether more deadlocks stand"},
+		{partly, []string{"--fail"}, exitDeadlock, "2 tasks of shop", "whether more deadlocks stand"},
+		{partly, []string{"--fail", "--certain"}, exitProblem, "", "whether more deadlocks stand"},
+		{uncounted, []string{"--fail"}, 0, "No deadlock stands.", ""},
 	} {
 		var out, complaints bytes.Buffer
 		code := run(t.Context(), append([]string{"deadlocks", "--endpoint", c.server.URL}, c.flags...), nil, &out, &complaints)
 		require.Equal(t, c.code, code, "%v: %s", c.flags, complaints.String())
 		require.Contains(t, out.String(), c.says)
+		require.Equal(t, c.code == exitProblem && c.says == "", out.Len() == 0, "no all-clear: %s", out.String())
+		require.Equal(t, c.complains == "", complaints.Len() == 0)
+		require.Contains(t, complaints.String(), c.complains)
 	}
+}
+
+// An empty screen does not look like a fleet in which all is well.
+func TestTopSaysWhatIsNotKnown(t *testing.T) {
+	m := start(t, inspectorWithGaps(t, "", noDetector+","+noState, nil))
+	m.tasks = taskList{}
+	require.Contains(t, m.table(), "nobody counts tasks")
+	press(m, "d")
+	require.Contains(t, m.View(), "not known whether a deadlock stands that is not listed: nobody looks for deadlocks")
+	require.NotContains(t, m.View(), "No tasks wait for each other")
+
+	m = start(t, inspector(t, "", nil))
+	m.tasks = taskList{}
+	require.Contains(t, m.table(), "No task is like that")
+	press(m, "d")
+	require.Contains(t, m.View(), "No tasks wait for each other in a circle")
 }
 
 func TestMistakesAreSaid(t *testing.T) {
@@ -201,6 +242,7 @@ func TestMistakesAreSaid(t *testing.T) {
 		{[]string{"deadlocks", "--ca-file", empty}, exitUsage, "certificates are for https"},
 		{[]string{"deadlocks", "--cert-file", empty, "--endpoint", "https://x"}, exitUsage, "one needs the other"},
 		{[]string{"deadlocks", "--endpoint", "http://127.0.0.1:1"}, exitProblem, "refused"},
+		{[]string{"top"}, exitUsage, "needs a terminal"},
 	} {
 		var out, complaints bytes.Buffer
 		code := run(t.Context(), c.args, nil, &out, &complaints)

@@ -76,7 +76,21 @@ type overview struct {
 		Started float64 `json:"started_per_second"`
 		Failed  float64 `json:"failed_per_second"`
 	}
+	Gaps     gaps
 	Warnings []struct{ Component, Message string }
+}
+
+// gaps are what the collector cannot know. Collectors of older versions do not send them.
+type gaps []struct{ About, Reason, Status, Component, Message string }
+
+// about returns the messages of the gaps about one thing.
+func (g gaps) about(topic string) (messages []string) {
+	for _, one := range g {
+		if one.About == topic {
+			messages = append(messages, one.Message)
+		}
+	}
+	return messages
 }
 
 type taskRef struct {
@@ -203,4 +217,5 @@ type deadlockList struct {
 	Deadlocks []deadlock
 	Total     int
 	Standing  int
+	Gaps      gaps
 }

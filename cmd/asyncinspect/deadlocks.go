@@ -11,7 +11,8 @@ import (
 )
 
 // deadlocks prints those that stand. With --fail it exits with 1 if there is one, so
-// that a pipeline can ask after its tests.
+// that a pipeline can ask after its tests. If there is none, and the collector cannot
+// know that, it exits with 3.
 func deadlocks(ctx context.Context, c *client, o options, out, complain io.Writer) int {
 	var raw json.RawMessage
 	var list deadlockList
@@ -32,9 +33,11 @@ func deadlocks(ctx context.Context, c *client, o options, out, complain io.Write
 			}
 		}
 	}
+	unknown := list.Gaps.about("deadlocks")
 	switch {
 	case o.json:
 		fmt.Fprintln(out, string(raw))
+	case len(found) == 0 && len(unknown) > 0: // see below
 	case len(found) == 0:
 		fmt.Fprintln(out, "No deadlock stands.")
 	default:
@@ -45,8 +48,20 @@ func deadlocks(ctx context.Context, c *client, o options, out, complain io.Write
 			fmt.Fprintln(out, strings.TrimRight(clean(d.Story), "\n"))
 		}
 	}
-	if o.fail && len(found) > 0 {
+	if len(unknown) > 0 {
+		what := "it is not known whether a deadlock stands"
+		if len(list.Deadlocks) > 0 {
+			what = "it is not known whether more deadlocks stand"
+		}
+		for _, why := range unknown {
+			fmt.Fprintf(complain, "asyncinspect deadlocks: %s: %s\n", what, clean(why))
+		}
+	}
+	switch {
+	case len(found) > 0 && o.fail:
 		return exitDeadlock
+	case len(found) == 0 && len(unknown) > 0:
+		return exitProblem
 	}
 	return 0
 }

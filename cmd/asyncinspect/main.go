@@ -2,7 +2,7 @@
 //
 //	asyncinspect top                what runs, what is blocked, and on what; live
 //	asyncinspect deadlocks          the deadlocks that stand, as stories
-//	asyncinspect deadlocks --fail   and exit with 1 if there is one, for CI
+//	asyncinspect deadlocks --fail   and exit with 1 if there is one, with 3 if that is not known, for CI
 //	asyncinspect health             exit with 0 if the collector lives, else with 1
 package main
 
@@ -15,6 +15,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+
+	"github.com/charmbracelet/x/term"
 )
 
 // Exit codes.
@@ -22,13 +24,13 @@ const (
 	exitDeadlock  = 1 // deadlocks --fail has found one
 	exitUnhealthy = 1 // health: the collector does not say that it lives
 	exitUsage     = 2
-	exitProblem   = 3 // the collector does not answer, or refuses to
+	exitProblem   = 3 // the collector does not answer, or refuses to, or does not know
 )
 
 const usage = `asyncinspect shows what the tasks of a fleet are doing, from the inspector of a collector.
 
   asyncinspect top                 live table of tasks; deadlocks; details
-  asyncinspect deadlocks [--fail]  the deadlocks that stand; --fail: exit with 1 if there is one
+  asyncinspect deadlocks [--fail]  the deadlocks that stand; --fail: exit with 1 if there is one, with 3 if that is not known
   asyncinspect health              exit with 0 if the collector lives, else with 1
   asyncinspect version
 
@@ -87,11 +89,21 @@ func run(ctx context.Context, args []string, in io.Reader, out, complain io.Writ
 	case "health":
 		return health(ctx, client, out, complain)
 	}
+	if !isTerminal(in) || !isTerminal(out) {
+		fmt.Fprintln(complain, "asyncinspect top: needs a terminal for its input and output; in a script, use asyncinspect deadlocks or the API below /api/v1")
+		return exitUsage
+	}
 	if err := top(ctx, client, o.interval, in, out); err != nil {
 		fmt.Fprintf(complain, "asyncinspect: %v\n", err)
 		return exitProblem
 	}
 	return 0
+}
+
+// isTerminal reports whether a stream is a terminal.
+func isTerminal(stream any) bool {
+	file, ok := stream.(interface{ Fd() uintptr })
+	return ok && term.IsTerminal(file.Fd())
 }
 
 // released is set when a release is built.

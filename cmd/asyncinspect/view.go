@@ -51,7 +51,7 @@ func (m *model) head() string {
 		second = alarm.Render(fmt.Sprintf("no answer since %s: %s", m.answered.Format(time.TimeOnly), clean(m.err.Error())))
 	case o.Deadlocks.Standing > 0:
 		second = alarm.Render(fmt.Sprintf("deadlocks that stand: %d, tasks stuck behind them: %d; press d", o.Deadlocks.Standing, o.Deadlocks.Victims))
-	case len(o.Warnings) > 0:
+	case len(o.Warnings) > 0: // gaps that are faults are among them
 		second = warning.Render(clean(o.Warnings[0].Component + ": " + o.Warnings[0].Message))
 	}
 	third := ""
@@ -144,7 +144,14 @@ func (m *model) table() string {
 		b.WriteString(text)
 	}
 	if len(tasks) == 0 && m.err == nil && !m.answered.IsZero() {
-		return lines(m.width, "", "No task is like that. Services that send reports to this collector show up by themselves.")
+		none := []string{"", "No task is like that. Services that send reports to this collector show up by themselves."}
+		if unknown := m.overview.Gaps.about("tasks"); len(unknown) > 0 {
+			none = append([]string{"", "Tasks are not known:"}, unknown...)
+		}
+		for i := range none {
+			none[i] = clean(none[i])
+		}
+		return lines(m.width, none...)
 	}
 	return b.String()
 }
@@ -252,10 +259,14 @@ func waitsText(w *waitSummary) string {
 }
 
 func (m *model) deadlocksText() string {
-	if len(m.deadlocks.Deadlocks) == 0 {
+	unknown := m.deadlocks.Gaps.about("deadlocks")
+	if len(m.deadlocks.Deadlocks) == 0 && len(unknown) == 0 {
 		return "No tasks wait for each other in a circle."
 	}
 	var b strings.Builder
+	for _, why := range unknown {
+		fmt.Fprintf(&b, "It is not known whether a deadlock stands that is not listed: %s\n\n", why)
+	}
 	for i, d := range m.deadlocks.Deadlocks {
 		if i == 0 && !d.Standing {
 			b.WriteString("None stands now. These are over:\n\n")
