@@ -199,6 +199,39 @@ describe('the page', { timeout: 240_000 }, () => {
     await page.getByRole('heading', { level: 2, name: /clerk/ }).waitFor()
   })
 
+  // "I know nothing" does not look like "nothing is wrong".
+  for (const [missing, processors, texts] of [
+    ['deadlock_detector', '[task_state]', { overview: 'no deadlock_detector', deadlocks: 'It is not known whether a deadlock stands' }],
+    ['task_state', '[deadlock_detector]', { overview: 'A deadlock stands', tasks: 'Tasks are not known', graph: 'move box', fleet: 'What the processors hear' }],
+  ]) {
+    it(`says what is not known without a ${missing}`, async (t) => {
+      const other = new Collector({ 'service.pipelines.traces.processors': processors })
+      await other.start()
+      const shop = new Demo()
+      t.after(async () => { await shop.stop(); await other.remove() })
+      await shop.start(other)
+      await shop.chaos('deadlock')
+      await eventually('two processes, and a stuck task', 30_000, async () => {
+        const { processes, gaps } = await other.ask('overview')
+        assert.equal(processes.reporting, 2)
+        assert.deepEqual(gaps.map((g) => g.reason), ['no_component'])
+        assert.ok((await other.ask('graph')).edges_total >= 2)
+        if (missing === 'task_state') assert.equal((await other.ask('deadlocks')).standing, 1)
+      })
+      const page = await open(t, '', { baseURL: other.url })
+      page.foreign = other.url
+      for (const [view, text] of Object.entries(texts)) {
+        await page.goto(`${other.url}/#/${view}`)
+        await page.getByText(text).first().waitFor()
+        await page.screenshot({ path: `screenshots/without-${missing}-${view}.png` })
+      }
+      await page.goto(`${other.url}/#/overview`)
+      await page.getByText(`no pipeline has a ${missing}`).first().waitFor()
+      assert.equal(await page.getByText('No service has reported yet').count(), 0)
+      assert.equal(await page.getByText('No deadlocks').count(), 0)
+    })
+  }
+
   it('says that the collector is lost, and when it is back', async (t) => {
     const page = await open(t, '#/fleet')
     page.expectErrors = true // the browser logs each refused connection

@@ -28,8 +28,13 @@ export async function eventually(what, within, check) {
   }
 }
 
-// A collector with the default configuration, on ports of its own.
+// A collector with the default configuration, on ports of its own. more are settings that
+// are changed.
 export class Collector {
+  constructor(more = {}) {
+    this.more = more
+  }
+
   async start() {
     if (!this.ports) {
       this.ports = await freePorts(5)
@@ -45,6 +50,7 @@ export class Collector {
       'extensions.health_check.endpoint': `localhost:${health}`,
       'exporters.csv_rotate.directory': this.directory,
       'service.telemetry.metrics.level': 'none',
+      ...this.more,
     }
     this.process = spawn(process.env.ASYNCINSPECT_COLLECTOR, ['--config=embedded:default', ...Object.entries(set).map(([k, v]) => `--set=${k}=${v}`)], { stdio: ['ignore', 'pipe', 'pipe'] })
     this.log = ''

@@ -87,6 +87,16 @@ func (p *picture) refNamed(id report.TaskID, w *fleet.Wait, name string) taskRef
 	return r
 }
 
+// holderIn is what a wait says of one of its holders, or nil.
+func holderIn(w *fleet.Wait, id report.TaskID) *report.Holder {
+	for i := range w.Holders {
+		if w.Holders[i].Task == id {
+			return &w.Holders[i]
+		}
+	}
+	return nil
+}
+
 // refOf names a task of a deadlock, which may be gone by now.
 func (p *picture) refOf(t *fleet.Task) taskRef {
 	r := p.ref(t.ID)
@@ -112,10 +122,8 @@ func (p *picture) summarize(task report.TaskID, w *fleet.Wait, ahead time.Durati
 	s.Holders = len(edges)
 	if len(edges) > 0 {
 		holder, name := p.edges[edges[0]].holder, ""
-		for i := range w.Holders {
-			if w.Holders[i].Task == holder {
-				name = w.Holders[i].TaskName
-			}
+		if h := holderIn(w, holder); h != nil {
+			name = h.TaskName
 		}
 		ref := p.refNamed(holder, w, name)
 		s.Holder = &ref

@@ -176,6 +176,29 @@ func TestTheGraphKnowsItsCycle(t *testing.T) {
 	require.Zero(t, answers[graphAnswer](t, x, "/api/v1/graph?service=bank").EdgesTotal)
 }
 
+// A holder that has reported nothing itself has the name that its waiter's process tells.
+func TestTheGraphNamesHolders(t *testing.T) {
+	x := unstarted(t, testConfig())
+	p := connected(t, x)
+	s := shop()
+	told, mute := waits(s, 1, "stock", 8), waits(s, 2, "till", 9)
+	told.Wait.Holders[0].TaskName = "stocktaking"
+	p.consume(t, told, mute)
+	names := make(map[string]taskRef)
+	for _, n := range answers[graphAnswer](t, x, "/api/v1/graph").Nodes {
+		names[n.ID] = n.Task
+	}
+	of := func(n int) taskRef { return names[taskOf(n).String()] }
+	require.Equal(t, [2]string{"shop", "stocktaking"}, [2]string{of(8).Service, of(8).Name})
+	require.False(t, of(8).Known)
+	require.Equal(t, "unknown", of(8).State)
+	require.Empty(t, of(9).Name)
+	require.Equal(t, "move 1", of(1).Name)
+	dot := x.get("/api/v1/graph?format=dot").Body.String()
+	require.Contains(t, dot, `[label="shop: stocktaking"`)
+	require.Contains(t, dot, `[label="not known: `+of(9).SpanID)
+}
+
 // A task that waits for a deadlocked one or for a free one is no victim.
 func TestWhoCanGoOnIsNoVictim(t *testing.T) {
 	x := unstarted(t, testConfig())

@@ -91,7 +91,7 @@ func (p *picture) graph(service string, stuck bool, limit int) graphAnswer {
 		for _, id := range []report.TaskID{e.waiter, e.holder} {
 			if !seen[id] {
 				seen[id] = true
-				g.Nodes = append(g.Nodes, p.node(id))
+				g.Nodes = append(g.Nodes, p.node(id, e))
 			}
 		}
 		g.Edges = append(g.Edges, graphEdge{
@@ -107,8 +107,13 @@ func (p *picture) of(id report.TaskID, service string) bool {
 	return ok && s == service
 }
 
-func (p *picture) node(id report.TaskID) graphNode {
+// node is a task at an end of an edge. A holder that has reported nothing itself is
+// called as the waiter's process calls it.
+func (p *picture) node(id report.TaskID, e *waitEdge) graphNode {
 	n := graphNode{ID: id.String(), Task: p.ref(id), Role: p.roleOf(id)}
+	if h := holderIn(e.wait, id); h != nil {
+		n.Task = p.refNamed(id, e.wait, h.TaskName)
+	}
 	if dl := p.in[id].deadlock; dl != nil {
 		text := dl.ID.String()
 		n.DeadlockID = &text

@@ -65,7 +65,7 @@ func graphMermaid(g *graphAnswer) text {
 
 func (n *graphNode) label() string {
 	name := n.Task.Service + ": " + n.Task.Name
-	if !n.Task.Known {
+	if n.Task.Name == "" {
 		name = "not known: " + n.Task.SpanID
 	}
 	if n.ThreadID != 0 {

@@ -254,10 +254,8 @@ func (p *picture) findVictims() {
 }
 
 func weightOf(w *fleet.Wait, holder report.TaskID) int64 {
-	for i := range w.Holders {
-		if w.Holders[i].Task == holder {
-			return w.Holders[i].Weight
-		}
+	if h := holderIn(w, holder); h != nil {
+		return h.Weight
 	}
 	return 1
 }

@@ -147,6 +147,12 @@ func wait(span ptrace.Span, w *report.Wait) {
 		link.SetSpanID(h.Task.Span)
 		link.Attributes().PutInt(taskspan.HoldGeneration, h.Generation)
 		link.Attributes().PutInt(taskspan.HoldWeight, h.Weight)
+		if h.TaskName != "" {
+			link.Attributes().PutStr(taskspan.HoldTaskName, h.TaskName)
+		}
+		if h.Ended {
+			link.Attributes().PutBool(taskspan.HoldEnded, true)
+		}
 		place(link.Attributes(), h.Place)
 	}
 }

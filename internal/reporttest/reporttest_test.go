@@ -20,7 +20,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	wait := &report.Wait{
 		ID: 5, Revision: 2, Open: true, Kind: taskspan.WaitSemaphore, ResourceID: "r", ResourceName: "n", Since: now.Add(-time.Second),
 		Need: 2, Complete: true, Inferred: true, Cancellable: true, Deadline: now.Add(time.Hour), Place: report.Place{Function: "f", File: "a.go", Line: 3},
-		Holders: []report.Holder{{Task: id, Generation: 4, Weight: 2, Place: report.Place{Function: "g", File: "b.go", Line: 5}}},
+		Holders: []report.Holder{{Task: id, Generation: 4, Weight: 2, TaskName: "y", Ended: true, Place: report.Place{Function: "g", File: "b.go", Line: 5}}},
 	}
 	for _, r := range []*report.Report{
 		{Process: p, Sequence: 1, Observed: now, Task: task, Wait: wait},

@@ -36,8 +36,16 @@ export interface Deadlock {
   since: string; found_at: string; ended_at: string | null; how: string; lasted_seconds: number
   size: number; cycle: number; members: Member[]; victims: number; victim_tasks: TaskRef[]; trace_url: string
 }
+export interface Gap {
+  about: 'deadlocks' | 'tasks'; reason: 'no_component' | 'elsewhere' | 'no_process' | 'unreported' | 'incomplete' | 'full'
+  status: 'warning' | 'info'; component: string; message: string
+}
+export interface ComponentCoverage {
+  component: string; kind: string; reports_total: number; processes_reporting: number; processes_without_reports: number
+  processes_with_part_of_reports: number; reports_elsewhere: boolean
+}
 export interface DeadlockList {
-  as_of: string; deadlocks: Deadlock[]; total: number; standing: number; found_total: number; resolved_total: number; next_cursor: string | null
+  as_of: string; deadlocks: Deadlock[]; total: number; standing: number; found_total: number; resolved_total: number; gaps: Gap[]; next_cursor: string | null
 }
 export interface Inversion { id: string; found_at: string; names: string[]; story: string; cycle_text: string; suggestion: string }
 export interface InversionList { as_of: string; inversions: Inversion[]; total: number }
@@ -90,6 +98,7 @@ export interface Overview {
   processes: { reporting: number; lost: number; replaced: number; goodbye: number }
   deadlocks: { standing: number; suspected: number; found_total: number; resolved_total: number; tasks: number; victims: number }
   inversions: number; rates: Rates; budgets: (Budget & { processor: string })[]; stuck_longest: Task[]
+  components: ComponentCoverage[]; gaps: Gap[]
   warnings: { name: string; component?: string; status: string; message?: string }[]
   history_interval_seconds: number; history: HistoryPoint[]
 }

@@ -1,6 +1,6 @@
 import { useEffect, useMemo, useState } from 'react'
 import { onConnection, url, usePoll, type Config, type Overview } from './api'
-import { useEvents } from './events'
+import { useEvents, useStreaming } from './events'
 import { clock } from './format'
 import { href, parse, useHash } from './route'
 import { Help } from './parts/help'
@@ -28,8 +28,9 @@ export function App() {
   const route = useMemo(() => parse(hash), [hash])
   const view = route.path[0] ?? 'overview'
   const config = usePoll<Config>(url('config'), 60).data
-  const polled = usePoll<Overview>(url('overview'), 10)
-  const overview = useEvents(polled.data)
+  const streaming = useStreaming()
+  const polled = usePoll<Overview>(url('overview'), streaming ? 10 : 2)
+  const overview = useEvents(polled.data, streaming)
   const [lost, setLost] = useState<Date | null>(null)
   const [help, setHelp] = useState(false)
   useEffect(() => onConnection(setLost), [])
@@ -104,17 +105,17 @@ function show(view: string, rest: string[], query: URLSearchParams, overview?: O
     case 'overview':
       return <OverviewView overview={overview} />
     case 'tasks':
-      return first && second ? <TaskView trace={first} span={second} /> : <Tasks query={query} maxLimit={config?.max_limit ?? 10000} />
+      return first && second ? <TaskView trace={first} span={second} /> : <Tasks query={query} maxLimit={config?.max_limit ?? 10000} gaps={overview?.gaps} />
     case 'deadlocks':
       return <Deadlocks id={first} />
     case 'graph':
-      return <GraphView query={query} />
+      return <GraphView query={query} gaps={overview?.gaps} />
     case 'contention':
-      return <Contention query={query} />
+      return <Contention query={query} gaps={overview?.gaps} />
     case 'sampling':
       return <SamplingView />
     case 'fleet':
-      return <Fleet />
+      return <Fleet overview={overview} />
     default:
       return <p>There is no such view. <a href={href('overview')}>To the overview</a></p>
   }

@@ -20,6 +20,15 @@ describe('the graph', () => {
     expect(boxes.size).toBe(2)
     expect(boxes.get(of.get('w7')!)).toHaveLength(100)
   })
+  it('names a holder that only its waiters know', () => {
+    const holder = node('h', 'stocktaking')
+    holder.task = { ...holder.task, known: false, state: 'unknown' }
+    const nobody = node('n', '')
+    nobody.task = { ...nobody.task, known: false, service: '', state: 'unknown' }
+    const boxes = draw(graph([node('a', 'order'), holder, nobody], [edge('a', 'h'), edge('a', 'n')])).boxes
+    expect(boxes.find((b) => b.id.includes('h'))).toMatchObject({ title: 'stocktaking', note: 's' })
+    expect(boxes.find((b) => b.nodes[0] === nobody)).toMatchObject({ title: 'not known', note: 'n' })
+  })
   it('keeps those of a deadlock apart, and those who are waited for', () => {
     const g = graph(
       [node('a', 'x', 'cycle'), node('b', 'x', 'cycle'), node('c', 'x', 'victim'), node('d', 'x', 'victim')],

@@ -66,8 +66,9 @@ export function draw(graph: Graph): Drawing {
   for (const id of shown) {
     const nodes = groups.get(id)!
     const { task, place, thread_id } = nodes[0]!
-    const title = !task.known ? 'not known' : nodes.length > 1 ? `${nodes.length} × ${task.name}` : task.name
-    const note = !task.known ? task.trace_id.slice(0, 12) : [task.service, nodes.length === 1 && thread_id > 0 ? `goroutine ${thread_id}` : '', place ? `${place.file.split('/').pop()}:${place.line}` : ''].filter(Boolean).join(' · ')
+    // A holder that has reported nothing itself has a name if the waiter's process tells it.
+    const title = !task.name ? 'not known' : nodes.length > 1 ? `${nodes.length} × ${task.name}` : task.name
+    const note = !task.name ? task.trace_id.slice(0, 12) : [task.service, nodes.length === 1 && thread_id > 0 ? `goroutine ${thread_id}` : '', place ? `${place.file.split('/').pop()}:${place.line}` : ''].filter(Boolean).join(' · ')
     const box = { id, nodes, role: nodes[0]!.role, title, note, x: 0, y: 0, width: Math.max(120, Math.min(320, 7.4 * Math.max(title.length, note.length * 0.86) + 24)), height: 46 }
     boxes.push(box)
     layout.setNode(id, { width: box.width, height: box.height })

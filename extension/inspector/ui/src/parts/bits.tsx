@@ -1,6 +1,6 @@
 // The small parts that all views share.
 import type { ReactNode } from 'react'
-import type { Place, Refused, State, TaskRef } from '../api'
+import type { Gap, Place, Refused, State, TaskRef } from '../api'
 import { lineOf } from '../format'
 import { href, taskHref } from '../route'
 
@@ -18,7 +18,7 @@ export function TaskLink({ task }: { task: TaskRef }) {
   if (!task.known) {
     return (
       <span className="muted">
-        a task that is not known <code>{task.trace_id.slice(0, 8)}…</code>
+        {task.name ? <>{task.service}: {task.name}</> : 'a task that is not known'} <code>{task.trace_id.slice(0, 8)}…</code>
       </span>
     )
   }
@@ -86,6 +86,18 @@ export const Downloads = ({ links }: { links: [name: string, to: string, file: s
     ))}
   </span>
 )
+
+// Unless says that there is nothing, unless that cannot be known: then it says why.
+export function Unless({ gaps = [], about, only, children }: { gaps?: Gap[]; about: Gap['about']; only?: Gap['reason'][]; children: ReactNode }) {
+  const unknown = gaps.filter((g) => g.about === about && (!only || only.includes(g.reason)))
+  if (unknown.length === 0) return <p>{children}</p>
+  return (
+    <div className={unknown.some((g) => g.status === 'warning') ? 'warning' : ''} role="status">
+      <p>{about === 'deadlocks' ? 'It is not known whether a deadlock stands:' : 'Tasks are not known:'}</p>
+      <ul>{unknown.map((g) => <li key={g.reason + g.component}>{g.message}</li>)}</ul>
+    </div>
+  )
+}
 
 export const Connect = () => (
   <section className="card">

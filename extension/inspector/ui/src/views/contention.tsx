@@ -1,11 +1,11 @@
-import { url, useLast, usePoll, type ResourceList } from '../api'
+import { url, useLast, usePoll, type Gap, type ResourceList } from '../api'
 import { count, duration, wait } from '../format'
 import { setQuery } from '../route'
-import { Bar, Downloads, TaskLink, Waiting } from '../parts/bits'
+import { Bar, Downloads, TaskLink, Unless, Waiting } from '../parts/bits'
 
 const orders = [['waited', 'time waited'], ['waiting', 'waiting now'], ['waits', 'how often'], ['name', 'name']] as const
 
-export function Contention({ query }: { query: URLSearchParams }) {
+export function Contention({ query, gaps }: { query: URLSearchParams; gaps?: Gap[] }) {
   const question = { sort: query.get('sort') ?? 'waited', q: query.get('q') ?? '', limit: 200 }
   const polled = usePoll<ResourceList>(url('resources', question), 3)
   const list = useLast(polled.data)
@@ -23,7 +23,7 @@ export function Contention({ query }: { query: URLSearchParams }) {
         </label>
         <Downloads links={[['JSON', url('resources', { ...question, limit: 10000 }), 'resources.json'], ['CSV', url('resources', { ...question, limit: 10000, format: 'csv' }), 'resources.csv']]} />
       </form>
-      {list.resources.length === 0 ? <p>Nobody has waited for anything for long enough to be noted: 10 ms in a sampled task, a second in any.</p> : (
+      {list.resources.length === 0 ? <Unless gaps={gaps} about="tasks">Nobody has waited for anything for long enough to be noted: 10 ms in a sampled task, a second in any.</Unless> : (
         <div className="wide" tabIndex={0}>
           <table>
             <caption>What is waited for, since the collector started</caption>

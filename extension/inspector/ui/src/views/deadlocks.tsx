@@ -2,7 +2,7 @@ import { useState } from 'react'
 import { url, useLast, usePoll, type Deadlock, type DeadlockList, type InversionList } from '../api'
 import { clock, count, duration } from '../format'
 import { href } from '../route'
-import { Downloads, StateBadge, TaskLink, TraceLink, Waiting } from '../parts/bits'
+import { Downloads, StateBadge, TaskLink, TraceLink, Unless, Waiting } from '../parts/bits'
 import { WaitText } from './task'
 
 const confidence = {
@@ -26,7 +26,11 @@ export function Deadlocks({ id }: { id?: string }) {
         {id && <a href={href('deadlocks')}>All of them</a>}{' '}
         <Downloads links={[['JSON', url('deadlocks', { limit: 10000 }), 'deadlocks.json'], ['CSV', url('deadlocks', { limit: 10000, format: 'csv' }), 'deadlocks.csv']]} />
       </p>
-      {shown.length === 0 && (id ? <p>This deadlock is no longer in memory.</p> : <p>No deadlocks. New ones appear here within seconds.</p>)}
+      {id && shown.length === 0 && <p>This deadlock is no longer in memory.</p>}
+      {!id && standing.length === 0 && (
+        <Unless gaps={list.gaps} about="deadlocks">{past.length === 0 ? 'No deadlocks. New ones appear here within seconds.' : 'None stands now.'}</Unless>
+      )}
+      {!id && standing.length > 0 && list.gaps.map((g) => <p key={g.reason + g.component} className="warning">More may stand: {g.message}</p>)}
       {standing.map((d) => <Story key={d.id} deadlock={d} />)}
       {past.length > 0 && <h2>Over</h2>}
       {past.map((d) => (

@@ -1,9 +1,9 @@
-import { url, useLast, usePoll, type Memory, type ProcessList } from '../api'
+import { url, useLast, usePoll, type Memory, type Overview, type ProcessList } from '../api'
 import { bytes, clock, count, percent } from '../format'
 import { href } from '../route'
 import { Bar, Connect, Waiting } from '../parts/bits'
 
-export function Fleet() {
+export function Fleet({ overview }: { overview?: Overview }) {
   const polled = usePoll<ProcessList>(url('processes', { gone: true, limit: 1000 }), 3)
   const list = useLast(polled.data)
   const memory = useLast(usePoll<Memory>(url('memory'), 5).data)
@@ -31,6 +31,28 @@ export function Fleet() {
             </tbody>
           </table>
         </div>
+      )}
+      {overview && overview.components.length > 0 && (
+        <section className="card">
+          <h2>What the processors hear</h2>
+          <div className="wide" tabIndex={0}>
+            <table>
+              <caption>Processes of the SDK at each task_state and deadlock_detector</caption>
+              <thead><tr><th>component</th><th className="number">processes that report</th><th className="number">without reports</th><th className="number">only part of the reports</th><th className="number">reports</th></tr></thead>
+              <tbody>
+                {overview.components.map((c) => (
+                  <tr key={c.component}>
+                    <td>{c.component}{c.reports_elsewhere && <span className="muted"> reports go to another collector</span>}</td>
+                    <td className="number">{count(c.processes_reporting)}</td>
+                    <td className={`number ${c.processes_without_reports ? 'failed-text' : ''}`}>{count(c.processes_without_reports)}</td>
+                    <td className={`number ${c.processes_with_part_of_reports ? 'failed-text' : ''}`}>{count(c.processes_with_part_of_reports)}</td>
+                    <td className="number">{count(c.reports_total)}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+        </section>
       )}
       {memory && (
         <section className="card">

@@ -1,11 +1,11 @@
 import { useCallback, useEffect, useMemo, useRef, useState, type PointerEvent } from 'react'
-import { url, useLast, usePoll, type Graph } from '../api'
+import { url, useLast, usePoll, type Gap, type Graph } from '../api'
 import { duration, wait } from '../format'
 import { draw, type Box, type Line } from '../graph'
 import { setQuery, taskHref, href } from '../route'
-import { Downloads, TaskLink, Waiting } from '../parts/bits'
+import { Downloads, TaskLink, Unless, Waiting } from '../parts/bits'
 
-export function GraphView({ query }: { query: URLSearchParams }) {
+export function GraphView({ query, gaps }: { query: URLSearchParams; gaps?: Gap[] }) {
   const only = query.get('only') ?? 'all'
   const [paused, setPaused] = useState(false)
   const polled = usePoll<Graph>(url('graph', { only, limit: 5000 }), 4, paused)
@@ -29,7 +29,7 @@ export function GraphView({ query }: { query: URLSearchParams }) {
           ['JSON', url('graph', { only }), 'waits.json'], ['DOT', url('graph', { only, format: 'dot' }), 'waits.dot'], ['Mermaid', url('graph', { only, format: 'mermaid' }), 'waits.mmd'],
         ]} />
       </form>
-      {graph.edges.length === 0 ? <p>Nobody waits for anybody for longer than a second.</p> : (
+      {graph.edges.length === 0 ? <Unless gaps={gaps} about={only === 'stuck' ? 'deadlocks' : 'tasks'}>Nobody waits for anybody for longer than a second.</Unless> : (
         <>
           <p className="muted" role="status">
             {graph.nodes.length} tasks, {graph.edges.length} waits{graph.truncated && ` of ${graph.edges_total}`}; an arrow goes from who waits to who holds.

@@ -1,14 +1,20 @@
 import type { Overview } from '../api'
 import { count, duration, percent, plural, rate, wait } from '../format'
 import { href, taskHref } from '../route'
-import { Bar, Connect, StateBadge, Tile, Waiting } from '../parts/bits'
+import { Bar, Connect, StateBadge, Tile, Unless, Waiting } from '../parts/bits'
 import { Chart } from '../parts/chart'
 
 export function OverviewView({ overview: o }: { overview?: Overview }) {
   if (!o) return <Waiting what="the overview" />
   const { standing, suspected, tasks, victims } = o.deadlocks
   const sure = standing > suspected
-  const nothing = o.processes.reporting === 0 && o.tasks.started_total === 0
+  const { reporting, lost, replaced, goodbye } = o.processes
+  const unheard = o.components.some((c) => c.processes_without_reports > 0)
+  const nothing = reporting + lost + replaced + goodbye === 0 && o.tasks.started_total === 0 && !unheard
+  // A count of which nobody knows is no 0.
+  const uncounted = o.gaps.find((g) => g.about === 'tasks' && g.reason === 'no_component')
+  const unwatched = o.gaps.find((g) => g.about === 'deadlocks' && (g.reason === 'no_component' || g.reason === 'elsewhere'))
+  const counted = (n: number) => (uncounted ? 'unknown' : count(n))
   return (
     <>
       {standing > 0 && (
@@ -25,13 +31,13 @@ export function OverviewView({ overview: o }: { overview?: Overview }) {
       ))}
       {nothing && <Connect />}
       <div className="tiles">
-        <Tile name="running" value={count(o.tasks.running)} tone="running" to={href('tasks', { state: 'running' })} />
-        <Tile name="blocked" value={count(o.tasks.blocked)} tone={o.tasks.blocked ? 'blocked' : ''} to={href('tasks', { state: 'blocked' })} />
-        <Tile name="deadlocked" value={count(o.tasks.deadlocked)} tone={o.tasks.deadlocked ? 'deadlocked' : ''} to={href('deadlocks')}
-          note={o.deadlocks.found_total > 0 && `${plural(o.deadlocks.found_total, 'deadlock')} found, ${count(o.deadlocks.resolved_total)} over`} />
-        <Tile name="tasks a second" value={rate(o.rates.started_per_second)} note={`${count(o.tasks.started_total)} so far`} />
-        <Tile name="failed a second" value={rate(o.rates.failed_per_second)} tone={o.rates.failed_per_second ? 'failed' : ''}
-          note={`${count(o.tasks.failed_total)} failed, ${count(o.tasks.cancelled_total)} cancelled, ${count(o.tasks.lost_total)} lost`} to={href('tasks', { state: 'failed' })} />
+        <Tile name="running" value={counted(o.tasks.running)} tone="running" to={href('tasks', { state: 'running' })} />
+        <Tile name="blocked" value={counted(o.tasks.blocked)} tone={o.tasks.blocked ? 'blocked' : ''} to={href('tasks', { state: 'blocked' })} />
+        <Tile name="deadlocked" value={unwatched && o.tasks.deadlocked === 0 ? 'unknown' : count(o.tasks.deadlocked)} tone={o.tasks.deadlocked ? 'deadlocked' : ''} to={href('deadlocks')}
+          note={unwatched ? (unwatched.reason === 'elsewhere' ? 'found in another collector' : 'no deadlock_detector') : o.deadlocks.found_total > 0 && `${plural(o.deadlocks.found_total, 'deadlock')} found, ${count(o.deadlocks.resolved_total)} over`} />
+        <Tile name="tasks a second" value={uncounted ? 'unknown' : rate(o.rates.started_per_second)} note={uncounted ? 'no task_state' : `${count(o.tasks.started_total)} so far`} />
+        <Tile name="failed a second" value={uncounted ? 'unknown' : rate(o.rates.failed_per_second)} tone={o.rates.failed_per_second ? 'failed' : ''}
+          note={uncounted ? 'no task_state' : `${count(o.tasks.failed_total)} failed, ${count(o.tasks.cancelled_total)} cancelled, ${count(o.tasks.lost_total)} lost`} to={href('tasks', { state: 'failed' })} />
         <Tile name="processes" value={count(o.processes.reporting)} note={o.processes.lost > 0 ? `${count(o.processes.lost)} lost` : undefined} to={href('fleet')} />
         {o.inversions > 0 && <Tile name="lock orders that contradict" value={count(o.inversions)} tone="blocked" note="could become deadlocks" to={href('deadlocks')} />}
       </div>
@@ -42,7 +48,7 @@ export function OverviewView({ overview: o }: { overview?: Overview }) {
       <section className="card">
         <h2>Stuck for longest</h2>
         {o.stuck_longest.length === 0 ? (
-          <p className="muted">Nobody waits for longer than a second.</p>
+          <Unless gaps={o.gaps} about="tasks" only={['no_component']}><span className="muted">Nobody waits for longer than a second.</span></Unless>
         ) : (
           <ul className="rows">
             {o.stuck_longest.map((t) => (

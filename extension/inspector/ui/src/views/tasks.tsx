@@ -1,9 +1,9 @@
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { useDeferredValue, useEffect, useRef, useState, type FocusEvent, type KeyboardEvent } from 'react'
-import { url, useLast, usePoll, type Task, type TaskList } from '../api'
+import { url, useLast, usePoll, type Gap, type Task, type TaskList } from '../api'
 import { count, duration, lineOf, plural, wait } from '../format'
 import { setQuery, taskHref } from '../route'
-import { Downloads, StateBadge, Waiting } from '../parts/bits'
+import { Downloads, StateBadge, Unless, Waiting } from '../parts/bits'
 
 const states = ['running', 'blocked', 'deadlocked', 'completed', 'failed', 'cancelled', 'lost']
 const columns: [name: string, sort?: string][] = [
@@ -11,7 +11,7 @@ const columns: [name: string, sort?: string][] = [
 ]
 const first = 500
 
-export function Tasks({ query, maxLimit }: { query: URLSearchParams; maxLimit: number }) {
+export function Tasks({ query, maxLimit, gaps }: { query: URLSearchParams; maxLimit: number; gaps?: Gap[] }) {
   const [paused, setPaused] = useState(false)
   const [limit, setLimit] = useState(first)
   const [text, setText] = useState(query.get('q') ?? '')
@@ -73,7 +73,7 @@ export function Tasks({ query, maxLimit }: { query: URLSearchParams; maxLimit: n
               <button type="button" className="quiet" onClick={() => setLimit(Math.min(maxLimit, limit * 20))}>show {count(Math.min(maxLimit, list.total))}</button>
             )}
           </p>
-          {list.tasks.length === 0 ? <p>No task is like that.</p> : <Rows tasks={list.tasks} sort={question.sort} />}
+          {list.tasks.length === 0 ? <Unless gaps={gaps} about="tasks">No task is like that.</Unless> : <Rows tasks={list.tasks} sort={question.sort} />}
         </>
       )}
     </>
