@@ -1,6 +1,8 @@
 package deadlock
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
@@ -165,6 +167,37 @@ func BenchmarkVictims(b *testing.B) {
 			for _, count := range g.CountBehind(cores, func(waitgraph.Task) int { return 1 }) {
 				if count != 2*chain {
 					b.Fatalf("%d victims", count)
+				}
+			}
+		}
+	})
+}
+
+// BenchmarkOrders is n orders of locks that are taken in a consistent order, and a search
+// after each tenth of them.
+func BenchmarkOrders(b *testing.B) {
+	growth.Benchmark(b, 3200, func(n int) func() {
+		classes := 1
+		for classes*(classes-1)/2 < n {
+			classes++
+		}
+		var all []report.LockOrder
+		for held := range classes {
+			for taken := held + 1; taken < classes; taken++ {
+				all = append(all, report.LockOrder{Held: fmt.Sprint(held), Taken: fmt.Sprint(taken)})
+			}
+		}
+		rand.New(rand.NewPCG(1, 1)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		return func() {
+			o := NewOrders(len(all))
+			for i := range all {
+				o.Add(report.Process{Service: "a"}, &all[i])
+				if i%(len(all)/10) == 0 {
+					s := o.Search()
+					if len(s.Run(epoch)) > 0 {
+						b.Fatal("the order is consistent")
+					}
+					o.Done(s)
 				}
 			}
 		}

@@ -12,10 +12,6 @@ import (
 const (
 	// maxVariants bounds what is kept of one order beside its first sight.
 	maxVariants = 4
-	// maxInversion bounds the locks of one inversion that is looked for.
-	maxInversion = 8
-	// maxSteps bounds the work of one search.
-	maxSteps = 10_000
 	// callsShare is the part of the orders that may be of calls between processes: one in
 	// so many. The oldest of them make room, for a call is soon over.
 	callsShare = 4
@@ -39,12 +35,19 @@ const (
 // A read lock that a goroutine takes twice is reported, too: a writer that comes in
 // between waits for the first one and keeps the second one out.
 //
+// Add only learns an order. What the new ones complete is found by a search of its own
+// ([Orders.Search]), which works on a copy, so that the owner's lock is not held meanwhile.
+//
 // It is not safe for concurrent use.
 type Orders struct {
 	limit    int
 	seen     map[orderKey]*order
-	next     map[class][]*order // by the lock that is held
-	calls    []orderKey         // of the orders with calls in them, oldest first
+	classes  map[class]*lockClass
+	free     []int32    // numbers of classes that are in no order any more
+	numbers  int32      // all that have been used
+	calls    []orderKey // of the orders with calls in them, oldest first
+	fresh    []sighting // variants that no search has looked at
+	sequence int64      // of the newest variant
 	reported map[string]struct{}
 	counters OrderCounters
 }
@@ -76,9 +79,29 @@ type orderKey struct {
 	held, taken class
 }
 
+// lockClass is a class that some order has.
+type lockClass struct {
+	class
+	number int32 // no other class has it
+	orders int
+}
+
 type order struct {
-	held, taken class
-	variants    []Order
+	held, taken *lockClass
+	variants    []variant // replaced, and never changed: a search may have them
+}
+
+// variant is an order with the number under which it was seen.
+type variant struct {
+	*Order
+	number int64
+}
+
+// sighting is a variant that is new. Its order may be forgotten by now.
+type sighting struct {
+	key orderKey
+	variant
+	held, taken int32 // numbers of the classes, for the search
 }
 
 // Order is one lock taken while another one is held, as one task has done it.
@@ -113,8 +136,7 @@ type Inversion struct {
 // NewOrders returns an empty set that keeps at most limit orders.
 func NewOrders(limit int) *Orders {
 	return &Orders{
-		limit: limit, seen: make(map[orderKey]*order), next: make(map[class][]*order),
-		reported: make(map[string]struct{}),
+		limit: limit, seen: make(map[orderKey]*order), classes: make(map[class]*lockClass), reported: make(map[string]struct{}),
 	}
 }
 
@@ -124,9 +146,8 @@ func (o *Orders) Len() int { return len(o.seen) }
 // Counters returns what has been seen and refused.
 func (o *Orders) Counters() OrderCounters { return o.counters }
 
-// Add adds an order and returns the inversion that it completes, once; nil if there
-// is none.
-func (o *Orders) Add(p report.Process, r *report.LockOrder, now time.Time) *Inversion {
+// Add learns an order.
+func (o *Orders) Add(p report.Process, r *report.LockOrder) {
 	heldReads, takenReads := r.Reads()
 	v := Order{
 		Service: p.Service, Instance: p.Instance, Held: r.Held, Taken: r.Taken, HeldName: r.HeldName, TakenName: r.TakenName,
@@ -137,29 +158,41 @@ func (o *Orders) Add(p report.Process, r *report.LockOrder, now time.Time) *Inve
 		v.gates = append(v.gates, classOf(v.Service, g).String())
 	}
 	slices.Sort(v.gates)
+	key := orderKey{v.held(), v.taken()}
 	if v.Held == v.Taken {
-		if !v.Recursive || !heldReads || !takenReads {
-			return nil // instances of one class: their order is not known
+		if v.Recursive && heldReads && takenReads {
+			o.see(key, &v)
 		}
-		return o.report([]Order{v}, now)
+		return // otherwise they are instances of one class: their order is not known
 	}
-	e := o.order(v.held(), v.taken())
+	e := o.order(key)
 	if e == nil {
 		o.counters.Refused++
-		return nil
+		return
 	}
-	if !e.add(v) {
-		return nil
+	if e.harmful(&v) {
+		e.add(o.see(key, &v))
 	}
-	return o.search(e, v, now)
 }
 
-func (o *Orders) order(held, taken class) *order {
-	key := orderKey{held, taken}
+// see notes a variant for the next search. Searches that do not keep up are given up.
+func (o *Orders) see(key orderKey, v *Order) variant {
+	o.sequence++
+	seen := variant{v, o.sequence}
+	if len(o.fresh) >= o.limit {
+		o.counters.CutShort++
+	} else {
+		o.fresh = append(o.fresh, sighting{key: key, variant: seen})
+	}
+	return seen
+}
+
+// order finds or makes the record of an order; nil if there is no room.
+func (o *Orders) order(key orderKey) *order {
 	if e := o.seen[key]; e != nil {
 		return e
 	}
-	if isCall(held.name) || isCall(taken.name) {
+	if isCall(key.held.name) || isCall(key.taken.name) {
 		if len(o.calls) > 0 && len(o.calls) >= max(1, o.limit/callsShare) {
 			o.forget(o.calls[0])
 			o.calls = append(o.calls[:0], o.calls[1:]...)
@@ -172,35 +205,62 @@ func (o *Orders) order(held, taken class) *order {
 	if len(o.seen) >= o.limit {
 		return nil
 	}
-	e := &order{held: held, taken: taken}
+	e := &order{held: o.class(key.held), taken: o.class(key.taken)}
 	o.seen[key] = e
-	o.next[held] = append(o.next[held], e)
 	return e
+}
+
+// class returns the record of a class, for one more order.
+func (o *Orders) class(c class) *lockClass {
+	known := o.classes[c]
+	if known == nil {
+		known = &lockClass{class: c, number: o.numbers}
+		if n := len(o.free); n > 0 {
+			known.number = o.free[n-1]
+			o.free = o.free[:n-1]
+		} else {
+			o.numbers++
+		}
+		o.classes[c] = known
+	}
+	known.orders++
+	return known
 }
 
 func (o *Orders) forget(key orderKey) {
 	e := o.seen[key]
 	delete(o.seen, key)
-	if left := slices.DeleteFunc(o.next[key.held], func(other *order) bool { return other == e }); len(left) > 0 {
-		o.next[key.held] = left
-	} else {
-		delete(o.next, key.held)
+	for _, c := range []*lockClass{e.held, e.taken} {
+		if c.orders--; c.orders == 0 {
+			delete(o.classes, c.class)
+			o.free = append(o.free, c.number)
+		}
 	}
 }
 
-// add keeps a variant if it can do more harm than those that are kept.
-func (e *order) add(v Order) bool {
-	for i := range e.variants {
-		if e.variants[i].covers(&v) {
+// harmful reports whether a variant can do more harm than those that are kept.
+func (e *order) harmful(v *Order) bool {
+	left := 0
+	for _, known := range e.variants {
+		if known.covers(v) {
 			return false
 		}
+		if !v.covers(known.Order) {
+			left++
+		}
 	}
-	e.variants = slices.DeleteFunc(e.variants, func(old Order) bool { return v.covers(&old) })
-	if len(e.variants) >= maxVariants {
-		return false
+	return left < maxVariants
+}
+
+// add keeps a variant in the place of those that it covers.
+func (e *order) add(v variant) {
+	var kept []variant
+	for _, known := range e.variants {
+		if !v.covers(known.Order) {
+			kept = append(kept, known)
+		}
 	}
-	e.variants = append(e.variants, v)
-	return true
+	e.variants = append(kept, v)
 }
 
 // covers reports whether every inversion that v is part of is one with o in its place.
@@ -214,93 +274,4 @@ func (o *Order) covers(v *Order) bool {
 		}
 	}
 	return true
-}
-
-// search looks for a ring that ends with the new variant.
-func (o *Orders) search(last *order, v Order, now time.Time) *Inversion {
-	s := ringSearch{orders: o, goal: last.held, ring: []Order{v}, steps: maxSteps}
-	if !s.from(last.taken, v.gates) {
-		if s.steps <= 0 {
-			o.counters.CutShort++
-		}
-		return nil
-	}
-	return o.report(s.ring, now)
-}
-
-// report makes an inversion of a ring, once for its locks: calls between processes are
-// others each time.
-func (o *Orders) report(ring []Order, now time.Time) *Inversion {
-	names := make([]string, 0, len(ring))
-	for i := range ring {
-		if c := ring[i].held(); !isCall(c.name) {
-			names = append(names, c.String())
-		}
-	}
-	slices.Sort(names)
-	key := strings.Join(names, "\x00\x00")
-	if len(ring) == 1 {
-		key = "recursive\x00" + key
-	}
-	if _, again := o.reported[key]; again || len(o.reported) >= o.limit {
-		return nil
-	}
-	o.reported[key] = struct{}{}
-	return &Inversion{Orders: ring, Found: now}
-}
-
-type ringSearch struct {
-	orders *Orders
-	goal   class
-	ring   []Order
-	steps  int
-}
-
-// from goes on from a lock that the last order of the ring takes. gates are the locks
-// held on every step so far.
-func (s *ringSearch) from(at class, gates []string) bool {
-	last := s.ring[len(s.ring)-1]
-	if at == s.goal {
-		// Who takes the goal waits for the first of the ring, who holds it.
-		return !(last.TakenReads && s.ring[0].HeldReads) && !s.gated(gates)
-	}
-	if len(s.ring) >= maxInversion {
-		return false
-	}
-	for _, e := range s.orders.next[at] {
-		if slices.ContainsFunc(s.ring[1:], func(r Order) bool { return r.held() == e.taken }) {
-			continue // through the same lock again
-		}
-		for _, v := range e.variants {
-			if s.steps--; s.steps <= 0 {
-				return false
-			}
-			if last.TakenReads && v.HeldReads {
-				continue // readers do not wait for each other
-			}
-			s.ring = append(s.ring, v)
-			if s.from(e.taken, intersect(gates, v.gates)) {
-				return true
-			}
-			s.ring = s.ring[:len(s.ring)-1]
-		}
-	}
-	return false
-}
-
-// gated reports whether a lock outside of the ring is held on every step.
-func (s *ringSearch) gated(gates []string) bool {
-	return slices.ContainsFunc(gates, func(g string) bool {
-		return !slices.ContainsFunc(s.ring, func(r Order) bool { return r.held().String() == g })
-	})
-}
-
-func intersect(a, b []string) []string {
-	var both []string
-	for _, x := range a {
-		if _, found := slices.BinarySearch(b, x); found {
-			both = append(both, x)
-		}
-	}
-	return both
 }

@@ -13,8 +13,23 @@ import (
 
 // taking is "held>taken", with a mode and guards.
 func (o *Orders) taking(service, held, taken, mode string, guards ...string) *Inversion {
-	return o.Add(report.Process{Service: service, Instance: "1", Epoch: 1},
-		&report.LockOrder{Task: id(1), Held: held, Taken: taken, Mode: mode, Guards: guards}, epoch)
+	o.Add(report.Process{Service: service, Instance: "1", Epoch: 1},
+		&report.LockOrder{Task: id(1), Held: held, Taken: taken, Mode: mode, Guards: guards})
+	return o.completed()
+}
+
+// completed is the inversion that the newest order completes, or nil.
+func (o *Orders) completed() *Inversion {
+	s := o.Search()
+	if s == nil {
+		return nil
+	}
+	found := s.Run(epoch)
+	o.Done(s)
+	if len(found) == 0 {
+		return nil
+	}
+	return found[0]
 }
 
 func TestOrdersThatContradictEachOther(t *testing.T) {
@@ -103,6 +118,117 @@ func TestRandomOrdersAgainstBruteForce(t *testing.T) {
 	}
 }
 
+// However the orders are spread over searches, the same inversions are found.
+func TestOrdersInBatchesGiveTheSame(t *testing.T) {
+	inversions := 0
+	for seed := range uint64(1000) {
+		rnd := rand.New(rand.NewPCG(seed, 7))
+		one, many := NewOrders(1000), NewOrders(1000)
+		var want, got []string
+		text := func(v *Inversion) string { return fmt.Sprint(v.Names()) }
+		search := func() {
+			if s := many.Search(); s != nil {
+				for _, v := range s.Run(epoch) {
+					got = append(got, text(v))
+				}
+				many.Done(s)
+			}
+		}
+		for range 12 {
+			held, taken := rnd.IntN(6), rnd.IntN(6)
+			if v := one.taking("a", fmt.Sprint(held), fmt.Sprint(taken), ""); v != nil {
+				want = append(want, text(v))
+			}
+			many.Add(report.Process{Service: "a", Instance: "1", Epoch: 1}, &report.LockOrder{Task: id(1), Held: fmt.Sprint(held), Taken: fmt.Sprint(taken)})
+			if rnd.IntN(5) == 0 {
+				search()
+			}
+		}
+		search()
+		require.Equal(t, want, got, "seed %d", seed)
+		inversions += len(want)
+	}
+	require.Greater(t, inversions, 1000)
+}
+
+// consistent is n classes of locks that are taken in the order of their numbers: all pairs,
+// in an order of their own.
+func consistent(n int) *Orders {
+	o := NewOrders(n * n)
+	for _, i := range rand.New(rand.NewPCG(uint64(n), 8)).Perm(n * n) {
+		if held, taken := i/n, i%n; held < taken {
+			o.Add(report.Process{Service: "a", Instance: "1", Epoch: 1}, &report.LockOrder{Held: fmt.Sprint(held), Taken: fmt.Sprint(taken)})
+		}
+	}
+	return o
+}
+
+// Many locks that are taken in a consistent order are in no ring. Nothing is searched for
+// them, and the one order that contradicts them is found.
+func TestAContradictionAmongManyConsistentOrders(t *testing.T) {
+	const n = 120
+	o := consistent(n)
+	s := o.Search()
+	require.Empty(t, s.Run(epoch))
+	require.Equal(t, maxWork, s.work)
+	o.Done(s)
+	require.Zero(t, o.Counters().CutShort)
+	require.Nil(t, o.Search(), "all have been looked at")
+	// Every other lock lies between these two, and only the direct way back is a ring of two.
+	v := o.taking("a", fmt.Sprint(n-1), "0", "")
+	require.NotNil(t, v)
+	require.Equal(t, []string{fmt.Sprint(n - 1), "0"}, v.Names())
+	require.Zero(t, o.Counters().CutShort)
+}
+
+// What one search leaves is for the next one: nothing is lost.
+func TestASearchLeavesWhatIsTooMuch(t *testing.T) {
+	o := NewOrders(10_000)
+	add := func(held, taken int) {
+		o.Add(report.Process{Service: "a", Instance: "1", Epoch: 1}, &report.LockOrder{Held: fmt.Sprint(held), Taken: fmt.Sprint(taken)})
+	}
+	const pairs = 2*maxFound + 5
+	for i := range pairs {
+		add(2*i, 2*i+1)
+		add(2*i+1, 2*i)
+	}
+	var found []int
+	for s := o.Search(); s != nil; s = o.Search() {
+		found = append(found, len(s.Run(epoch)))
+		add(0, 5000+len(found)) // while it runs
+		o.Done(s)
+		if len(found) > 3 {
+			break
+		}
+	}
+	require.Equal(t, []int{maxFound, maxFound, 5, 0}, found)
+	require.Zero(t, o.Counters().CutShort)
+}
+
+// Only rings that a gate does not close count, however many there are; a longer one that
+// is open is found behind shorter ones that are not.
+func TestALongerRingBehindAShorterOne(t *testing.T) {
+	o := NewOrders(100)
+	require.Nil(t, o.taking("a", "x", "y", "", "gate"))
+	require.Nil(t, o.taking("a", "x", "z", ""))
+	require.Nil(t, o.taking("a", "z", "y", ""))
+	v := o.taking("a", "y", "x", "", "gate")
+	require.NotNil(t, v)
+	require.Equal(t, []string{"y", "x", "z"}, v.Names())
+}
+
+// The longest ring that is looked for has maxInversion locks.
+func TestHowLongARingMayBe(t *testing.T) {
+	for _, locks := range []int{maxInversion, maxInversion + 1} {
+		o := NewOrders(100)
+		for i := range locks - 1 {
+			require.Nil(t, o.taking("a", fmt.Sprint(i), fmt.Sprint(i+1), ""))
+		}
+		v := o.taking("a", fmt.Sprint(locks-1), "0", "")
+		require.Equal(t, locks <= maxInversion, v != nil, "%d locks", locks)
+	}
+}
+
 // anyRing tries all sequences of orders through different locks.
 func anyRing(all, ring []Order) bool {
 	if n := len(ring); n > 1 && ring[n-1].Taken == ring[0].Held {
@@ -160,8 +286,9 @@ func call(n int) string { return taskspan.ResourceSpan + id(n).String() }
 
 // through is an order with a call in it.
 func (o *Orders) through(service, held, heldName, taken, takenName string) *Inversion {
-	return o.Add(report.Process{Service: service, Instance: "1", Epoch: 1},
-		&report.LockOrder{Task: id(1), Held: held, HeldName: heldName, Taken: taken, TakenName: takenName}, epoch)
+	o.Add(report.Process{Service: service, Instance: "1", Epoch: 1},
+		&report.LockOrder{Task: id(1), Held: held, HeldName: heldName, Taken: taken, TakenName: takenName})
+	return o.completed()
 }
 
 func TestAnOrderThroughTwoServicesIsAnOrder(t *testing.T) {
@@ -222,9 +349,10 @@ func TestOldCallsMakeRoom(t *testing.T) {
 func TestAReadLockTakenTwice(t *testing.T) {
 	o := NewOrders(100)
 	twice := func(service, held, mode string, same bool) *Inversion {
-		return o.Add(report.Process{Service: service, Instance: "1", Epoch: 1}, &report.LockOrder{
+		o.Add(report.Process{Service: service, Instance: "1", Epoch: 1}, &report.LockOrder{
 			Task: id(1), Held: held, HeldName: "the read lock", Taken: held, TakenName: "the read lock", Mode: mode, Recursive: same,
-		}, epoch)
+		})
+		return o.completed()
 	}
 	require.Nil(t, twice("a", "r1@x", "read/read", false), "two locks of one class")
 	require.Nil(t, twice("a", "r1@x", "write/write", true), "that is a deadlock already")

@@ -37,7 +37,6 @@ type detector struct {
 	graph      *deadlock.Detector
 	orders     *deadlock.Orders
 	inversions []*deadlock.Inversion // all that are remembered
-	untold     []*deadlock.Inversion // since the last evaluation
 
 	// Only loop's, and Shutdown's after it.
 	outlet   *lifecycle.Outlet
@@ -127,9 +126,8 @@ func (p *detector) evaluate(ctx context.Context, now time.Time) {
 	began := time.Now()
 	found, ended := p.graph.Evaluate(now)
 	took := time.Since(began)
-	inversions := p.untold
-	p.untold = nil
 	p.mu.Unlock()
+	inversions := p.searchOrders(now)
 
 	p.telemetry.ProcessorDeadlockDetectorEvaluationDuration.Record(ctx, took.Seconds())
 	for _, dl := range found {

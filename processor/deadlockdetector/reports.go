@@ -1,6 +1,7 @@
 package deadlockdetector
 
 import (
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/ptrace"
@@ -17,7 +18,7 @@ func (p *detector) learn(r *report.Report, span ptrace.Span, now time.Time) (for
 		return false, drop
 	}
 	if r.LockOrder != nil && p.cfg.Potential.Enabled {
-		p.order(r.Process, r, now)
+		p.orders.Add(r.Process, r.LockOrder)
 	}
 	return p.forward(r, span), report.Used
 }
@@ -31,19 +32,23 @@ func (p *detector) forward(r *report.Report, span ptrace.Span) bool {
 	return p.cfg.ForwardReports
 }
 
-// order learns an order of locks, and keeps the inversion that it completes until
-// the next evaluation.
-func (p *detector) order(process report.Process, r *report.Report, now time.Time) {
-	v := p.orders.Add(process, r.LockOrder, now)
-	if v == nil {
-		return
+// searchOrders looks for the inversions that new orders of locks complete. Reports are
+// merged meanwhile: mu is only held to copy the orders and to keep what was found.
+func (p *detector) searchOrders(now time.Time) []*deadlock.Inversion {
+	p.mu.Lock()
+	search := p.orders.Search()
+	p.mu.Unlock()
+	if search == nil {
+		return nil
 	}
-	p.potential.Add(1)
-	if len(p.inversions) >= p.cfg.MaxDeadlocks {
-		p.inversions = append(p.inversions[:0], p.inversions[1:]...)
-	}
-	p.inversions = append(p.inversions, v)
-	p.untold = append(p.untold, v)
+	found := search.Run(now)
+	p.potential.Add(int64(len(found)))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.orders.Done(search)
+	p.inversions = append(p.inversions, found...)
+	p.inversions = slices.Delete(p.inversions, 0, max(0, len(p.inversions)-p.cfg.MaxDeadlocks))
+	return found
 }
 
 // tell logs what has been found or has ended, once each.

@@ -41,12 +41,6 @@ func (g *Graph) CountBehind(cores [][]Task, weight func(Task) int) []int {
 	if !g.solved || len(cores) == 0 {
 		return behind
 	}
-	var stuck []Task
-	for t := range g.tasks {
-		if g.Stuck(Task(t)) {
-			stuck = append(stuck, Task(t))
-		}
-	}
 	sets := newSetsOf(len(cores))
 	of := make([]int32, g.tasks) // the cores that a task is behind, or in
 	for i, core := range cores {
@@ -59,7 +53,7 @@ func (g *Graph) CountBehind(cores [][]Task, weight func(Task) int) []int {
 		}
 	}
 	var total []int // by set
-	g.strong(stuck, func(component []Task) {
+	g.strong(g.allStuck(), func(component []Task) {
 		all, sum := int32(0), 0
 		for _, t := range component {
 			all = sets.union(all, of[t])

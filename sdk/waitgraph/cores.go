@@ -18,17 +18,9 @@ func (g *Graph) Cores() [][]Task {
 	if !g.solved {
 		return nil
 	}
-	var (
-		cores [][]Task
-		all   []Task
-	)
-	for t := range g.tasks {
-		if g.Stuck(Task(t)) {
-			all = append(all, Task(t))
-		}
-	}
+	var cores [][]Task
 	budget := maxRounds * (g.tasks + len(g.holders) + 1)
-	for sets := [][]Task{all}; len(sets) > 0; {
+	for sets := [][]Task{g.allStuck()}; len(sets) > 0; {
 		set := sets[len(sets)-1]
 		sets = sets[:len(sets)-1]
 		if budget < 0 {
@@ -55,9 +47,28 @@ func (g *Graph) Cores() [][]Task {
 // search took too long. They may contain further cores.
 func (g *Graph) CutShort() int { return g.search.cutShort }
 
+// Components returns the strongly connected components of the stuck tasks that have a
+// cycle: everyone in one waits, in the end, for everyone else in it. Call Solve first.
+func (g *Graph) Components() [][]Task {
+	return g.components(g.allStuck())
+}
+
+// allStuck returns the tasks that can never proceed.
+func (g *Graph) allStuck() (all []Task) {
+	for t := range g.tasks {
+		if g.Stuck(Task(t)) {
+			all = append(all, Task(t))
+		}
+	}
+	return all
+}
+
 // components returns the strongly connected components within a set of stuck
 // tasks that have a cycle.
 func (g *Graph) components(set []Task) (found [][]Task) {
+	if !g.solved {
+		return nil
+	}
 	g.strong(set, func(component []Task) {
 		t := component[0]
 		if s := &g.search; len(component) > 1 || slices.Contains(s.targets[s.first[t]:s.end[t]], t) {
