@@ -74,7 +74,10 @@ processors:
 		return response.StatusCode, response.Header, string(body)
 	}
 
-	server := startPrometheus(t, prometheus, directory, inspector, tokenFile, certificate)
+	server := startPrometheus(t, prometheus, directory, inspector, fmt.Sprintf(`
+    scheme: https
+    authorization: {credentials_file: %q}
+    tls_config: {ca_file: %q}`, tokenFile, certificate))
 	demo := startDemo(t, sendTo(collector, "grpc", "1.0"), "-orders", "60", "-for", "20s")
 	demo.chaos(t, "deadlock")
 	eventually(t, 18*time.Second, "something in every panel of the dashboard, while the demo runs", func() error {
@@ -192,7 +195,8 @@ func debianProgram(t *testing.T, name string) string {
 // prometheusServer is a Prometheus as a process.
 type prometheusServer struct{ address string }
 
-func startPrometheus(t *testing.T, program, directory, target, tokenFile, ca string) *prometheusServer {
+// startPrometheus starts one that scrapes a target, with further keys of its job.
+func startPrometheus(t *testing.T, program, directory, target, job string) *prometheusServer {
 	t.Helper()
 	p := &prometheusServer{address: freeAddress(t)}
 	config := filepath.Join(directory, "prometheus.yaml")
@@ -200,11 +204,8 @@ func startPrometheus(t *testing.T, program, directory, target, tokenFile, ca str
 global: {scrape_interval: 1s, scrape_timeout: 1s}
 scrape_configs:
   - job_name: async-inspect
-    scheme: https
-    authorization: {credentials_file: %q}
-    tls_config: {ca_file: %q}
-    static_configs: [{targets: [%q]}]
-`, tokenFile, ca, target))
+    static_configs: [{targets: [%q]}]%s
+`, target, job))
 	cmd := exec.Command(program, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(directory, "data"), "--web.listen-address="+p.address,
 		"--enable-feature=native-histograms,exemplar-storage")
 	background(t, "Prometheus", cmd)
