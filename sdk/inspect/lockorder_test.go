@@ -304,3 +304,49 @@ func BenchmarkLockOrder(b *testing.B) {
 	defer outer.Unlock()
 	b.Run("on, one held", run)
 }
+
+// The orders of a goroutine without a task are the default Inspector's to tell, and those
+// of a task its own Inspector's.
+func TestWhoseOrdersAreTold(t *testing.T) {
+	other := quietInspector(t)
+	for _, one := range []struct {
+		name      string
+		task      func(*reporterRig) *Task
+		isDefault bool
+		want      int
+	}{
+		{"nobody's, of the default one", func(*reporterRig) *Task { return nil }, true, 1},
+		{"nobody's, of another one", func(*reporterRig) *Task { return nil }, false, 0},
+		{"its own", func(r *reporterRig) *Task { return began(r.ins) }, false, 1},
+		{"another one's", func(*reporterRig) *Task { return began(other) }, true, 0},
+	} {
+		for _, call := range []bool{false, true} {
+			rig := ordersRig(t)
+			if one.isDefault {
+				defaultInspector.Store(rig.ins)
+			}
+			task := one.task(rig)
+			name := lockNames(t, 2)
+			a, b := NewMutex(name[0]), NewMutex(name[1])
+			a.Lock()
+			if call {
+				noteCalling(context.Background(), remoteSpan(), "GET")
+			} else {
+				b.Lock()
+				b.Unlock() //nolint:staticcheck // only the order matters
+			}
+			a.Unlock()
+			task.End(nil)
+			if got := rig.orders(); len(got) != one.want {
+				t.Errorf("%s, a call %t: told are %q, want %d", one.name, call, got, one.want)
+			}
+			defaultInspector.Store(nil)
+		}
+	}
+}
+
+// began is a task of the test's goroutine.
+func began(ins *Inspector) *Task {
+	_, task := ins.Begin(context.Background(), "work")
+	return task
+}

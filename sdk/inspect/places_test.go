@@ -353,3 +353,12 @@ func TestStacksAreCut(t *testing.T) {
 		}
 	}
 }
+
+// Directories of the module cache have no upper case.
+func TestEscapedPaths(t *testing.T) {
+	for path, want := range map[string]string{"": "", "a.z/@[`{9": "a.z/@[`{9", "A/Zz": "!a/!zz", "M": "!m"} {
+		if got := escaped(path); got != want {
+			t.Errorf("%q becomes %q, want %q", path, got, want)
+		}
+	}
+}

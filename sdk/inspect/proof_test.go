@@ -654,3 +654,27 @@ func TestWhatReleasesOfPermitsTeach(t *testing.T) {
 		}
 	}
 }
+
+// How many permits a goroutine has had at a time counts until it has none, whatever it
+// has released and acquired in between.
+func TestTheMostPermitsAtATime(t *testing.T) {
+	forgetHolds(t)
+	for _, one := range []struct {
+		changes []int // acquisitions, or, below 0, releases
+		want    int
+	}{{[]int{1, -1}, 1}, {[]int{3, -3}, 3}, {[]int{3, -2, 1, -2}, 3}, {[]int{2, -1, 3, -4}, 4}, {[]int{4, -3, 2, -3}, 4}} {
+		name := unique("most")
+		s := NewSemaphore(name, 9)
+		for _, n := range one.changes {
+			for range max(n, 0) {
+				_ = s.Acquire(context.Background(), 1)
+			}
+			for range max(-n, 0) {
+				s.Release(1)
+			}
+		}
+		if depth, _ := holdKinds.look(holdKind{side: permitHold, name: name}); depth != one.want {
+			t.Errorf("%v: known to be released %d at a time, want %d", one.changes, depth, one.want)
+		}
+	}
+}

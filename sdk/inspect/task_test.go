@@ -501,3 +501,22 @@ func TestASpanOfAWait(t *testing.T) {
 		}
 	}
 }
+
+// What has been allocated since a reading is the difference of both counters.
+func TestAllocatedUntilNow(t *testing.T) {
+	before := readAllocated()
+	since := allocated{bytes: before.bytes / 2, objects: before.objects / 3}
+	got := since.untilNow()
+	after := readAllocated()
+	if got.bytes < before.bytes-since.bytes || got.bytes > after.bytes-since.bytes ||
+		got.objects < before.objects-since.objects || got.objects > after.objects-since.objects {
+		t.Errorf("since %+v it is %+v; in all it was %+v before and %+v after", since, got, before, after)
+	}
+	for i, want := range []attribute.KeyValue{
+		attribute.Int64(taskspan.TaskAllocatedBytes, 70), attribute.Int64(taskspan.TaskAllocatedObjects, 3),
+	} {
+		if got := (allocated{bytes: 70, objects: 3}).attributes()[i]; got != want {
+			t.Errorf("attribute %d is %v, want %v", i, got, want)
+		}
+	}
+}

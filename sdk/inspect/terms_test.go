@@ -5,6 +5,7 @@ package inspect
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,6 +45,19 @@ func TestALockThatComesTooLate(t *testing.T) {
 		case <-l.returned:
 			t.Error("given back by somebody else than the caller")
 		default:
+		}
+	}
+}
+
+// A context that is done goes before a lock that is free.
+func TestALockThatNobodyWantsAnyMore(t *testing.T) {
+	for range 50 {
+		var m sync.Mutex
+		if err := lockOrDone(cancelled(), &m); !errors.Is(err, context.Canceled) {
+			t.Fatalf("it returned %v", err)
+		}
+		if !m.TryLock() {
+			t.Fatal("it is locked")
 		}
 	}
 }

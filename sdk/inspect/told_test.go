@@ -397,3 +397,45 @@ func TestWhatIsToldOfAResourceOutOfReach(t *testing.T) {
 		end()
 	}
 }
+
+// Who waits with the context of a task on another goroutine is a node of its own in the
+// task's trace, which only a task itself or nobody's goroutine is not.
+func TestWhoWaits(t *testing.T) {
+	for _, one := range []struct {
+		name string
+		wait func(ctx context.Context, m *Mutex) // ctx is that of a task
+		own  bool                                // the task itself waits
+		task bool
+		want string
+	}{
+		{"a helper", func(ctx context.Context, m *Mutex) { _ = m.LockContext(ctx) }, false, true, "work (helper goroutine)"},
+		{"nobody's", func(_ context.Context, m *Mutex) { m.Lock() }, false, false, "goroutine in inspect.TestWhoWaits.func2"},
+		{"the task", func(ctx context.Context, m *Mutex) {
+			ctx, task := TaskFromContext(ctx).ins.Begin(ctx, "own")
+			defer task.End(nil)
+			_ = m.LockContext(ctx)
+		}, true, true, "own"},
+	} {
+		r := newReporterRig(t)
+		defaultInspector.Store(r.ins)
+		m := NewMutex(unique("waits"))
+		ctx, task := r.ins.Begin(context.Background(), "work")
+		m.Lock()
+		waiter := newActor(t)
+		waiter.starts(func() { one.wait(ctx, m); m.Unlock() })
+		waiter.blocked()
+		r.at = now()
+		s := r.oneAfter(2 * time.Second)
+		id, traceID := task.SpanContext().SpanID(), task.SpanContext().TraceID()
+		ofTask := slices.Equal(s.TraceId, traceID[:])
+		below := reported(s, taskspan.TaskParentSpanID).GetStringValue() == id.String()
+		began := reported(s, taskspan.TaskStart).GetIntValue() == int64(s.StartTimeUnixNano)
+		if got := reported(s, taskspan.TaskName).GetStringValue(); got != one.want || ofTask != one.task || below != one.task || began == one.own || slices.Equal(s.ParentSpanId, id[:]) {
+			t.Errorf("%s: called %q, in the task's trace %t, below it %t, began with the wait %t", one.name, got, ofTask, below, began)
+		}
+		m.Unlock()
+		waiter.does(func() {})
+		task.End(nil)
+		defaultInspector.Store(nil)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -110,6 +111,89 @@ func TestEveryWayToLockIsInOrders(parent *testing.T) {
 			}
 			wantOrders(t, ordersOf(rig), want...)
 		})
+	}
+}
+
+// A hold has the place and the goroutine of the call that took it, whichever way it came
+// about.
+func TestEveryWayToLockHasItsPlace(parent *testing.T) {
+	holders := func(l any) (set holderSet) {
+		switch l := l.(type) {
+		case *Mutex:
+			addOwner(&set, &l.owner)
+		case *RWMutex:
+			addOwner(&set, &l.owner)
+			if key := l.key.Load(); key != 0 {
+				addReaders(&set, readerKey(key))
+			}
+			l.more.Load().holders(&set)
+		}
+		return set
+	}
+	for _, way := range waysToLock() {
+		if way.name == "RLocker.Lock" {
+			continue // its place is the Locker
+		}
+		for how, applies := range map[string]bool{
+			"free": true, "contended": !way.tries, "beside a reader": way.reads, "without a slot": way.reads,
+			"again": way.reads, "again, without a slot": way.reads,
+		} {
+			if !applies {
+				continue
+			}
+			parent.Run(way.name+"/"+how, func(t *testing.T) {
+				watched(t)
+				taker, other := newActor(t), newActor(t)
+				l := way.new(unique("place"))
+				take := func() {
+					if !way.lock(context.Background(), l) {
+						t.Error("not locked")
+					}
+				}
+				switch how {
+				case "contended":
+					conflicts := l.(sync.Locker)
+					other.does(conflicts.Lock)
+					taker.starts(take)
+					taker.blocked()
+					other.does(conflicts.Unlock)
+					taker.does(func() {})
+				case "beside a reader":
+					other.does(l.(*RWMutex).RLock)
+					taker.does(take)
+				case "without a slot":
+					fullBucket(t, taker.id)
+					taker.does(take)
+				case "again":
+					taker.does(l.(*RWMutex).RLock)
+					taker.does(take)
+				case "again, without a slot":
+					fullBucket(t, taker.id)
+					taker.does(l.(*RWMutex).RLock)
+					taker.does(take)
+				default:
+					taker.does(take)
+				}
+				found := false
+				for _, h := range holders(l).list {
+					at := placeOf(h.place)
+					found = found || h.goroutine == taker.id && strings.Contains(at.function, ".waysToLock.") && strings.HasSuffix(at.file, "ways_test.go")
+				}
+				if !found {
+					t.Errorf("the holders are %+v", holders(l).list)
+				}
+				taker.does(func() { way.unlock(l) })
+				switch how {
+				case "beside a reader":
+					other.does(l.(*RWMutex).RUnlock)
+				case "again", "again, without a slot":
+					taker.does(l.(*RWMutex).RUnlock)
+				}
+				if left := holders(l).list; len(left) != 0 {
+					t.Errorf("in the end the holders are %+v", left)
+				}
+			})
+		}
 	}
 }
 

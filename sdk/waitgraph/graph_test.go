@@ -420,6 +420,20 @@ func TestTheSearchForCoresIsBounded(t *testing.T) {
 		}
 		if !c.whole && (cores < maxRounds || cores > c.atMost || left != 2*int(c.pairs)-2*cores) {
 			t.Errorf("%d pairs: %d cores, %d tasks left out", c.pairs, cores, left)
+// A task that only waits because somebody behind another deadlock is stuck is in no core:
+// what those outside of its component would release counts.
+func TestWhatOthersWouldReleaseCounts(t *testing.T) {
+	for _, need := range []int64{2, 3} {
+		s := spec{5, []waitSpec{
+			{0, need, each(1, 2, 3)}, {1, 0, one(0)}, {2, 1, each(0, 3)}, // a component
+			{3, 0, one(4)}, {4, 0, one(3)},
+		}}
+		want := "[[3 4]]"
+		if need == 3 { // 0 needs 1, which needs 0
+			want = "[[0 1] [3 4]]"
+		}
+		if got := fmt.Sprint(s.graph().Cores()); got != want {
+			t.Errorf("a need of %d: cores are %s, want %s", need, got, want)
 		}
 	}
 }

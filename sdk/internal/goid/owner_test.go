@@ -112,3 +112,15 @@ func BenchmarkOwner(b *testing.B) {
 		Leave(&o)
 	}
 }
+
+// Every bit of a goroutine's id and of a generation is kept.
+func TestAllBitsOfAnOwner(t *testing.T) {
+	for bit := range 64 {
+		var o Owner
+		o.word.Store(1 << bit)
+		id, generation, _ := o.Load()
+		if id<<generationBits|generation != 1<<bit || bit < generationBits && id != 0 {
+			t.Errorf("bit %d: goroutine %x, generation %x", bit, id, generation)
+		}
+	}
+}
