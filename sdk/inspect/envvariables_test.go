@@ -330,6 +330,7 @@ func TestSpanLimitsOfTheEnvironment(t *testing.T) {
 func TestUnknownVariablesAreFoundWithTheNearestName(t *testing.T) {
 	for _, test := range []struct{ name, nearest string }{
 		{"ASYNC_INSPECT_SAMPLNG", "ASYNC_INSPECT_SAMPLING"},
+		{"async_inspect_samplng", "ASYNC_INSPECT_SAMPLING"},
 		{"ASYNC_INSPECT_SAMPILNG", "ASYNC_INSPECT_SAMPLING"},
 		{"ASYNC_INSPECT_SAMPLING_RATE", "ASYNC_INSPECT_SAMPLING"},
 		{"ASYNC_INSPECT_ENABLD", "ASYNC_INSPECT_ENABLED"},

@@ -765,3 +765,37 @@ func TestWhoGetsAnExternalLockNoLongerWaits(t *testing.T) {
 		t.Errorf("it holds %d locks", n)
 	}
 }
+
+// A report says which hold of an external lock a wait is for, since when, and where it was
+// acquired.
+func TestAHoldOfAnExternalLockIsTold(t *testing.T) {
+	fewExternals(t)
+	r := newReporterRig(t)
+	lock := NewExternal(unique("lock"), UntilReleased())
+	holder := newActor(t)
+	holder.does(func() {
+		if err := lock.Acquire(context.Background(), nothing); err != nil {
+			t.Error(err)
+		}
+	})
+	hold := externals.heldBy(holder.id, now())[0]
+	ctx, cancel := context.WithCancel(context.Background())
+	waiter := newActor(t)
+	waiter.starts(func() {
+		ctx, task := r.ins.Begin(ctx, "waiter")
+		defer task.End(nil)
+		_ = lock.Acquire(ctx, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	})
+	waiter.blocked()
+	r.at = now()
+	s := r.oneAfter(2 * time.Second)
+	since, generation := linkSays(t, s, taskspan.HoldSince).GetIntValue(), linkSays(t, s, taskspan.HoldGeneration).GetIntValue()
+	if since != hold.since.unix() || generation != int64(hold.number) || hold.number == 0 {
+		t.Errorf("hold %d since %d is told, want %d since %d", generation, since, hold.number, hold.since.unix())
+	}
+	if at := linkSays(t, s, taskspan.CodeFilePath).GetStringValue(); !strings.HasSuffix(at, "external_test.go") {
+		t.Errorf("it was acquired in %q", at)
+	}
+	cancel()
+	waiter.does(func() {})
+}

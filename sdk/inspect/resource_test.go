@@ -79,3 +79,29 @@ func TestProcessIdentity(t *testing.T) {
 		}
 	}
 }
+
+// Of two values of one attribute the more particular one counts, in whatever order the
+// options come.
+func TestWhichAttributeCounts(t *testing.T) {
+	const key = "rack"
+	value := func(v string) attribute.KeyValue { return attribute.String(key, v) }
+	given, option := WithResource(resource.NewSchemaless(value("of the resource"))), WithResourceAttributes(value("of the option"))
+	for _, one := range []struct {
+		environment string
+		opts        []Option
+		want        string
+	}{
+		{"", nil, ""},
+		{"rack=of+the+environment", nil, "of+the+environment"},
+		{"rack=x", []Option{given}, "of the resource"},
+		{"rack=x", []Option{option}, "of the option"},
+		{"rack=x", []Option{given, option}, "of the option"},
+		{"rack=x", []Option{option, given}, "of the option"},
+	} {
+		clearEnv(t)
+		t.Setenv("OTEL_RESOURCE_ATTRIBUTES", one.environment)
+		if got := resourceValue(t, key, one.opts...); got != one.want {
+			t.Errorf("%+v: it is %q", one, got)
+		}
+	}
+}
