@@ -231,6 +231,9 @@ func TestDeadlocksThatAreReal(t *testing.T) {
 				if strings.Count(text, "deadlock_test.go:") < len(d.Cycle) {
 					t.Errorf("the story lacks places: %s", text)
 				}
+				if strings.Contains(text, "external lock") {
+					t.Errorf("the story advises on external locks: %s", text)
+				}
 				if suspected := strings.HasPrefix(text, "suspected ") && strings.Contains(text, " if "); suspected != (want == taskspan.Suspected) {
 					t.Errorf("the story is %s", text)
 				}

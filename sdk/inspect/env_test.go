@@ -5,6 +5,7 @@ package inspect
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -241,3 +242,69 @@ func TestOffIsOff(t *testing.T) {
 		})
 	}
 }
+
+// Each limit of an option from both sides.
+func TestLimitsOfOptions(t *testing.T) {
+	clearEnv(t)
+	adaptive := func(least, most, overhead float64) Option {
+		return WithAdaptiveSampler(AdaptiveConfig{MinRate: least, MaxRate: most, TargetOverhead: overhead})
+	}
+	for name, of := range map[string]struct{ fit, unfit []Option }{
+		"rate": {
+			[]Option{WithSamplingRate(0), WithSamplingRate(0.3), WithSamplingRate(1)},
+			[]Option{WithSamplingRate(-1e-9), WithSamplingRate(1 + 1e-9), WithSamplingRate(math.NaN())},
+		},
+		"adaptive": {
+			[]Option{adaptive(0.2, 0.2, 0.5), adaptive(1e-9, 1, 1e-9), adaptive(1, 1, 0.999)},
+			[]Option{adaptive(0.3, 0.2, 0.5), adaptive(-0.1, 0.2, 0.5), adaptive(0.1, 1.1, 0.5), adaptive(0.1, 0.2, 1), adaptive(0.1, 0.2, -0.1)},
+		},
+		"tasks":       {[]Option{WithMaxTasks(1), WithMaxTasks(math.MaxInt32)}, []Option{WithMaxTasks(0), WithMaxTasks(-1), WithMaxTasks(math.MaxInt32 + 1)}},
+		"events":      {[]Option{WithMaxEvents(1), WithMaxEvents(math.MaxInt32)}, []Option{WithMaxEvents(0), WithMaxEvents(math.MaxInt32 + 1)}},
+		"task events": {[]Option{WithMaxTaskEvents(1), WithMaxTaskEvents(math.MaxInt32)}, []Option{WithMaxTaskEvents(0), WithMaxTaskEvents(math.MaxInt32 + 1)}},
+		"stuck":       {[]Option{WithStuckAfter(10 * time.Millisecond), WithStuckAfter(time.Hour)}, []Option{WithStuckAfter(10*time.Millisecond - 1), WithStuckAfter(time.Hour + 1)}},
+		"long": {
+			[]Option{WithLongTask(10 * time.Millisecond), WithLongTask(24 * time.Hour)},
+			[]Option{WithLongTask(10*time.Millisecond - 1), WithLongTask(24*time.Hour + 1)},
+		},
+		"wait": {[]Option{WithMinWait(0), WithMinWait(time.Hour)}, []Option{WithMinWait(-1), WithMinWait(time.Hour + 1)}},
+		"heartbeats": {
+			[]Option{WithHeartbeatInterval(100 * time.Millisecond), WithHeartbeatInterval(10 * time.Minute)},
+			[]Option{WithHeartbeatInterval(100*time.Millisecond - 1), WithHeartbeatInterval(10*time.Minute + 1)},
+		},
+		"samplers": {
+			[]Option{WithSampler(everything{}), WithOTelSampler(trace.AlwaysSample())},
+			[]Option{
+				options(WithSampler(everything{}), WithOTelSampler(trace.AlwaysSample())), options(adaptive(0.1, 0.2, 0.3), WithSampler(everything{})),
+				options(adaptive(0.1, 0.2, 0.3), WithOTelSampler(trace.AlwaysSample())),
+			},
+		},
+		"headers": {
+			[]Option{WithHeaders(map[string]string{"a-Z_0.9": " ~!"})},
+			[]Option{WithHeaders(map[string]string{"": "x"}), WithHeaders(map[string]string{"a b": "x"}), WithHeaders(map[string]string{"a": "\x1f"}), WithHeaders(map[string]string{"a": "\x7f"})},
+		},
+	} {
+		for i, o := range of.fit {
+			if _, err := newConfig([]Option{o}); err != nil {
+				t.Errorf("%s %d: %v", name, i, err)
+			}
+		}
+		for i, o := range of.unfit {
+			if _, err := newConfig([]Option{o}); err == nil {
+				t.Errorf("%s %d: no error", name, i)
+			}
+		}
+	}
+}
+
+// options are several as one.
+func options(all ...Option) Option {
+	return optionFunc(func(c *config) {
+		for _, o := range all {
+			o.apply(c)
+		}
+	})
+}
+
+type everything struct{}
+
+func (everything) ShouldSample(string) bool { return true }

@@ -799,3 +799,64 @@ func TestAHoldOfAnExternalLockIsTold(t *testing.T) {
 	cancel()
 	waiter.does(func() {})
 }
+
+// A lock whose time is over is its holder's to release, also while another goroutine has
+// it: that one keeps it.
+func TestALateReleaseIsOfTheExpiredHold(t *testing.T) {
+	fewExternals(t)
+	quietInspector(t)
+	lock := NewExternal(unique("lock"), WithTTL(time.Hour))
+	late, next := newActor(t), newActor(t)
+	acquire := func() {
+		if err := lock.Acquire(context.Background(), nothing); err != nil {
+			t.Error(err)
+		}
+	}
+	late.does(acquire)
+	expireHolds(lock)
+	next.does(acquire)
+	held := func(a *actor) int { return len(externals.heldBy(a.id, now())) }
+	if held(late) != 0 || held(next) != 1 {
+		t.Fatalf("the late one holds %d, the next one %d", held(late), held(next))
+	}
+	late.does(func() { _ = lock.Release(context.Background(), nothing) })
+	if held(next) != 1 || handedOver.has(lock.id) {
+		t.Errorf("after the late release the next one holds %d, handed over %t", held(next), handedOver.has(lock.id))
+	}
+	next.does(acquire) // its own that is expired makes room, and no other's
+	next.does(func() { _ = lock.Release(context.Background(), nothing) })
+	if externals.total != len(externals.by[lock.id]) || externals.total != 1 {
+		t.Errorf("%d holds are left, %d of the lock", externals.total, len(externals.by[lock.id]))
+	}
+}
+
+// The next end is that of the first hold to come, whether there is somebody to be told of
+// it or not.
+func TestTheNextEndOfHolds(t *testing.T) {
+	e := externalHolds{of: make(map[uint64][]*externalHold), by: make(map[string][]*externalHold)}
+	at := now()
+	for i, ends := range []nanos{at + 500, endsUnknown, at + 300, endsByRelease, at + 900} {
+		e.add(&externalHold{goroutine: uint64(i + 1), id: fmt.Sprint("ext:", i), ends: ends})
+	}
+	for _, step := range []struct{ at, want nanos }{{0, 300}, {299, 300}, {300, 500}, {499, 500}, {700, 900}, {900, -1}, {2000, -1}} {
+		e.expire(at + step.at)
+		want := at + step.want
+		if step.want < 0 {
+			want = 0
+		}
+		if got := nanos(e.next.Load()); got != want {
+			t.Errorf("%d later the next end is %d, want %d", step.at, got-at, step.want)
+		}
+	}
+	known := 0
+	for _, holds := range e.of {
+		for _, h := range holds {
+			if h.known(at + 2000) {
+				known++
+			}
+		}
+	}
+	if known != 2 {
+		t.Errorf("%d stand in the end, want the 2 without a time", known)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -484,4 +485,70 @@ func TestWhoHasEnded(t *testing.T) {
 			t.Errorf("%s: a goroutine is thought to take %d bytes, before %d", c.name, l.bytes, bytes)
 		}
 	}
+}
+
+// A call goes on if its goroutine has come the same way again, and waits there: what it
+// waits for on another way is inside of the call.
+func TestWhichCallsAreRepeated(t *testing.T) {
+	quietInspector(t)
+	call := func() *wait {
+		c := newRemoteCall(newIdentity(), "GET")
+		c.guessed.Store(true)
+		return beginWait(context.Background(), taskspan.WaitRemote, c)
+	}
+	var views [4]waitView
+	for i := range views {
+		var w *wait
+		if i%2 == 0 {
+			w = call()
+		} else {
+			w = call() // on a way of its own
+		}
+		views[i] = w.view()
+		defer endWait(w)
+	}
+	other := newActor(t)
+	other.does(func() { t.Cleanup(func() { endWait(call()) }) })
+	for i, v := range views {
+		// 0 and 2 come the same way, and so do 1 and 3.
+		if got := v.repeated(); got != (i < 2) {
+			t.Errorf("call %d is repeated: %t", i, got)
+		}
+	}
+	lone := func() waitView {
+		w := call()
+		t.Cleanup(func() { endWait(w) })
+		return w.view()
+	}()
+	w := beginWait(context.Background(), taskspan.WaitIO, &thing{id: "disk", called: "disk"})
+	defer endWait(w)
+	if lone.repeated() {
+		t.Error("a wait on another way repeats the call")
+	}
+}
+
+// What a goroutine costs is measured with each look, and paid from the budget.
+func TestLooksAreMeasured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLookout()
+		l.budget, l.filled = 70*time.Millisecond, now()
+		l.count = func() int { return 400 }
+		l.stack = func(buf []byte) int {
+			time.Sleep(8 * time.Millisecond)
+			return copy(buf, "goroutine 5 [running]:\nmain.f()\n\tf.go:3\n")
+		}
+		began := now()
+		seen := l.take(map[uint64]bool{5: true})
+		if seen == nil || seen.at != began || l.cost != 20*time.Microsecond || l.budget != 62*time.Millisecond {
+			t.Errorf("a goroutine costs %v, and %v are left; the look was at %v", l.cost, l.budget, seen)
+		}
+		l.count = func() int { return 3200 } // 64 ms by now
+		if l.take(map[uint64]bool{5: true}) != nil {
+			t.Error("a look was taken that costs more than is left")
+		}
+		l.count = func() int { return 3000 }
+		if l.take(map[uint64]bool{5: true}) == nil {
+			t.Error("a look was refused that costs less than is left")
+		}
+	})
 }

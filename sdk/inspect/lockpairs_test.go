@@ -5,6 +5,7 @@ package inspect
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"regexp"
 	"slices"
 	"strings"
@@ -481,4 +482,56 @@ func BenchmarkLockOrderWithoutNames(b *testing.B) {
 	defer useHeldLocks()()
 	b.Run("on, the same", func(b *testing.B) { nested(b, same) })
 	b.Run("on, new ones", func(b *testing.B) { nested(b, fresh) })
+}
+
+// Only calls that are in an order count: those that hold no lock take nothing from the
+// ones that do. Of these the first are all told, and then those of some traces.
+func TestWhichCallsAreTold(t *testing.T) {
+	ordersRig(t)
+	client := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{15: 1}, SpanID: trace.SpanID{7: 1}})
+	zeros := bits.TrailingZeros64(mix(1)) // of the hash of this trace
+	for _, one := range []struct{ without, with, want int }{
+		{50 * callsInFull, 1, 1}, {0, callsInFull + 1, callsInFull + 1}, {7, 20 * callsInFull, callsInFull<<(zeros+1) - 1},
+	} {
+		forgetOrders()
+		name := unique("GET")
+		m := NewMutex(name)
+		for range one.without {
+			noteCalling(context.Background(), client, name)
+		}
+		m.Lock()
+		for range one.with {
+			noteCalling(context.Background(), client, name)
+		}
+		m.Unlock()
+		if got := len(lockOrders.calls.list); got != one.want {
+			t.Errorf("%+v: %d are told", one, got)
+		}
+	}
+	forgetOrders()
+}
+
+// A lock of a class without a number is in no order of calls: the names are too many.
+func TestACallAndALockWithoutAClass(t *testing.T) {
+	ordersRig(t)
+	for _, number := range []uint32{0, 7} {
+		taken := heldView{lock: &lockName{id: lastLockName.Add(1), name: unique("lock"), declared: true}, place: 5}
+		taken.lock.number.Store(number)
+		lockClasses.mu.Lock()
+		of := lockClasses.of
+		lockClasses.of = make(map[string]uint32, maxLockClasses)
+		for i := range maxLockClasses {
+			lockClasses.of[fmt.Sprint(i)] = uint32(i + 1)
+		}
+		lockClasses.mu.Unlock()
+		call := heldView{lock: callName(trace.TraceID{1}, trace.SpanID{2}, "GET")}
+		lockOrders.calls.taken(goidOfTest(), taken, []heldView{call}, 0)
+		if n, want := len(lockOrders.calls.list), min(int(number), 1); n != want {
+			t.Errorf("class %d: %d orders, want %d", number, n, want)
+		}
+		lockClasses.mu.Lock()
+		lockClasses.of = of
+		lockClasses.mu.Unlock()
+		forgetOrders()
+	}
 }

@@ -293,3 +293,34 @@ func TestRemoteWaitForASpanThatIsNoCall(t *testing.T) {
 		t.Errorf("returned %v; the call was made: %t", err, ran)
 	}
 }
+
+// A span that neither waits, nor answers, nor is a task takes no room.
+func TestSpansOfNoInterestAreNotFollowed(t *testing.T) {
+	ins, _ := newSeen(t, WithSamplingRate(1))
+	before := followed.len.Load()
+	for kind := trace.SpanKindInternal; kind <= trace.SpanKindConsumer; kind++ {
+		if kind == trace.SpanKindClient || kind == trace.SpanKindServer || kind == trace.SpanKindConsumer {
+			continue
+		}
+		_, span := ins.own.Tracer("x").Start(t.Context(), "x", trace.WithSpanKind(kind))
+		if n := followed.len.Load() - before; n != 0 {
+			t.Errorf("of kind %v %d are followed", kind, n)
+		}
+		span.End()
+	}
+	// And one for which there is no room is dropped once.
+	full := maxOpenSpans - followed.len.Load()
+	followed.len.Add(full)
+	ctx, _ := remoteCaller()
+	defaultInspector.Store(ins)
+	_, span := ins.own.Tracer("x").Start(ctx, "x", trace.WithSpanKind(trace.SpanKindServer))
+	defaultInspector.Store(nil)
+	followed.len.Add(-full)
+	span.End()
+	if n := ins.drops[dropSpanTable].Load(); n != 1 {
+		t.Errorf("%d drops of one span", n)
+	}
+	if n := followed.len.Load() - before; n != 0 {
+		t.Errorf("%d are still followed", n)
+	}
+}

@@ -362,3 +362,23 @@ func TestEscapedPaths(t *testing.T) {
 		}
 	}
 }
+
+// The package of a function, and what the compiler has made a function of.
+func TestNamesOfFunctions(t *testing.T) {
+	for function, want := range map[string]string{
+		"main.main": "main", "gopkg.in/yaml%2ev3.Unmarshal": "gopkg.in/yaml.v3", "a.b/c%2ed/e.F": "a.b/c%2ed/e", "nothing": "nothing",
+		"example.com/shop/pool.Get[go.shape.*gopkg.in/yaml.Node]": "example.com/shop/pool", "example.com/shop.(*T).f.func1": "example.com/shop",
+	} {
+		if got := packageOf(function); got != want {
+			t.Errorf("the package of %s is %q, want %q", function, got, want)
+		}
+	}
+	for element, want := range map[string]bool{
+		"func1": true, "2": true, "func1-range3": true, "gowrap2": true, "deferwrap1": true, "func12-range1": true,
+		"function": false, "f1": false, "(*T)": false, "range1": false, "func1x": false,
+	} {
+		if got := isClosure(element); got != want {
+			t.Errorf("%s is a closure: %t, want %t", element, got, want)
+		}
+	}
+}

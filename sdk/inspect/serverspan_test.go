@@ -399,3 +399,47 @@ func TestATaskThatIsStuckInItsEndKeepsItsName(t *testing.T) {
 		t.Errorf("afterwards counts are %v, want %v", got, want)
 	}
 }
+
+// namedSpan is a server span whose name is asked for.
+type namedSpan struct {
+	sdktrace.ReadWriteSpan
+	asked func()
+}
+
+func (s namedSpan) Name() string { s.asked(); return "GET" }
+
+// A start that is booked while tasks are counted counts once.
+func TestAStartThatIsBookedDuringACount(t *testing.T) {
+	for _, books := range []bool{false, true} {
+		ins := quietInspector(t)
+		second := &Task{ins: ins, name: ins.names.other}
+		first := namedSpan{asked: func() {
+			if books {
+				second.booked.CompareAndSwap(nil, ins.names.other)
+			}
+		}}
+		second.serverSpan = &serverSpan{server: namedSpan{asked: func() {}}}
+		blocked := &Task{ins: ins, name: ins.names.other, serverSpan: &serverSpan{server: first}}
+		for _, task := range []*Task{blocked, second} {
+			followed.tasks.Add(1)
+			task.track()
+			task.bind(goidOfTest(), context.Background())
+		}
+		w := beginWait(context.Background(), taskspan.WaitIO, &thing{id: "disk", called: "disk"})
+		_, unbooked := ins.liveByName()
+		endWait(w)
+		var n int64
+		for _, of := range unbooked {
+			n += of
+		}
+		if want := map[bool]int64{false: 2, true: 1}[books]; n != want {
+			t.Errorf("booked meanwhile %t: %d are not booked, want %d", books, n, want)
+		}
+		for _, task := range []*Task{second, blocked} {
+			task.state.Store(endedCompleted)
+			task.unbind()
+			ins.live.Add(-1)
+			followed.tasks.Add(-1)
+		}
+	}
+}

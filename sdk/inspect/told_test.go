@@ -439,3 +439,68 @@ func TestWhoWaits(t *testing.T) {
 		defaultInspector.Store(nil)
 	}
 }
+
+// A goroutine is the same node in all reports of an Inspector, and no other's.
+func TestNodesOfGoroutines(t *testing.T) {
+	first, second := newReporterRig(t), newReporterRig(t)
+	seen := make(map[[8]byte]string)
+	note := func(id [8]byte, what string) {
+		if before, is := seen[id]; is || id == [8]byte{} {
+			t.Errorf("%s is %x, as %s", what, id, before)
+		}
+		seen[id] = what
+	}
+	for name, r := range map[string]*reporterRig{"first": first, "second": second} {
+		for g := range uint64(3) {
+			n := r.goroutineNode(g)
+			note([8]byte(n.Trace[:8]), fmt.Sprint(name, " trace ", g))
+			note([8]byte(n.Trace[8:]), fmt.Sprint(name, " end of trace ", g))
+			note(n.Span, fmt.Sprint(name, " span ", g))
+			if again := r.goroutineNode(g); again != n {
+				t.Errorf("%s: goroutine %d is %v and then %v", name, g, n, again)
+			}
+		}
+	}
+}
+
+// Only the goroutine that answers a call says so when it is stuck, and not what it has
+// spawned.
+func TestWhoSaysThatItAnswers(t *testing.T) {
+	r := newReporterRig(t)
+	m := NewMutex(unique("answer"))
+	m.Lock()
+	ctx, caller := remoteCaller()
+	want := caller.TraceID().String() + "/" + caller.SpanID().String()
+	var all sync.WaitGroup
+	answering := make(chan uint64, 2)
+	all.Go(func() {
+		ctx, task := r.ins.Begin(ctx, "answers")
+		defer task.End(nil)
+		child := r.ins.Go(ctx, "spawned", func(context.Context) error {
+			answering <- goidOfTest()
+			m.Lock()
+			m.Unlock() //nolint:staticcheck // the wait is the point
+			return nil
+		})
+		answering <- goidOfTest()
+		m.Lock()
+		m.Unlock() //nolint:staticcheck // the wait is the point
+		_ = child.Wait(ctx)
+	})
+	lockHolders(t, <-answering)
+	lockHolders(t, <-answering)
+	r.at = now()
+	spans := r.after(2 * time.Second)
+	if len(spans) != 2 {
+		t.Errorf("%d reports, want 2", len(spans))
+	}
+	for _, s := range spans {
+		name := reported(s, taskspan.TaskName).GetStringValue()
+		got := reported(s, taskspan.TaskRemoteParent).GetStringValue()
+		if answers := name == "answers"; answers && got != want || !answers && got != "" {
+			t.Errorf("%s answers %q", name, got)
+		}
+	}
+	m.Unlock()
+	all.Wait()
+}

@@ -621,6 +621,57 @@ func TestWhatAFlightShares(t *testing.T) {
 	}
 }
 
+// A call that is done has no leader any more, and one whose leader is not known proves
+// nothing.
+func TestHoldersOfAFlight(t *testing.T) {
+	for _, one := range []struct {
+		leader uint64
+		done   bool
+		want   int
+	}{{7, false, 1}, {7, true, 0}, {0, false, 0}} {
+		c := &flightCall[int]{leader: one.leader, done: make(chan struct{})}
+		if one.done {
+			close(c.done)
+		}
+		var s holderSet
+		if c.holders(nil, &s); len(s.list) != one.want || s.complete != (one.want == 1) {
+			t.Errorf("%+v: %+v", one, s)
+		}
+	}
+}
+
+// A call is forgotten before those who wait for it go on: what they ask for next is a new
+// call.
+func TestAFlightIsForgottenBeforeItIsShared(t *testing.T) {
+	freshLooks(t)
+	var f Flight[int]
+	leader := newActor(t)
+	goOn := make(chan struct{})
+	leader.starts(func() {
+		_, _, _ = f.Do(context.Background(), "k", func(context.Context) (int, error) { <-goOn; return 3, nil })
+	})
+	var call *flightCall[int]
+	waitFor(t, "the call", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		call = f.calls["k"]
+		return call != nil
+	})
+	f.mu.Lock()
+	close(goOn)
+	waitFor(t, "the leader to forget the call", func() bool {
+		return looks.take(map[uint64]bool{leader.id: true}).of[leader.id].State == "sync.Mutex.Lock"
+	})
+	select {
+	case <-call.done:
+		t.Error("shared while it is known")
+	default:
+	}
+	f.mu.Unlock()
+	within(t, call.done, "the end of the call")
+	leader.does(func() {})
+}
+
 // lockHere locks at one place.
 //
 //go:noinline

@@ -420,6 +420,10 @@ func TestTheSearchForCoresIsBounded(t *testing.T) {
 		}
 		if !c.whole && (cores < maxRounds || cores > c.atMost || left != 2*int(c.pairs)-2*cores) {
 			t.Errorf("%d pairs: %d cores, %d tasks left out", c.pairs, cores, left)
+		}
+	}
+}
+
 // A task that only waits because somebody behind another deadlock is stuck is in no core:
 // what those outside of its component would release counts.
 func TestWhatOthersWouldReleaseCounts(t *testing.T) {
