@@ -109,6 +109,22 @@ func TestTopShowsTasks(t *testing.T) {
 	require.LessOrEqual(t, strings.Count(view, "\n"), 30)
 }
 
+// A task of a suspected deadlock is blocked, and that is said beside it.
+func TestTopSaysWhatIsSuspected(t *testing.T) {
+	for _, c := range []struct{ state, confidence, want string }{
+		{"blocked", "suspected", "blocked (suspected deadlock)"},
+		{"blocked", "transient", "blocked (transient deadlock)"},
+		{"blocked", "", "blocked"},
+		{"deadlocked", "certain", "deadlocked"},
+	} {
+		require.Equal(t, c.want, (&task{State: c.state, Confidence: c.confidence}).state())
+	}
+	m := start(t, inspector(t, standing, nil))
+	require.NotContains(t, m.View(), "suspected)")
+	m.overview.Tasks.Suspected = 5
+	require.Contains(t, m.View(), "1 blocked (5 suspected)  2 deadlocked")
+}
+
 func TestTopGoesToATaskAndToDeadlocks(t *testing.T) {
 	m := start(t, inspector(t, standing, nil))
 	press(m, "enter")

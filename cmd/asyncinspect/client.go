@@ -66,9 +66,9 @@ func refusal(status string, body io.Reader) error {
 
 type overview struct {
 	Tasks struct {
-		Running, Blocked, Deadlocked int64
-		Started                      float64 `json:"started_total"`
-		Failed                       float64 `json:"failed_total"`
+		Running, Blocked, Deadlocked, Suspected int64
+		Started                                 float64 `json:"started_total"`
+		Failed                                  float64 `json:"failed_total"`
 	}
 	Processes struct{ Reporting, Lost int64 }
 	Deadlocks struct{ Standing, Victims int64 }
@@ -166,7 +166,17 @@ type task struct {
 	Place      *place
 	WaitingFor *waitSummary `json:"waiting_for"`
 	DeadlockID *string      `json:"deadlock_id"`
+	Confidence string       `json:"deadlock_confidence"`
 	TraceURL   string       `json:"trace_url"`
+}
+
+// state is the state and, if the task is in a deadlock that is not certain, how sure that
+// is.
+func (t *task) state() string {
+	if t.Confidence == "" || t.State == "deadlocked" {
+		return t.State
+	}
+	return t.State + " (" + t.Confidence + " deadlock)"
 }
 
 type taskList struct {

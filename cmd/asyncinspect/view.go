@@ -37,8 +37,12 @@ func (m *model) View() string {
 
 func (m *model) head() string {
 	o := &m.overview
-	counts := fmt.Sprintf("%s  %s running  %s blocked  %s deadlocked   %.1f tasks/s  %.1f failed/s   %d processes",
-		bold.Render("async-inspect"), good.Render(fmt.Sprint(o.Tasks.Running)), warning.Render(fmt.Sprint(o.Tasks.Blocked)),
+	suspected := ""
+	if o.Tasks.Suspected > 0 {
+		suspected = fmt.Sprintf(" (%d suspected)", o.Tasks.Suspected)
+	}
+	counts := fmt.Sprintf("%s  %s running  %s blocked%s  %s deadlocked   %.1f tasks/s  %.1f failed/s   %d processes",
+		bold.Render("async-inspect"), good.Render(fmt.Sprint(o.Tasks.Running)), warning.Render(fmt.Sprint(o.Tasks.Blocked)), suspected,
 		alarm.Render(fmt.Sprint(o.Tasks.Deadlocked)), o.Rates.Started, o.Rates.Failed, o.Processes.Reporting)
 	if o.Processes.Lost > 0 {
 		counts += alarm.Render(fmt.Sprintf(", %d lost", o.Processes.Lost))
@@ -178,7 +182,7 @@ func (m *model) taskText() string {
 	t := &d.Task
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("%s: %s is %s", t.Service, t.Name, t.State)
+	line("%s: %s is %s", t.Service, t.Name, t.state())
 	line("")
 	line("  runs for    %s, blocked for %s of it", seconds(t.Age), seconds(t.Blocked))
 	if t.Thread > 0 {
@@ -290,8 +294,8 @@ t, esc                               back to the table
 q, Ctrl-C                            quit
 
 blocked      waits for something for longer than a second
-deadlocked   part of a circle of waits that stood all at one instant: for certain, or if a guess is right;
-             the story (d) says which
+deadlocked   part of a certain deadlock: a circle of waits that all stood at one instant
+suspected    blocked, and part of a deadlock if the assumption in its story (d) is true
 `
 
 // seconds writes a duration as 850ms, 4.2s, 3m20s, 5h12m.

@@ -19,6 +19,34 @@ import (
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
+// Tasks of a suspected deadlock are blocked, and say that it is suspected.
+func TestASuspectedDeadlockIsNoState(t *testing.T) {
+	x := unstarted(t, testConfig())
+	p := connected(t, x)
+	s := shop()
+	one, other := waits(s, 1, "south", 2), waits(s, 2, "north", 1)
+	one.Wait.Inferred, other.Wait.Inferred = true, true
+	p.consume(t, one, other, waits(s, 3, "north", 1))
+	require.Eventually(t, func() bool { return len(x.registry.readNumbers(time.Now()).standing) == 1 }, 10*time.Second, 10*time.Millisecond)
+	suspected := taskspan.Suspected
+	for _, task := range answers[taskList](t, x, "/api/v1/tasks?live=true").Tasks {
+		require.Equal(t, taskspan.Blocked, task.State, task.Name)
+		if task.Name == "move 3" {
+			require.Nil(t, task.Confidence)
+		} else {
+			require.Equal(t, &suspected, task.Confidence, task.Name)
+		}
+	}
+	o := answers[overviewAnswer](t, x, "/api/v1/overview")
+	require.Zero(t, o.Tasks.Deadlocked)
+	require.EqualValues(t, 2, o.Tasks.Suspected)
+	require.Equal(t, 1, o.Deadlocks.Suspected)
+	require.Zero(t, answers[taskList](t, x, "/api/v1/tasks?state=deadlocked").Total)
+	text := x.scrape(asText).Body.String()
+	require.Contains(t, text, `async_inspect_tasks_in_deadlock{confidence="suspected",service="shop"} 2`+"\n")
+	require.Contains(t, text, `async_inspect_tasks_in_deadlock{confidence="certain",service="shop"} 0`+"\n")
+}
+
 func names(list taskList) []string {
 	var out []string
 	for _, t := range list.Tasks {

@@ -40,6 +40,8 @@ var (
 		"Deadlocks that stand now.", "confidence")
 	deadlockTasks = family("async_inspect_deadlock_tasks", gauge,
 		"Tasks in deadlocks that stand, and tasks stuck behind them.", "role")
+	tasksInDeadlock = family("async_inspect_tasks_in_deadlock", gauge,
+		"Live tasks in standing deadlocks, by confidence. Those of certain ones are deadlocked, the others blocked.", "service", "confidence")
 	inversionsKnown = family("async_inspect_lock_order_inversions", gauge,
 		"Potential deadlocks that are remembered: orders of locks that contradict each other.")
 	blockedSeconds = family("async_inspect_task_blocked_seconds", histogramType,
@@ -152,21 +154,8 @@ func (m scrape) Collect(out chan<- prometheus.Metric) {
 }
 
 func (w *writer) tasks(n *numbers) {
-	type live struct{ running, blocked, deadlocked int64 }
-	byService := make(map[string]*live)
-	of := func(service string) *live {
-		l := byService[service]
-		if l == nil {
-			l = new(live)
-			byService[service] = l
-		}
-		return l
-	}
 	for i := range n.tasks {
 		t := &n.tasks[i]
-		l := of(t.Service)
-		l.running += t.Running
-		l.blocked += t.Blocked
 		w.value(tasksTotal, t.Started, t.Service, t.Name)
 		for _, state := range taskStates {
 			if state.Ended() {
@@ -175,13 +164,15 @@ func (w *writer) tasks(n *numbers) {
 		}
 		w.histogram(taskDuration, &t.Durations, t.Service, t.Name)
 	}
-	for service, k := range n.deadlockedIn() {
-		of(service).deadlocked = k
+	for service, l := range n.live() {
+		w.value(tasksByState, float64(l.Running), service, string(taskspan.Running))
+		w.value(tasksByState, float64(l.Blocked), service, string(taskspan.Blocked))
+		w.value(tasksByState, float64(l.Deadlocked), service, string(taskspan.Deadlocked))
 	}
-	for service, l := range byService {
-		w.value(tasksByState, float64(max(0, l.running)), service, string(taskspan.Running))
-		w.value(tasksByState, float64(max(0, l.blocked-l.deadlocked)), service, string(taskspan.Blocked))
-		w.value(tasksByState, float64(l.deadlocked), service, string(taskspan.Deadlocked))
+	for service, in := range n.inDeadlock() {
+		for _, confidence := range deadlock.Confidences {
+			w.value(tasksInDeadlock, float64(in[confidence]), service, string(confidence))
+		}
 	}
 	for _, s := range n.services {
 		w.value(eventsTotal, float64(s.Events), s.Service)

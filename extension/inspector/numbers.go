@@ -19,8 +19,8 @@ type numbers struct {
 	tasks      []view.TaskStatistics // by service and name
 	waits      []view.WaitStatistics // by service, kind and resource
 	services   []view.ServiceStatistics
-	processes  []view.Process // also those that are gone
-	deadlocked map[string]int64
+	processes  []view.Process           // also those that are gone
+	deadlocked map[report.TaskID]string // live tasks of certain deadlocks, with their services
 	dropped    []componentDrops
 	totals     []view.DetectorTotals
 	standing   []*deadlock.Deadlock
@@ -65,7 +65,7 @@ type samplerNumbers struct {
 
 // readNumbers asks every component once.
 func (r *registry) readNumbers(now time.Time) *numbers {
-	n := &numbers{at: now, deadlocked: make(map[string]int64)}
+	n := &numbers{at: now, deadlocked: make(map[report.TaskID]string)}
 	n.addTaskStates(&r.taskStates)
 	n.addDetectors(&r.detectors)
 	for _, src := range r.samplers.list() {
@@ -80,8 +80,7 @@ func (r *registry) readNumbers(now time.Time) *numbers {
 // stateNumbers are those of one task_state.
 type stateNumbers struct {
 	view.Statistics
-	processes  []view.Process
-	deadlocked map[string]int64 // live tasks, by service
+	processes []view.Process
 }
 
 func (n *numbers) addTaskStates(sources *sources[view.Reader]) {
@@ -107,12 +106,12 @@ func (n *numbers) readTaskState(id string, reader view.Reader) stateNumbers {
 	summary := reader.Summary()
 	n.dropped = append(n.dropped, componentDrops{id, summary.Dropped})
 	n.tables = append(n.tables, componentTables{id, isTaskState, summary.Tables})
-	s := stateNumbers{Statistics: reader.Statistics(), deadlocked: make(map[string]int64)}
+	s := stateNumbers{Statistics: reader.Statistics()}
 	n.restored = n.restored || s.Restored
 	if summary.Live[taskspan.Deadlocked] > 0 {
 		stuck, _ := reader.Tasks(view.TaskQuery{States: []taskspan.State{taskspan.Deadlocked}, Live: true})
 		for i := range stuck {
-			s.deadlocked[stuck[i].Service]++
+			n.deadlocked[stuck[i].ID] = stuck[i].Service
 		}
 	}
 	s.processes, _ = reader.Processes(view.ProcessQuery{Gone: true})
@@ -123,9 +122,6 @@ func (n *numbers) readTaskState(id string, reader view.Reader) stateNumbers {
 
 // addState adds the numbers of a task_state, or of several that get the same spans.
 func (n *numbers) addState(s stateNumbers) {
-	for service, k := range s.deadlocked {
-		n.deadlocked[service] += k
-	}
 	if n.tasks == nil && n.waits == nil {
 		n.tasks, n.waits, n.services = s.Tasks, s.Waits, s.Services
 		return
@@ -148,6 +144,7 @@ func (n *numbers) addDetectors(sources *sources[view.DeadlockReader]) {
 			if !seen[dl.ID] {
 				seen[dl.ID] = true
 				n.standing = append(n.standing, dl)
+				n.noteDeadlocked(dl)
 			}
 		}
 		n.tables = append(n.tables, componentTables{src.id, isDetector, src.reader.DetectorTables()})
@@ -251,17 +248,48 @@ func (n *numbers) statuses() (counts [fleet.Goodbye + 1]int) {
 	return counts
 }
 
-// deadlockedIn is how many live tasks of a service are deadlocked: as the detectors
-// here say, or as reports do that another one has marked.
-func (n *numbers) deadlockedIn() map[string]int64 {
-	byDetector := make(map[string]int64)
+// noteDeadlocked adds the tasks of a deadlock that a detector here knows. Their states
+// travel with its spans, which may go to a task_state elsewhere.
+func (n *numbers) noteDeadlocked(dl *deadlock.Deadlock) {
+	if dl.TaskState() != taskspan.Deadlocked {
+		return
+	}
+	for _, t := range dl.Core {
+		n.deadlocked[t.ID] = t.Process.Service
+	}
+}
+
+// live counts the live tasks of each service.
+func (n *numbers) live() map[string]fleet.Live {
+	running, blocked, deadlocked := make(map[string]int64), make(map[string]int64), make(map[string]int64)
+	for i := range n.tasks {
+		t := &n.tasks[i]
+		running[t.Service] += t.Running
+		blocked[t.Service] += t.Blocked
+	}
+	for _, service := range n.deadlocked {
+		deadlocked[service]++
+		running[service] += 0 // also one of which no heartbeat is known
+	}
+	live := make(map[string]fleet.Live, len(running))
+	for service := range running {
+		live[service] = fleet.LiveOf(running[service], blocked[service], deadlocked[service])
+	}
+	return live
+}
+
+// inDeadlock counts the tasks in standing deadlocks by service and confidence.
+func (n *numbers) inDeadlock() map[string]map[taskspan.Confidence]int64 {
+	counts := make(map[string]map[taskspan.Confidence]int64)
 	for _, dl := range n.standing {
 		for _, t := range dl.Core {
-			byDetector[t.Process.Service]++
+			of := counts[t.Process.Service]
+			if of == nil {
+				of = make(map[taskspan.Confidence]int64)
+				counts[t.Process.Service] = of
+			}
+			of[dl.Confidence]++
 		}
 	}
-	for service, count := range n.deadlocked {
-		byDetector[service] = max(byDetector[service], count)
-	}
-	return byDetector
+	return counts
 }

@@ -13,6 +13,7 @@ type countsAnswer struct {
 	Running        int64   `json:"running"`
 	Blocked        int64   `json:"blocked"`
 	Deadlocked     int64   `json:"deadlocked"`
+	Suspected      int64   `json:"suspected"` // of those that are blocked
 	StartedTotal   float64 `json:"started_total"`
 	CompletedTotal float64 `json:"completed_total"`
 	FailedTotal    float64 `json:"failed_total"`
@@ -26,8 +27,6 @@ func (n *numbers) counts() countsAnswer {
 	var c countsAnswer
 	for i := range n.tasks {
 		t := &n.tasks[i]
-		c.Running += t.Running
-		c.Blocked += t.Blocked
 		c.StartedTotal += t.Started
 		c.CompletedTotal += t.Ended[taskspan.Completed]
 		c.FailedTotal += t.Ended[taskspan.Failed]
@@ -37,11 +36,14 @@ func (n *numbers) counts() countsAnswer {
 	for _, s := range n.services {
 		c.EventsTotal += float64(s.Events)
 	}
-	for _, k := range n.deadlockedIn() {
-		c.Deadlocked += k
+	var live fleet.Live
+	for _, l := range n.live() {
+		live.Add(l)
 	}
-	// Heartbeats, which know of no deadlock, count its tasks as blocked.
-	c.Running, c.Blocked = max(0, c.Running), max(0, c.Blocked-c.Deadlocked)
+	c.Running, c.Blocked, c.Deadlocked = live.Running, live.Blocked, live.Deadlocked
+	for _, in := range n.inDeadlock() {
+		c.Suspected += in[taskspan.Suspected]
+	}
 	return c
 }
 

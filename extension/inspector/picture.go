@@ -298,22 +298,38 @@ func (p *picture) task(id report.TaskID) (service, name string, state taskspan.S
 		return t.Service, t.Name, p.stateOf(t), true
 	}
 	if t := p.known[id]; t != nil {
-		state := t.Live()
-		if p.in[id].deadlock != nil {
-			state = taskspan.Deadlocked
-		}
-		return t.Process.Service, t.Name, state, true
+		return t.Process.Service, t.Name, p.liveState(id, t.Live()), true
 	}
 	return "", "", "", false
 }
 
-// stateOf is the state of a task. That it is deadlocked its next report tells
-// task_state; the detector knows it at once.
+// stateOf is the state of a task.
 func (p *picture) stateOf(t *view.Task) taskspan.State {
-	if t.Live() && p.in[t.ID].deadlock != nil {
-		return taskspan.Deadlocked
+	if !t.Live() {
+		return t.State
 	}
-	return t.State
+	return p.liveState(t.ID, t.State)
+}
+
+// liveState is the state of a live task. A detector here knows before a task_state that
+// the task is deadlocked, whose spans may go elsewhere.
+func (p *picture) liveState(id report.TaskID, said taskspan.State) taskspan.State {
+	if dl := p.in[id].deadlock; dl != nil {
+		return dl.TaskState()
+	}
+	return said
+}
+
+// deadlockOf is how sure the detectors are that a task is in a deadlock; "" if no detector
+// says so.
+func (p *picture) deadlockOf(t *view.Task) taskspan.Confidence {
+	switch dl := p.in[t.ID].deadlock; {
+	case !t.Live():
+		return ""
+	case dl != nil:
+		return dl.Confidence
+	}
+	return t.Deadlock
 }
 
 // contains reports whether a text has one in it, whatever the case of the letters.

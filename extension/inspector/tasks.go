@@ -32,7 +32,9 @@ type taskAnswer struct {
 	WaitingFor       *waitSummary   `json:"waiting_for"`
 	OpenWaits        int            `json:"open_waits"`
 	DeadlockID       *string        `json:"deadlock_id"`
-	TraceURL         string         `json:"trace_url"`
+	// Confidence is of that deadlock.
+	Confidence *taskspan.Confidence `json:"deadlock_confidence"`
+	TraceURL   string               `json:"trace_url"`
 }
 
 type taskID struct {
@@ -86,6 +88,9 @@ func (x *inspector) taskAnswer(p *picture, t *view.Task, now time.Time, stack bo
 	if dl := p.in[t.ID].deadlock; dl != nil && t.Live() {
 		id := dl.ID.String()
 		a.DeadlockID = &id
+	}
+	if c := p.deadlockOf(t); c != "" {
+		a.Confidence = &c
 	}
 	a.TraceURL = traceURL(x.cfg.TraceURL, a.TraceID, a.SpanID)
 	return a

@@ -98,7 +98,6 @@ func larger(a, b stateNumbers) stateNumbers {
 			Waits:    merged(append(a.Waits, b.Waits...), compareWaits, largerWaits),
 			Services: merged(append(a.Services, b.Services...), compareServices, largerServices),
 		},
-		deadlocked: largest(a.deadlocked, b.deadlocked),
 	}
 }
 

@@ -87,6 +87,15 @@ type Deadlock struct {
 	How   Ending
 }
 
+// TaskState is the state of the tasks of a deadlock that stands. They are deadlocked only
+// if that is certain.
+func (dl *Deadlock) TaskState() taskspan.State {
+	if dl.Confidence == Certain {
+		return taskspan.Deadlocked
+	}
+	return taskspan.Blocked
+}
+
 func (p *proof) deadlock(j Judgment, now time.Time) *Deadlock {
 	dl := &Deadlock{
 		ID: identify(p), Core: slices.Clone(p.cycle), Cycle: len(p.cycle), Waits: p.waits,

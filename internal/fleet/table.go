@@ -124,16 +124,24 @@ func (t *Table) bury(id report.TaskID, now time.Time) {
 	}
 }
 
-// Condemn marks a live task as found in a deadlock, or not any more. The mark goes
-// with the task's waits.
-func (t *Table) Condemn(id report.TaskID, in bool, at time.Time) {
+// Judge notes the word of a detector: how sure it is, at a time of its clock, that a live
+// task is in a deadlock, or "" if the task is in none any more. Of words that come out of
+// order the newest holds. It holds for as long as the task has open waits.
+func (t *Table) Judge(id report.TaskID, confidence taskspan.Confidence, at, now time.Time) {
 	old, ok := t.tasks[id]
-	if !ok || old.Condemned == in || len(old.Waits) == 0 {
+	if !ok || len(old.Waits) == 0 || at.Before(old.judged) || at.Equal(old.judged) && old.found == confidence {
 		return
 	}
 	task := *old
-	task.Condemned = in
-	t.change(t.processes[old.Process], old, &task, at)
+	task.found, task.judged = confidence, at
+	if confidence == "" {
+		// Nor does a report that was marked before.
+		task.Task.Deadlock = ""
+		if task.State == taskspan.Deadlocked {
+			task.State = taskspan.Blocked
+		}
+	}
+	t.change(t.processes[old.Process], old, &task, now.Add(old.Ahead))
 }
 
 // lease is how long after its last sign of life a process is lost.

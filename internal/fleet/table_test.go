@@ -518,6 +518,95 @@ func TestDeadlockedIsTheStateOfATaskThatWaits(t *testing.T) {
 	require.Equal(t, []taskspan.State{taskspan.Blocked, taskspan.Deadlocked, taskspan.Blocked}, states)
 }
 
+// A task is deadlocked only if a detector is certain. The newest word holds, in whatever
+// order words come, until the task waits no more.
+func TestTheNewestWordOfADetectorHolds(t *testing.T) {
+	type word struct {
+		confidence taskspan.Confidence
+		sec        float64 // of the detector's clock
+		want       taskspan.Confidence
+		state      taskspan.State
+	}
+	for name, words := range map[string][]word{
+		"suspected, then certain, then over": {
+			{taskspan.Suspected, 3, taskspan.Suspected, taskspan.Blocked},
+			{taskspan.Certain, 4, taskspan.Certain, taskspan.Deadlocked},
+			{"", 5, "", taskspan.Blocked},
+		},
+		"an end overtakes": {
+			{"", 5, "", taskspan.Blocked},
+			{taskspan.Certain, 4, "", taskspan.Blocked},
+			{taskspan.Transient, 6, taskspan.Transient, taskspan.Blocked},
+		},
+		"certainty overtakes a suspicion": {
+			{taskspan.Certain, 4, taskspan.Certain, taskspan.Deadlocked},
+			{taskspan.Suspected, 3, taskspan.Certain, taskspan.Deadlocked},
+			{taskspan.Certain, 7, taskspan.Certain, taskspan.Deadlocked},
+			{"", 6, taskspan.Certain, taskspan.Deadlocked},
+			{"", 7, "", taskspan.Blocked},
+		},
+	} {
+		s := newSpeaker("a")
+		table, _ := newLogged(roomy)
+		table.Judge(taskID(1), taskspan.Certain, at(9), at(9)) // nobody knows it
+		table.Apply(s.wait(1, 1, 0, true, at(1), at(2)), at(2))
+		for i, w := range words {
+			table.Judge(taskID(1), w.confidence, at(w.sec), at(10))
+			task := table.Task(taskID(1))
+			require.Equal(t, w.want, task.Deadlock(), "%s, word %d", name, i)
+			require.Equal(t, w.state, task.Live(), "%s, word %d", name, i)
+		}
+		table.Judge(taskID(1), taskspan.Certain, at(20), at(20))
+		table.Apply(s.wait(1, 1, 0, false, at(1), at(21)), at(21))
+		require.Empty(t, table.Task(taskID(1)).Deadlock())
+		table.Apply(s.wait(1, 2, 0, true, at(22), at(23)), at(23))
+		require.Equal(t, taskspan.Blocked, table.Task(taskID(1)).Live(), "the next wait is another matter")
+	}
+}
+
+// A detector on the way marks reports, too. Its span that the deadlock is over counts for
+// them as well.
+func TestAMarkOnAReportIsAWordOfADetector(t *testing.T) {
+	s := newSpeaker("a")
+	table, _ := newLogged(roomy)
+	say := func(sec float64, state taskspan.State, confidence taskspan.Confidence) *Task {
+		r := s.wait(1, 1, 0, true, at(1), at(sec))
+		r.Task.State, r.Task.Deadlock = state, confidence
+		require.Equal(t, report.Used, table.Apply(r, at(sec)))
+		return table.Task(taskID(1))
+	}
+	require.Empty(t, say(2, taskspan.Blocked, "").Deadlock())
+	require.Equal(t, taskspan.Suspected, say(3, taskspan.Blocked, taskspan.Suspected).Deadlock())
+	require.Equal(t, taskspan.Blocked, table.Task(taskID(1)).Live())
+	require.Equal(t, taskspan.Certain, say(4, taskspan.Deadlocked, taskspan.Certain).Deadlock())
+	table.Judge(taskID(1), "", at(5), at(5))
+	require.Empty(t, table.Task(taskID(1)).Deadlock())
+	require.Equal(t, taskspan.Blocked, table.Task(taskID(1)).Live())
+	require.Equal(t, taskspan.Certain, say(6, taskspan.Deadlocked, "").Deadlock(), "a detector of an earlier version says only this")
+}
+
+func TestLiveCountsAddUp(t *testing.T) {
+	for _, c := range []struct {
+		running, blocked, deadlocked int64
+		want                         Live
+	}{
+		{7, 5, 0, Live{7, 5, 0}},
+		{7, 5, 3, Live{7, 2, 3}},
+		{7, 5, 5, Live{7, 0, 5}},
+		{7, 5, 8, Live{4, 0, 8}},    // the heartbeat is older than the waits
+		{7, 5, 14, Live{0, 0, 14}},  // and older than the tasks
+		{-2, 5, 1, Live{0, 4, 1}},   // gauges of a heartbeat that makes no sense
+		{3, -4, 2, Live{1, 0, 2}},   //
+		{0, 0, 6, Live{0, 0, 6}},    // no heartbeat yet
+		{0, 11, 11, Live{0, 0, 11}}, //
+	} {
+		require.Equal(t, c.want, LiveOf(c.running, c.blocked, c.deadlocked), "%+v", c)
+	}
+	sum := Live{1, 2, 3}
+	sum.Add(Live{10, 20, 30})
+	require.Equal(t, Live{11, 22, 33}, sum)
+}
+
 func TestLossIsCountedOnceAndNeverForWhatWasBeforeUs(t *testing.T) {
 	s := newSpeaker("a")
 	s.sequence = 500

@@ -55,8 +55,10 @@ type Task struct {
 	// Ahead is how far that clock is ahead of ours, as Table.Ahead says.
 	Ahead time.Duration
 	deaf  time.Duration // how long we had not listened when HeardAt was
-	// Condemned says that a detector on the way has found it in a deadlock.
-	Condemned bool
+	// found is how sure a detector was at judged, by its clock, that the task is in a
+	// deadlock; "" if it is in none.
+	found  taskspan.Confidence
+	judged time.Time
 }
 
 // Wait is an open wait. It is immutable, except that Confirmed advances.
@@ -102,10 +104,25 @@ func (t *Task) Live() taskspan.State {
 	switch {
 	case len(t.Waits) == 0:
 		return taskspan.Running
-	case t.Condemned || t.State == taskspan.Deadlocked:
+	case t.Deadlock() == taskspan.Certain:
 		return taskspan.Deadlocked
 	default:
 		return taskspan.Blocked
+	}
+}
+
+// Deadlock is how sure a detector is that the task is in a deadlock; "" if none says so.
+// Only a task whose deadlock is certain is deadlocked.
+func (t *Task) Deadlock() taskspan.Confidence {
+	switch {
+	case len(t.Waits) == 0:
+		return ""
+	case t.State == taskspan.Deadlocked: // marked by a detector on the way
+		return taskspan.Certain
+	case t.found != "":
+		return t.found
+	default:
+		return t.Task.Deadlock
 	}
 }
 

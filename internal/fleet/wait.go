@@ -131,7 +131,9 @@ func (t *Table) closeWait(p *process, w *Wait, reason Reason, at time.Time) {
 	if old := t.tasks[w.Task]; old != nil {
 		task := *old
 		task.Waits = slices.DeleteFunc(slices.Clone(old.Waits), func(o *Wait) bool { return o.ID == w.ID })
-		task.Condemned = task.Condemned && len(task.Waits) > 0
+		if len(task.Waits) == 0 {
+			task.found = ""
+		}
 		t.change(p, old, &task, at)
 	}
 	t.emit(Event{Kind: WaitClosed, Process: p.id, Task: t.tasks[w.Task], Wait: w, Reason: reason, At: at})

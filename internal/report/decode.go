@@ -185,7 +185,7 @@ func (f *fields) task(id TaskID, end time.Time) *Task {
 	return &Task{
 		ID: id, Name: f.taskName, State: f.taskState, Start: time.Unix(0, f.taskStart).UTC(),
 		ParentSpan: f.parentSpan, RemoteParent: f.remoteParent, Holds: f.heldThings(),
-		Thread: f.thread,
+		Thread: f.thread, Deadlock: f.deadlock,
 	}
 }
 

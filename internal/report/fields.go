@@ -37,6 +37,7 @@ type fields struct {
 
 	taskName     string
 	taskState    taskspan.State
+	deadlock     taskspan.Confidence
 	taskStart    int64
 	parentSpan   [8]byte
 	remoteParent TaskID
@@ -117,6 +118,10 @@ func (f *fields) readTask(key string, v pcommon.Value) bool {
 			taskspan.Completed, taskspan.Failed, taskspan.Cancelled:
 		default:
 			f.refuse(DropValue)
+		}
+	case taskspan.DeadlockConfidence:
+		if v.Type() == pcommon.ValueTypeStr {
+			f.deadlock = taskspan.ConfidenceOf(v.Str())
 		}
 	case taskspan.TaskStart:
 		f.taskStart = f.time(v, hasTaskStart)

@@ -115,6 +115,9 @@ type Task struct {
 	Holds        []Hold // external resources
 	Thread       int64
 	Place        Place // where it was started; only task reports say it
+	// Deadlock is how sure a detector on the way is that the task is in a deadlock; ""
+	// if none says so.
+	Deadlock taskspan.Confidence
 }
 
 // Hold is an external resource that a task holds.

@@ -105,7 +105,8 @@ type Task struct {
 	Epoch        int64
 	Name         string
 	State        taskspan.State
-	Reason       string // why it ended, if that is known from more than its span
+	Deadlock     taskspan.Confidence // of the standing deadlock that it is in; "" if no detector says so
+	Reason       string              // why it ended, if that is known from more than its span
 	Start        time.Time
 	StateSince   time.Time
 	End          time.Time // zero while it lives

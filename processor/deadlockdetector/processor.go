@@ -139,7 +139,5 @@ func (p *detector) evaluate(ctx context.Context, now time.Time) {
 		p.resolved.add(dl.How)
 	}
 	p.tell(found, ended, inversions, now)
-	td := ptrace.NewTraces()
-	writeSpans(td, found, ended, inversions, now)
-	p.outlet.Send(ctx, td, now)
+	p.outlet.Send(ctx, newSpans(found, ended, inversions, now), now)
 }

@@ -138,16 +138,34 @@ func TestASuspectedDeadlockThatBecomesCertain(t *testing.T) {
 		both(true, 1)
 		both(false, 2)
 
+		// Reports say so from then on, and only what is certain is a state.
+		var states []string
+		for _, td := range f.sink.AllTraces() {
+			for _, span := range td.ResourceSpans().At(0).ScopeSpans().At(0).Spans().All() {
+				if _, is := span.Attributes().Get(taskspan.Report); is {
+					a := span.Attributes().AsRaw()
+					states = append(states, fmt.Sprint(a[taskspan.TaskState], " ", a[taskspan.DeadlockConfidence]))
+				}
+			}
+		}
+		require.Equal(t, []string{
+			"blocked <nil>", "blocked <nil>", "blocked suspected", "blocked suspected",
+			"blocked suspected", "blocked suspected", "deadlocked certain", "deadlocked certain",
+		}, states)
+
 		spans := f.spans(taskspan.SpanDeadlock)
 		require.Len(t, spans, 6, "the root and a child for each of the two, twice")
 		for i, span := range spans {
 			want := "suspected"
+			state := "blocked"
 			if i >= 3 {
-				want = "certain"
+				want, state = "certain", "deadlocked"
+				require.Greater(t, span.EndTimestamp(), spans[i-3].EndTimestamp(), "which is the newer word")
 				require.Equal(t, spans[i-3].SpanID(), span.SpanID())
 				require.Equal(t, spans[i-3].TraceID(), span.TraceID())
 			}
 			require.Equal(t, want, span.Attributes().AsRaw()[taskspan.DeadlockConfidence])
+			require.Equal(t, state, span.Attributes().AsRaw()[taskspan.TaskState])
 			require.Equal(t, want == "suspected", strings.Contains(span.Status().Message(), " if "), span.Status().Message())
 		}
 		logs := f.logs.FilterLevelExact(zapcore.WarnLevel).All()

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.uber.org/zap"
 
@@ -23,13 +24,24 @@ func (p *detector) learn(r *report.Report, span ptrace.Span, now time.Time) (for
 	return p.forward(r, span), report.Used
 }
 
-// forward decides whether a report goes on, and marks it if its task is deadlocked.
+// forward decides whether a report goes on. One of a task in a standing deadlock always
+// does, and says how sure that is. Only if it is certain is the task deadlocked.
 func (p *detector) forward(r *report.Report, span ptrace.Span) bool {
-	if r.Wait != nil && r.Wait.Open && p.graph.Deadlocked(r.Task.ID) != nil {
-		span.Attributes().PutStr(taskspan.TaskState, string(taskspan.Deadlocked))
-		return true
+	if r.Wait == nil || !r.Wait.Open {
+		return p.cfg.ForwardReports
 	}
-	return p.cfg.ForwardReports
+	dl := p.graph.Deadlocked(r.Task.ID)
+	if dl == nil {
+		return p.cfg.ForwardReports
+	}
+	mark(span.Attributes(), dl)
+	return true
+}
+
+// mark writes what a deadlock means for a task of it.
+func mark(attrs pcommon.Map, dl *deadlock.Deadlock) {
+	attrs.PutStr(taskspan.TaskState, string(dl.TaskState()))
+	attrs.PutStr(taskspan.DeadlockConfidence, string(dl.Confidence))
 }
 
 // searchOrders looks for the inversions that new orders of locks complete. Reports are

@@ -19,61 +19,90 @@ const (
 	maxChildren = 1000
 )
 
-// writeSpans writes what has been found and has ended: for each deadlock a root span
-// in a trace of its own, and a child of each stuck task in the trace of that. One that
+// spanWriter gathers spans by the processes that they are about.
+type spanWriter struct {
+	td     ptrace.Traces
+	scopes map[report.Process]ptrace.SpanSlice
+	now    time.Time
+}
+
+// newSpans makes the spans for what has been found and has ended: for each deadlock a root
+// span in a trace of its own, and a child of each stuck task in the trace of that. One that
 // was suspected and is certain now is written again, with the same ids.
-func writeSpans(td ptrace.Traces, found, ended []*deadlock.Deadlock, inversions []*deadlock.Inversion, now time.Time) {
+func newSpans(found, ended []*deadlock.Deadlock, inversions []*deadlock.Inversion, now time.Time) ptrace.Traces {
+	w := spanWriter{td: ptrace.NewTraces(), scopes: make(map[report.Process]ptrace.SpanSlice), now: now}
 	for _, dl := range found {
 		if dl.Added != nil {
-			writeChildren(td, dl, dl.Added)
+			w.children(dl, dl.Added)
 			continue
 		}
-		root := scopeOf(td, dl.Core[0].Process).Spans().AppendEmpty()
+		root := w.span(dl.Core[0].Process)
 		root.SetName(taskspan.SpanDeadlock)
 		root.SetTraceID(pcommon.TraceID(dl.ID))
 		root.SetSpanID(spanID(dl.ID, "root"))
-		describe(root, dl)
-		writeChildren(td, dl, dl.Core)
+		w.describe(root, dl)
+		w.children(dl, dl.Core)
 	}
 	for _, dl := range ended {
-		writeResolved(td, dl)
+		w.resolved(dl)
 	}
 	for _, v := range inversions {
-		writeInversion(td, v, now)
+		w.inversion(v)
 	}
+	return w.td
 }
 
-func writeChildren(td ptrace.Traces, dl *deadlock.Deadlock, tasks []*fleet.Task) {
+// span adds a span about a process. Its epoch is 0 if it does not matter.
+func (w *spanWriter) span(process report.Process) ptrace.Span {
+	spans, ok := w.scopes[process]
+	if !ok {
+		rs := w.td.ResourceSpans().AppendEmpty()
+		attrs := rs.Resource().Attributes()
+		attrs.PutStr(taskspan.ServiceName, process.Service)
+		attrs.PutStr(taskspan.ServiceInstanceID, process.Instance)
+		if process.Epoch != 0 {
+			attrs.PutInt(taskspan.ProcessEpoch, process.Epoch)
+		}
+		scope := rs.ScopeSpans().AppendEmpty()
+		scope.Scope().SetName(taskspan.ScopeDetector)
+		scope.Scope().SetVersion(taskspan.Version)
+		spans = scope.Spans()
+		w.scopes[process] = spans
+	}
+	return spans.AppendEmpty()
+}
+
+func (w *spanWriter) children(dl *deadlock.Deadlock, tasks []*fleet.Task) {
 	for _, t := range tasks[:min(len(tasks), maxChildren)] {
-		span := scopeOf(td, t.Process).Spans().AppendEmpty()
+		span := w.span(t.Process)
 		span.SetName(taskspan.SpanDeadlock)
 		span.SetTraceID(t.ID.Trace)
 		span.SetParentSpanID(t.ID.Span)
 		span.SetSpanID(spanID(dl.ID, t.ID.String()))
-		describe(span, dl)
+		w.describe(span, dl)
 		attrs := span.Attributes()
 		attrs.PutStr(taskspan.TaskName, t.Name)
 		if waits := dl.Waits[t.ID]; len(waits) > 0 {
-			w := waits[0]
-			attrs.PutStr(taskspan.WaitKind, string(w.Kind))
-			attrs.PutStr(taskspan.WaitResourceName, w.ResourceName)
-			putPlace(attrs, w.Place)
-			putCallers(attrs, w.Callers)
+			wait := waits[0]
+			attrs.PutStr(taskspan.WaitKind, string(wait.Kind))
+			attrs.PutStr(taskspan.WaitResourceName, wait.ResourceName)
+			putPlace(attrs, wait.Place)
+			putCallers(attrs, wait.Callers)
 		}
 	}
 }
 
-// describe writes what the root and the children have in common.
-func describe(span ptrace.Span, dl *deadlock.Deadlock) {
+// describe writes what the root and the children have in common. They end when this is
+// found: what is found later is said by spans that end later.
+func (w *spanWriter) describe(span ptrace.Span, dl *deadlock.Deadlock) {
 	span.SetKind(ptrace.SpanKindInternal)
-	setTimes(span, dl.Since, dl.Found)
+	setTimes(span, dl.Since, w.now)
 	span.Status().SetCode(ptrace.StatusCodeError)
 	span.Status().SetMessage(dl.Headline())
 	attrs := span.Attributes()
-	attrs.PutStr(taskspan.TaskState, string(taskspan.Deadlocked))
+	mark(attrs, dl)
 	attrs.PutStr(taskspan.ErrorType, taskspan.ErrorDeadlock)
 	attrs.PutStr(taskspan.DeadlockID, dl.ID.String())
-	attrs.PutStr(taskspan.DeadlockConfidence, string(dl.Confidence))
 	attrs.PutStr(taskspan.DeadlockKind, string(dl.Kind))
 	attrs.PutInt(taskspan.DeadlockSize, int64(len(dl.Core)))
 	attrs.PutInt(taskspan.DeadlockVictims, int64(dl.Victims))
@@ -100,9 +129,9 @@ func link(span ptrace.Span, dl *deadlock.Deadlock) {
 	}
 }
 
-// writeResolved tells the end, below the root span.
-func writeResolved(td ptrace.Traces, dl *deadlock.Deadlock) {
-	span := scopeOf(td, dl.Core[0].Process).Spans().AppendEmpty()
+// resolved tells the end, below the root span.
+func (w *spanWriter) resolved(dl *deadlock.Deadlock) {
+	span := w.span(dl.Core[0].Process)
 	span.SetName(taskspan.SpanDeadlockResolved)
 	span.SetKind(ptrace.SpanKindInternal)
 	span.SetTraceID(pcommon.TraceID(dl.ID))
@@ -115,23 +144,17 @@ func writeResolved(td ptrace.Traces, dl *deadlock.Deadlock) {
 	link(span, dl)
 }
 
-// writeInversion tells of a potential deadlock in the trace of the task that has
-// completed it. It is no error: nothing hangs.
-func writeInversion(td ptrace.Traces, v *deadlock.Inversion, now time.Time) {
+// inversion tells of a potential deadlock in the trace of the task that has completed it.
+// It is no error: nothing hangs.
+func (w *spanWriter) inversion(v *deadlock.Inversion) {
 	first := v.Orders[0]
-	rs := td.ResourceSpans().AppendEmpty()
-	rs.Resource().Attributes().PutStr(taskspan.ServiceName, first.Service)
-	rs.Resource().Attributes().PutStr(taskspan.ServiceInstanceID, first.Instance)
-	scope := rs.ScopeSpans().AppendEmpty()
-	scope.Scope().SetName(taskspan.ScopeDetector)
-	scope.Scope().SetVersion(taskspan.Version)
-	span := scope.Spans().AppendEmpty()
+	span := w.span(report.Process{Service: first.Service, Instance: first.Instance})
 	span.SetName(taskspan.SpanPotentialDeadlock)
 	span.SetKind(ptrace.SpanKindInternal)
 	span.SetTraceID(first.Task.Trace)
 	span.SetParentSpanID(first.Task.Span)
 	span.SetSpanID(spanID(deadlock.ID(first.Task.Trace), v.CycleText()))
-	setTimes(span, now, now)
+	setTimes(span, w.now, w.now)
 	attrs := span.Attributes()
 	attrs.PutStr(taskspan.DeadlockCycle, v.CycleText())
 	attrs.PutStr(taskspan.DeadlockSuggestion, v.Suggestion())
@@ -140,29 +163,6 @@ func writeInversion(td ptrace.Traces, v *deadlock.Inversion, now time.Time) {
 		l.SetTraceID(o.Task.Trace)
 		l.SetSpanID(o.Task.Span)
 	}
-}
-
-// scopeOf returns the detector's scope below the resource of a process.
-func scopeOf(td ptrace.Traces, process report.Process) ptrace.ScopeSpans {
-	for i := td.ResourceSpans().Len() - 1; i >= max(0, td.ResourceSpans().Len()-8); i-- {
-		rs := td.ResourceSpans().At(i)
-		epoch, _ := rs.Resource().Attributes().Get(taskspan.ProcessEpoch)
-		instance, _ := rs.Resource().Attributes().Get(taskspan.ServiceInstanceID)
-		service, _ := rs.Resource().Attributes().Get(taskspan.ServiceName)
-		if epoch.Type() == pcommon.ValueTypeInt && epoch.Int() == process.Epoch &&
-			instance.Str() == process.Instance && service.Str() == process.Service {
-			return rs.ScopeSpans().At(0)
-		}
-	}
-	rs := td.ResourceSpans().AppendEmpty()
-	attrs := rs.Resource().Attributes()
-	attrs.PutStr(taskspan.ServiceName, process.Service)
-	attrs.PutStr(taskspan.ServiceInstanceID, process.Instance)
-	attrs.PutInt(taskspan.ProcessEpoch, process.Epoch)
-	scope := rs.ScopeSpans().AppendEmpty()
-	scope.Scope().SetName(taskspan.ScopeDetector)
-	scope.Scope().SetVersion(taskspan.Version)
-	return scope
 }
 
 // setTimes sets start and end; backends refuse spans that end as they begin.

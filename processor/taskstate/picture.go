@@ -48,24 +48,25 @@ type picture struct {
 func (p picture) render(now time.Time) (text string, blocked bool) {
 	slices.SortFunc(p.tasks, stuckLongestFirst)
 	byID := make(map[report.TaskID]*fleet.Task, len(p.tasks))
-	var sum totals
+	var sum fleet.Live
 	for _, t := range p.tasks {
 		byID[t.ID] = t
 		if !t.RemoteParent.IsZero() {
 			byID[t.RemoteParent] = t // who answers a remote call goes by the call's name, too
 		}
 	}
-	for _, s := range p.series {
-		sum.add(s.totals)
+	live := liveByService(p.series, p.tasks)
+	for _, l := range live {
+		sum.Add(l)
 	}
 	var b strings.Builder
 	groups := groupBlocked(p.tasks)
-	deadlocked, all := deadlockedByService(p.tasks)
-	fmt.Fprintf(&b, "live tasks: %s running, %s blocked", words.Number(sum.running), words.Number(max(sum.blocked, waits(groups))-all))
-	if all > 0 {
-		fmt.Fprintf(&b, ", %s deadlocked", words.Number(all))
+	// A heartbeat may be older than a wait.
+	fmt.Fprintf(&b, "live tasks: %s running, %s blocked", words.Number(sum.Running), words.Number(max(sum.Blocked, waits(groups)-sum.Deadlocked)))
+	if sum.Deadlocked > 0 {
+		fmt.Fprintf(&b, ", %s deadlocked", words.Number(sum.Deadlocked))
 	}
-	p.services(&b, deadlocked)
+	p.services(&b, live)
 	for i, g := range groups {
 		if i == pictureGroups {
 			fmt.Fprintf(&b, "\n\n  ... and %d more places where tasks are blocked", len(groups)-i)
@@ -78,7 +79,7 @@ func (p picture) render(now time.Time) (text string, blocked bool) {
 }
 
 // services draws a table with a line for each service.
-func (p picture) services(b *strings.Builder, deadlocked map[string]int64) {
+func (p picture) services(b *strings.Builder, live map[string]fleet.Live) {
 	if len(p.series) == 0 && len(p.processes) == 0 {
 		b.WriteString("\n\n  nothing has been seen yet")
 		return
@@ -106,9 +107,8 @@ func (p picture) services(b *strings.Builder, deadlocked map[string]int64) {
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(w, "processes\trunning\tblocked\tdeadlocked\tcompleted\tfailed\tcancelled\tlost\t  service\n")
 	for i, name := range services {
-		s := sums[name]
-		stuck := deadlocked[name]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t", orDash(processes[name]), words.Number(s.running), words.Number(max(0, s.blocked-stuck)), words.Number(stuck))
+		s, l := sums[name], live[name]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t", orDash(processes[name]), words.Number(l.Running), words.Number(l.Blocked), words.Number(l.Deadlocked))
 		for _, n := range s.ended {
 			fmt.Fprintf(w, "%s\t", words.Number(int64(n+0.5)))
 		}
@@ -118,18 +118,6 @@ func (p picture) services(b *strings.Builder, deadlocked map[string]int64) {
 		}
 	}
 	w.Flush()
-}
-
-// deadlockedByService counts what heartbeats count as blocked.
-func deadlockedByService(tasks []*fleet.Task) (counts map[string]int64, all int64) {
-	counts = make(map[string]int64)
-	for _, t := range tasks {
-		if t.Live() == taskspan.Deadlocked {
-			counts[t.Process.Service]++
-			all++
-		}
-	}
-	return counts, all
 }
 
 // gone draws the processes that were lost lately.
@@ -168,13 +156,13 @@ func groupBlocked(tasks []*fleet.Task) []*blockedGroup {
 		kind                              taskspan.Kind
 		file                              string
 		line                              int
-		state                             taskspan.State
+		state                             string
 	}
 	var groups []*blockedGroup
 	known := make(map[key]*blockedGroup)
 	for _, t := range tasks {
 		for _, w := range t.Waits {
-			k := key{t.Process.Service, t.Process.Instance, t.Name, w.ResourceID, w.Kind, w.Place.File, w.Place.Line, t.Live()}
+			k := key{t.Process.Service, t.Process.Instance, t.Name, w.ResourceID, w.Kind, w.Place.File, w.Place.Line, stateText(t)}
 			if g := known[k]; g != nil {
 				g.count++
 				continue
@@ -190,9 +178,20 @@ func groupBlocked(tasks []*fleet.Task) []*blockedGroup {
 	return groups
 }
 
+// stateText is the state of a task and, if it is in a deadlock that is not certain, how
+// sure that is.
+func stateText(t *fleet.Task) string {
+	switch c := t.Deadlock(); c {
+	case "", taskspan.Certain:
+		return string(t.Live())
+	default:
+		return string(t.Live()) + " (" + string(c) + " deadlock)"
+	}
+}
+
 func (g *blockedGroup) rank() int {
 	switch {
-	case g.first.Live() == taskspan.Deadlocked:
+	case g.first.Deadlock() != "":
 		return 0
 	case len(g.wait.Holders) > 0 || g.wait.Kind == taskspan.WaitRemote:
 		return 1
@@ -210,7 +209,7 @@ func waits(groups []*blockedGroup) (n int64) {
 
 func (g *blockedGroup) render(b *strings.Builder, byID map[report.TaskID]*fleet.Task, now time.Time) {
 	t, w := g.first, g.wait
-	fmt.Fprintf(b, "\n\n  %s  %s: %s", strings.ToUpper(string(t.Live())), words.OneLine(t.Process.Service), words.OneLine(t.Name))
+	fmt.Fprintf(b, "\n\n  %s  %s: %s", strings.ToUpper(stateText(t)), words.OneLine(t.Process.Service), words.OneLine(t.Name))
 	if g.count > 1 {
 		fmt.Fprintf(b, "  (%d tasks here, the longest shown)", g.count)
 	}
@@ -271,7 +270,7 @@ func holder(h report.Holder, waiter *fleet.Task, byID map[report.TaskID]*fleet.T
 		who += ", taken at " + words.Place(h.Place)
 	}
 	if known != nil && known != waiter && len(known.Waits) > 0 {
-		who += fmt.Sprintf("\n              which is %s itself, on %s %q", known.Live(), known.Waits[0].Kind, known.Waits[0].ResourceName)
+		who += fmt.Sprintf("\n              which is %s itself, on %s %q", stateText(known), known.Waits[0].Kind, known.Waits[0].ResourceName)
 	}
 	return who
 }
@@ -284,7 +283,7 @@ func answerer(w *fleet.Wait, byID map[report.TaskID]*fleet.Task) string {
 		return "a task that is not stuck, or not known"
 	}
 	return fmt.Sprintf("%s\n              which is %s itself, on %s %q",
-		words.OneLine(t.Process.Service+": "+t.Name), t.Live(), t.Waits[0].Kind, t.Waits[0].ResourceName)
+		words.OneLine(t.Process.Service+": "+t.Name), stateText(t), t.Waits[0].Kind, t.Waits[0].ResourceName)
 }
 
 func orDash(n int64) string {

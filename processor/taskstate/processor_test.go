@@ -271,6 +271,62 @@ func TestTheRestOfABatchGoesOnWithoutItsReports(t *testing.T) {
 	})
 }
 
+// What a detector says of a task: only a certain deadlock is a state, any other is said
+// beside it.
+func TestWhatADetectorSaysOfATask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := started(t, defaultConfig())
+		for _, name := range []string{"wait_open", "heartbeat"} {
+			require.NoError(t, p.ConsumeTraces(context.Background(), body(t, name+".json")))
+		}
+		reported := body(t, "wait_open.json").ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0)
+		began := time.Now()
+		say := func(name string, sec int, confidence string) {
+			td := ptrace.NewTraces()
+			scope := td.ResourceSpans().AppendEmpty().ScopeSpans().AppendEmpty()
+			scope.Scope().SetName(taskspan.ScopeDetector)
+			span := scope.Spans().AppendEmpty()
+			span.SetName(name)
+			span.SetEndTimestamp(pcommon.NewTimestampFromTime(began.Add(time.Duration(sec) * time.Second)))
+			if confidence != "" {
+				span.Attributes().PutStr(taskspan.DeadlockConfidence, confidence)
+			}
+			link := span.Links().AppendEmpty()
+			link.SetTraceID(reported.TraceID())
+			link.SetSpanID(reported.ParentSpanID())
+			require.NoError(t, p.ConsumeTraces(context.Background(), td))
+		}
+		for i, c := range []struct {
+			name       string
+			sec        int
+			confidence string
+			want       taskspan.Confidence
+			blocked    int64 // of 1
+		}{
+			{taskspan.SpanDeadlock, 1, "suspected", taskspan.Suspected, 1},
+			{taskspan.SpanDeadlock, 3, "certain", taskspan.Certain, 0},
+			{taskspan.SpanDeadlock, 2, "suspected", taskspan.Certain, 0}, // sent again, late
+			{"something else", 4, "suspected", taskspan.Certain, 0},
+			{taskspan.SpanDeadlockResolved, 6, "", "", 1},
+			{taskspan.SpanDeadlock, 5, "certain", "", 1}, // sent again, late
+			{taskspan.SpanDeadlock, 7, "transient", taskspan.Transient, 1},
+			{taskspan.SpanDeadlock, 8, "", taskspan.Suspected, 1}, // what does not say how sure it is may be a guess
+			{taskspan.SpanDeadlock, 9, "sure", taskspan.Suspected, 1},
+		} {
+			say(c.name, c.sec, c.confidence)
+			tasks, _ := p.Tasks(view.TaskQuery{Live: true})
+			require.Equal(t, c.want, tasks[0].Deadlock, "word %d", i)
+			live := p.Summary().Live
+			require.Equal(t, c.blocked, live[taskspan.Blocked], "word %d", i)
+			require.Equal(t, 1-c.blocked, live[taskspan.Deadlocked], "word %d", i)
+			require.EqualValues(t, 2, live[taskspan.Running], "word %d", i)
+			text, _ := picture{tasks: []*fleet.Task{p.live.table.Tasks(nil)[0]}, series: p.stats.series()}.render(time.Now())
+			require.Equal(t, c.want == taskspan.Suspected, strings.Contains(text, "BLOCKED (SUSPECTED DEADLOCK)"), text)
+		}
+		require.NoError(t, p.Shutdown(context.Background()))
+	})
+}
+
 func TestTheClosingSpanOfALostTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, sink := started(t, defaultConfig())

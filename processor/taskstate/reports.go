@@ -18,7 +18,7 @@ func (p *taskState) learnReport(r *report.Report, _ ptrace.Span, now time.Time) 
 // forward decides whether a report goes on to the next component. The evidence of
 // a deadlock always does.
 func (p *taskState) forward(r *report.Report, news bool) bool {
-	if r.Task != nil && r.Task.State == taskspan.Deadlocked {
+	if r.Task != nil && (r.Task.State == taskspan.Deadlocked || r.Task.Deadlock != "") {
 		return true
 	}
 	switch p.cfg.ForwardReports {
@@ -31,21 +31,33 @@ func (p *taskState) forward(r *report.Report, news bool) bool {
 	}
 }
 
-// learnDeadlocks reads from a detector's spans which tasks are deadlocked, and which
-// no longer are.
+// learnDeadlocks reads from a detector's spans how sure it is that tasks are in a
+// deadlock, and which are in none any more.
 func (p *taskState) learnDeadlocks(spans ptrace.SpanSlice, now time.Time) {
-	for i := range spans.Len() {
-		span := spans.At(i)
-		in := span.Name() == taskspan.SpanDeadlock
-		if !in && span.Name() != taskspan.SpanDeadlockResolved {
+	for _, span := range spans.All() {
+		var confidence taskspan.Confidence
+		switch span.Name() {
+		case taskspan.SpanDeadlock:
+			confidence = confidenceOf(span)
+		case taskspan.SpanDeadlockResolved:
+		default:
 			continue
 		}
 		p.live.mu.Lock()
-		for j := range span.Links().Len() {
-			link := span.Links().At(j)
-			p.live.now = now
-			p.live.table.Condemn(report.TaskID{Trace: link.TraceID(), Span: link.SpanID()}, in, now)
+		p.live.now = now
+		for _, link := range span.Links().All() {
+			p.live.table.Judge(report.TaskID{Trace: link.TraceID(), Span: link.SpanID()}, confidence, span.EndTimestamp().AsTime(), now)
 		}
 		p.live.mu.Unlock()
 	}
+}
+
+// confidenceOf is how sure a detector is of a deadlock. One that does not say it may guess.
+func confidenceOf(span ptrace.Span) taskspan.Confidence {
+	if v, ok := span.Attributes().Get(taskspan.DeadlockConfidence); ok {
+		if c := taskspan.ConfidenceOf(v.Str()); c != "" {
+			return c
+		}
+	}
+	return taskspan.Suspected
 }

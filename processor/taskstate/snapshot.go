@@ -59,16 +59,38 @@ func (p *taskState) totals() totals {
 	return sum
 }
 
-// liveByState counts live tasks: those that run or are blocked as heartbeats say,
-// those that are deadlocked as their reports do.
+// liveByService counts live tasks: those that run or are blocked as heartbeats say, those
+// that are deadlocked as a detector does.
+func liveByService(series []taskTotals, tasks []*fleet.Task) map[string]fleet.Live {
+	sums := make(map[string]totals)
+	for _, s := range series {
+		sum := sums[s.service]
+		sum.add(s.totals)
+		sums[s.service] = sum
+	}
+	deadlocked := make(map[string]int64)
+	for _, t := range tasks {
+		if t.Live() == taskspan.Deadlocked {
+			deadlocked[t.Process.Service]++
+			sums[t.Process.Service] = sums[t.Process.Service]
+		}
+	}
+	live := make(map[string]fleet.Live, len(sums))
+	for service, sum := range sums {
+		live[service] = fleet.LiveOf(sum.running, sum.blocked, deadlocked[service])
+	}
+	return live
+}
+
+// liveByState sums them.
 func (p *taskState) liveByState() map[taskspan.State]int64 {
-	sum := p.totals()
 	tasks, _ := p.fleetTasks()
-	_, deadlocked := deadlockedByService(tasks)
+	var sum fleet.Live
+	for _, l := range liveByService(p.stats.series(), tasks) {
+		sum.Add(l)
+	}
 	return map[taskspan.State]int64{
-		taskspan.Running:    sum.running,
-		taskspan.Blocked:    max(0, sum.blocked-deadlocked),
-		taskspan.Deadlocked: deadlocked,
+		taskspan.Running: sum.Running, taskspan.Blocked: sum.Blocked, taskspan.Deadlocked: sum.Deadlocked,
 	}
 }
 
@@ -159,7 +181,7 @@ func liveView(t *fleet.Task) view.Task {
 	}
 	return view.Task{
 		ID: t.ID, Service: t.Process.Service, Instance: t.Process.Instance, Epoch: t.Process.Epoch,
-		Name: t.Name, State: t.Live(), Start: t.Start, StateSince: t.StateSince, LastSeen: t.Seen(),
+		Name: t.Name, State: t.Live(), Deadlock: t.Deadlock(), Start: t.Start, StateSince: t.StateSince, LastSeen: t.Seen(),
 		ClockAhead: t.Ahead, ParentSpan: t.ParentSpan, RemoteParent: t.RemoteParent, Holds: t.Holds,
 		Thread: t.Thread, Place: place, Waits: t.Waits,
 	}

@@ -35,6 +35,15 @@ const (
 	Transient Confidence = "transient"
 )
 
+// ConfidenceOf returns the confidence that a text says, or "" if it says none.
+func ConfidenceOf(text string) Confidence {
+	switch c := Confidence(text); c {
+	case Certain, Suspected, Transient:
+		return c
+	}
+	return ""
+}
+
 // ReportKind is the value of [Report].
 type ReportKind string
 

@@ -5,6 +5,7 @@ export type State = 'running' | 'blocked' | 'deadlocked' | 'completed' | 'failed
 export type Role = 'cycle' | 'core' | 'victim' | 'none'
 
 export interface Place { function: string; file: string; line: number; stack?: string }
+export type Confidence = 'certain' | 'suspected' | 'transient'
 export interface TaskRef { trace_id: string; span_id: string; known: boolean; service: string; name: string; state: State }
 export interface WaitSummary {
   kind: string; resource_name: string; since: string; waited_seconds: number; holders: number; holder: TaskRef | null
@@ -13,7 +14,8 @@ export interface Task {
   trace_id: string; span_id: string; service: string; instance: string; name: string; state: State; live: boolean; reason: string
   started_at: string; state_since: string; ended_at: string | null; last_seen_at: string
   age_seconds: number; in_state_seconds: number; blocked_seconds: number; thread_id: number
-  place: Place | null; waiting_for: WaitSummary | null; open_waits: number; deadlock_id: string | null; trace_url: string
+  place: Place | null; waiting_for: WaitSummary | null; open_waits: number; deadlock_id: string | null
+  deadlock_confidence: Confidence | null; trace_url: string
 }
 export interface TaskList { as_of: string; tasks: Task[]; total: number; next_cursor: string | null }
 export interface Holder { task: TaskRef; since: string | null; weight: number; place: Place | null }
@@ -31,7 +33,7 @@ export interface TaskDetail {
 }
 export interface Member { task: TaskRef; in_cycle: boolean; instance: string; thread_id: number; waits: Wait[]; trace_url: string }
 export interface Deadlock {
-  id: string; standing: boolean; confidence: 'certain' | 'suspected' | 'transient'; kind: 'self' | 'local' | 'distributed' | 'abandoned'
+  id: string; standing: boolean; confidence: Confidence; kind: 'self' | 'local' | 'distributed' | 'abandoned'
   headline: string; story: string; cycle_text: string; suggestion: string; ends_at: string | null; cancellable: boolean; services: string[]
   since: string; found_at: string; ended_at: string | null; how: string; lasted_seconds: number
   size: number; cycle: number; members: Member[]; victims: number; victim_tasks: TaskRef[]; trace_url: string
@@ -94,7 +96,7 @@ export interface Rates {
 export interface HistoryPoint { at: string; running: number; blocked: number; deadlocked: number; deadlocks: number; processes: number; rates: Rates }
 export interface Overview {
   as_of: string; started_at: string; ready: boolean
-  tasks: Record<'running' | 'blocked' | 'deadlocked' | 'started_total' | 'completed_total' | 'failed_total' | 'cancelled_total' | 'lost_total', number>
+  tasks: Record<'running' | 'blocked' | 'deadlocked' | 'suspected' | 'started_total' | 'completed_total' | 'failed_total' | 'cancelled_total' | 'lost_total', number>
   processes: { reporting: number; lost: number; replaced: number; goodbye: number }
   deadlocks: { standing: number; suspected: number; found_total: number; resolved_total: number; tasks: number; victims: number }
   inversions: number; rates: Rates; budgets: (Budget & { processor: string })[]; stuck_longest: Task[]

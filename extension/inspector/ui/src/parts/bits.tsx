@@ -1,6 +1,6 @@
 // The small parts that all views share.
 import type { ReactNode } from 'react'
-import type { Gap, Place, Refused, State, TaskRef } from '../api'
+import type { Confidence, Gap, Place, Refused, State, TaskRef } from '../api'
 import { lineOf } from '../format'
 import { href, taskHref } from '../route'
 
@@ -8,9 +8,10 @@ const signs: Record<State, string> = {
   running: '▶', blocked: '‖', deadlocked: '⟲', completed: '✓', failed: '✕', cancelled: '⊘', lost: '?', unknown: '·',
 }
 
-export const StateBadge = ({ state }: { state: State }) => (
+// A task is deadlocked only if that is certain; beside another state it says how sure the deadlock is.
+export const StateBadge = ({ state, deadlock }: { state: State; deadlock?: Confidence | null }) => (
   <span className={`state ${state}`}>
-    <span aria-hidden="true">{signs[state]}</span> {state}
+    <span aria-hidden="true">{signs[state]}</span> {state}{deadlock && state !== 'deadlocked' && `, ${deadlock} deadlock`}
   </span>
 )
 

@@ -18,7 +18,7 @@ export function Help({ onClose, views }: { onClose: () => void; views: string[] 
       <h2>Words</h2>
       <dl>
         <dt>blocked</dt><dd>waits for something for longer than a second</dd>
-        <dt>deadlocked</dt><dd>part of a cycle of waits that all stood at the same instant; see the confidence</dd>
+        <dt>deadlocked</dt><dd>part of a certain deadlock: a cycle of waits that all stood at the same instant. Tasks of a suspected or transient one are blocked</dd>
         <dt>victim</dt><dd>waits for a deadlocked task</dd>
         <dt>certain, suspected, transient</dt><dd>no wait is inferred; a deadlock if the assumption that the story names is true; a deadline or a TTL will end it</dd>
       </dl>

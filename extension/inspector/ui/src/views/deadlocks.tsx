@@ -69,7 +69,7 @@ function Story({ deadlock: d }: { deadlock: Deadlock }) {
     <article className={`card story ${d.standing ? 'standing' : ''}`} aria-label={d.headline}>
       <h2>{d.headline}</h2>
       <p>
-        <StateBadge state={d.standing ? 'deadlocked' : 'completed'} /> since {clock(d.since)}, {d.standing ? 'for' : 'lasted'} {duration(d.lasted_seconds)}
+        <StateBadge state={!d.standing ? 'completed' : d.confidence === 'certain' ? 'deadlocked' : 'blocked'} /> since {clock(d.since)}, {d.standing ? 'for' : 'lasted'} {duration(d.lasted_seconds)}
         <span className="muted"> · {confidence[d.confidence]}{d.cancellable && d.confidence !== 'transient' && '; it ends only if a caller gives up'}</span>
       </p>
       <ol className="members">

@@ -32,7 +32,8 @@ export function OverviewView({ overview: o }: { overview?: Overview }) {
       {nothing && <Connect />}
       <div className="tiles">
         <Tile name="running" value={counted(o.tasks.running)} tone="running" to={href('tasks', { state: 'running' })} />
-        <Tile name="blocked" value={counted(o.tasks.blocked)} tone={o.tasks.blocked ? 'blocked' : ''} to={href('tasks', { state: 'blocked' })} />
+        <Tile name="blocked" value={counted(o.tasks.blocked)} tone={o.tasks.blocked ? 'blocked' : ''} to={href('tasks', { state: 'blocked' })}
+          note={o.tasks.suspected > 0 && `${count(o.tasks.suspected)} in suspected deadlocks`} />
         <Tile name="deadlocked" value={unwatched && o.tasks.deadlocked === 0 ? 'unknown' : count(o.tasks.deadlocked)} tone={o.tasks.deadlocked ? 'deadlocked' : ''} to={href('deadlocks')}
           note={unwatched ? (unwatched.reason === 'elsewhere' ? 'found in another collector' : 'no deadlock_detector') : o.deadlocks.found_total > 0 && `${plural(o.deadlocks.found_total, 'deadlock')} found, ${count(o.deadlocks.resolved_total)} over`} />
         <Tile name="tasks a second" value={uncounted ? 'unknown' : rate(o.rates.started_per_second)} note={uncounted ? 'no task_state' : `${count(o.tasks.started_total)} so far`} />
@@ -53,7 +54,7 @@ export function OverviewView({ overview: o }: { overview?: Overview }) {
           <ul className="rows">
             {o.stuck_longest.map((t) => (
               <li key={t.trace_id + t.span_id}>
-                <StateBadge state={t.state} />
+                <StateBadge state={t.state} deadlock={t.deadlock_confidence} />
                 <a href={taskHref(t)}><span className="muted">{t.service}:</span> {t.name}</a>
                 <span>{duration(t.in_state_seconds)}</span>
                 {t.waiting_for && <span className="muted">waits for {wait(t.waiting_for.kind, t.waiting_for.resource_name)}</span>}

@@ -23,7 +23,7 @@ export function TaskView({ trace, span }: { trace: string; span: string }) {
   return (
     <>
       <section className="card">
-        <h2><StateBadge state={t.state} /> {t.name}</h2>
+        <h2><StateBadge state={t.state} deadlock={t.deadlock_confidence} /> {t.name}</h2>
         <dl className="facts">
           <div><dt>service</dt><dd>{t.service}{t.instance && <span className="muted"> {t.instance}</span>}</dd></div>
           <div><dt>{t.live ? 'runs for' : 'took'}</dt><dd>{duration(t.age_seconds)}, since {clock(t.started_at)}</dd></div>
@@ -36,7 +36,7 @@ export function TaskView({ trace, span }: { trace: string; span: string }) {
           {d.holds.length > 0 && <div><dt>holds</dt><dd>{d.holds.map((h, i) => h + (d.holds_end_at[i] ? ` (until ${clock(d.holds_end_at[i])})` : '')).join(', ')}</dd></div>}
           {t.reason && <div><dt>ended by</dt><dd>{t.reason.replaceAll('_', ' ')}</dd></div>}
           <div><dt>trace</dt><dd><code>{t.trace_id}</code> <TraceLink to={t.trace_url} /></dd></div>
-          {t.deadlock_id && <div><dt>deadlock</dt><dd><a href={href(`deadlocks/${t.deadlock_id}`)}>it is part of one: the whole story →</a></dd></div>}
+          {t.deadlock_id && <div><dt>deadlock</dt><dd><a href={href(`deadlocks/${t.deadlock_id}`)}>it is part of {t.deadlock_confidence === 'suspected' ? 'a suspected one' : 'one'}: the whole story →</a></dd></div>}
         </dl>
         <Timeline task={t} events={d.events} asOf={d.as_of} />
       </section>

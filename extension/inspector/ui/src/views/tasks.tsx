@@ -122,7 +122,7 @@ function Rows({ tasks, sort }: { tasks: Task[]; sort: string }) {
           return (
             <div role="row" aria-rowindex={item.index + 2} data-row={item.index} key={t.trace_id + t.span_id} className="task-row"
               style={{ position: 'absolute', top: 0, transform: `translateY(${item.start}px)` }}>
-              <span role="cell"><StateBadge state={t.state} /></span>
+              <span role="cell"><StateBadge state={t.state} deadlock={t.deadlock_confidence} /></span>
               <span role="cell"><a href={taskHref(t)}>{t.name}</a></span>
               <span role="cell"><button type="button" className="quiet" title={`Only ${t.service}`} onClick={() => setQuery({ service: t.service })}>{t.service}</button></span>
               <span role="cell" className="number">{t.live ? duration(t.in_state_seconds) : ''}</span>
