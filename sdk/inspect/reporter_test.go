@@ -72,6 +72,13 @@ func newReporterRig(t *testing.T) *reporterRig {
 // after lets time pass, scans, and returns what was reported.
 func (r *reporterRig) after(d time.Duration) []*tracepb.Span {
 	r.t.Helper()
+	if r.lastFor == 0 {
+		// The time of the rig begins with the last wait, however long a busy machine took
+		// until then.
+		for _, v := range openWaits(now(), nil) {
+			r.at = max(r.at, v.start)
+		}
+	}
 	r.at += nanos(d)
 	r.scan(r.at)
 	// Closing the sender flushes it; a new one takes its place.
@@ -126,7 +133,6 @@ func (r *reporterRig) blockedOn(m *Mutex, name string, ended *sync.WaitGroup) *T
 	})
 	task := <-begun
 	lockHolders(r.t, task.goroutine.Load())
-	r.at = max(r.at, now()) // however long it took until the wait began
 	return task
 }
 
