@@ -349,7 +349,7 @@ func TestUnknownVariablesAreFoundWithTheNearestName(t *testing.T) {
 			t.Errorf("the nearest to %s is %q, want %q", test.name, got, test.nearest)
 		}
 	}
-	known := []string{"ASYNC_INSPECT_SAMPLNG=", "ASYNC_INSPECTOR=x", "OTEL_ASYNC_INSPECT_X=y"}
+	known := []string{"ASYNC_INSPECT_SAMPLNG=", "ASYNC_INSPECT_SAMPLNG= \t", "ASYNC_INSPECTOR=x", "OTEL_ASYNC_INSPECT_X=y"}
 	for _, name := range ownNames() {
 		known = append(known, name+"=x")
 	}

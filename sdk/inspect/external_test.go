@@ -860,3 +860,23 @@ func TestTheNextEndOfHolds(t *testing.T) {
 		t.Errorf("%d stand in the end, want the 2 without a time", known)
 	}
 }
+
+// The task of a hold is that of the context, or else of the goroutine.
+func TestWhoseHoldAnExternalLockIs(t *testing.T) {
+	ins := quietInspector(t)
+	ctx, outer := ins.Begin(context.Background(), "outer")
+	defer outer.End(nil)
+	if got := taskOf(context.Background()); got != outer {
+		t.Errorf("the goroutine's task is %v", got)
+	}
+	inner, task := ins.Begin(ctx, "inner")
+	defer task.End(nil)
+	for name, one := range map[string]struct {
+		ctx  context.Context
+		want *Task
+	}{"background": {context.Background(), task}, "outer": {ctx, outer}, "inner": {inner, task}} {
+		if got := taskOf(one.ctx); got != one.want {
+			t.Errorf("%s: the task is %v", name, got)
+		}
+	}
+}

@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
+	"github.com/asyncinspect/asyncinspect/sdk/internal/stacks"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
@@ -551,4 +552,135 @@ func TestLooksAreMeasured(t *testing.T) {
 			t.Error("a look was refused that costs less than is left")
 		}
 	})
+}
+
+// What looks in a row make of a guess.
+func TestWhatLooksMakeOfAGuess(t *testing.T) {
+	s := siteHere()
+	way := s.calls()
+	above := func(function string) []stacks.Frame {
+		return append([]stacks.Frame{{Function: function, File: "x.go", Line: 3}}, way...)
+	}
+	looks := map[string]stacks.Goroutine{
+		"waits":           {State: "select", Frames: way},
+		"waits elsewhere": {State: "select", Frames: above("net/http.(*persistConn).roundTrip")},
+		"parked":          {State: "IO wait", Frames: way, Parked: time.Minute},
+		"works":           {State: "running", Frames: way},
+		"waits for ours":  {State: "select", Frames: above(thisPackage + "(*Mutex).Lock")},
+		"elsewhere":       {State: "select", Frames: []stacks.Frame{{Function: "main.other", File: "main.go", Line: 7}}},
+	}
+	const ms = nanos(time.Millisecond)
+	type want struct {
+		agreeing int
+		next     nanos // from the look
+		waited   int   // which look saw it wait last, from 1; 0: none
+		returned bool
+	}
+	for name, steps := range map[string][]struct {
+		look string
+		want want
+	}{
+		"the same": {
+			{"waits", want{1, 200 * ms, 1, false}},
+			{"waits", want{2, 1000 * ms, 2, false}},
+			{"waits", want{2, 2000 * ms, 3, false}},
+			{"waits", want{2, 4000 * ms, 4, false}},
+			{"waits elsewhere", want{2, 8000 * ms, 5, false}},
+			{"waits", want{2, 30_000 * ms, 6, false}},
+		},
+		"another stack":      {{"waits", want{1, 200 * ms, 1, false}}, {"waits elsewhere", want{1, 200 * ms, 2, false}}, {"waits elsewhere", want{2, 1000 * ms, 3, false}}},
+		"parked for long":    {{"parked", want{2, 1000 * ms, 1, false}}, {"parked", want{2, 2000 * ms, 2, false}}},
+		"works in between":   {{"waits", want{1, 200 * ms, 1, false}}, {"works", want{0, 1000 * ms, 1, false}}, {"waits", want{1, 200 * ms, 3, false}}, {"waits", want{2, 1000 * ms, 4, false}}},
+		"works":              {{"works", want{0, 1000 * ms, 0, false}}, {"works", want{0, 2000 * ms, 0, false}}},
+		"waits for a lock":   {{"waits for ours", want{0, 1000 * ms, 0, false}}, {"waits", want{1, 200 * ms, 2, false}}},
+		"has returned":       {{"waits", want{1, 200 * ms, 1, false}}, {"elsewhere", want{0, 200*ms - 1000*ms, 1, true}}, {"waits", want{0, 200*ms - 2000*ms, 1, true}}},
+		"returned at once":   {{"elsewhere", want{0, 0, 0, true}}},
+		"works after it sat": {{"parked", want{2, 1000 * ms, 1, false}}, {"works", want{0, 2000 * ms, 1, false}}, {"parked", want{2, 1000 * ms, 3, false}}},
+	} {
+		var g guess
+		for i, step := range steps {
+			taken := nanos(i+1) * 1000 * ms
+			at := taken + 7
+			g.judge(s, looks[step.look], taken, at)
+			next := at + step.want.next
+			if name == "returned at once" {
+				next = 0
+			}
+			if g.agreeing != step.want.agreeing || g.returned != step.want.returned || g.waited != nanos(step.want.waited)*1000*ms || g.next != next {
+				t.Errorf("%s, look %d: %d agree, returned %t, waited at %v, the next is after %v; want %+v",
+					name, i+1, g.agreeing, g.returned, time.Duration(g.waited), time.Duration(g.next-at), step.want)
+			}
+			last, believed := g.believed(taken)
+			if g.waiting() != (step.want.agreeing > 0) || g.isReturned() != step.want.returned || believed != (step.want.agreeing > 1) || last != g.waited {
+				t.Errorf("%s, look %d: waiting %t, believed %t", name, i+1, g.waiting(), believed)
+			}
+			if due := g.due(next); due == step.want.returned || !step.want.returned && g.due(next-1) {
+				t.Errorf("%s, look %d: due %t, and a moment before %t", name, i+1, due, g.due(next-1))
+			}
+		}
+	}
+	// What was seen counts for a while, and for who counts for a shorter one.
+	g := guess{agreeing: 2, waited: 5000}
+	for _, c := range []struct {
+		after         time.Duration
+		was, believed bool
+	}{{0, true, true}, {lookedAtAfter - 1, true, true}, {lookedAtAfter, false, true}, {guessKept - 1, false, true}, {guessKept, false, false}} {
+		at := g.waited + nanos(c.after)
+		if _, believed := g.believed(at); g.wasWaiting(at) != c.was || believed != c.believed {
+			t.Errorf("%v later: it was waiting: %t, believed: %t", c.after, g.wasWaiting(at), believed)
+		}
+	}
+	if g.agreeing = 0; g.wasWaiting(5000) {
+		t.Error("it was waiting, and no look has seen it")
+	}
+	g.giveUp()
+	if g.waiting() || !g.isReturned() || g.due(1<<62) {
+		t.Error("given up, and still waiting or due")
+	}
+}
+
+// A call that a goroutine waits for inside of another wait is what blocks it, once a look
+// has seen that: then it is in no deadlock of this process.
+func TestAGuessInsideOfAWait(t *testing.T) {
+	fewExternals(t)
+	for _, waits := range []bool{false, true} {
+		watched(t)
+		lock := unique("ext:guess")
+		externals.add(&externalHold{goroutine: goidOfTest(), id: lock, ends: endsByRelease})
+		outer := externalWait(context.Background(), taskspan.WaitExternal, externalThing(lock), externalUse{untilReleased: true})
+		call := newRemoteCall(newIdentity(), "GET")
+		call.guessed.Store(true)
+		if waits {
+			call.guess.agreeing = 1
+		}
+		inner := beginWait(context.Background(), taskspan.WaitRemote, call)
+		want := 1
+		if waits {
+			want = 0
+		}
+		if found := Deadlocks(); len(found) != want {
+			t.Errorf("the call was seen to wait: %t; found are %v", waits, found)
+		}
+		endWait(inner)
+		endWait(outer)
+		externals.release(goidOfTest(), lock)
+	}
+}
+
+// What a scan has read of a guess is not left to the wait that is read in its place next.
+func TestAReadingOfAGuessIsNotKept(t *testing.T) {
+	r := newReporterRig(t)
+	var (
+		m     Mutex
+		ended sync.WaitGroup
+	)
+	m.Lock()
+	r.blockedOn(&m, "work", &ended)
+	r.reporter.read = []reading{{looked: true, waited: 1}}
+	s := r.oneAfter(2 * time.Second)
+	if told := theOnly(r.waits); told.looked || told.revision() != 1 || int64(s.EndTimeUnixNano) < now().unix()-int64(time.Minute) {
+		t.Errorf("it is told as a guess: %t, in revision %d, of %d", told.looked, told.revision(), s.EndTimeUnixNano)
+	}
+	m.Unlock()
+	ended.Wait()
 }

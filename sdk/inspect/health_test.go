@@ -65,6 +65,29 @@ func TestReadyWhileThereIsRoom(t *testing.T) {
 	ins.keptPoints.Store(0)
 }
 
+// An Inspector that makes no tasks has no limit to reach.
+func TestReadyWithoutTasks(t *testing.T) {
+	clearEnv(t)
+	stopped := quietInspector(t)
+	t.Setenv("ASYNC_INSPECT_ENABLED", "false")
+	off, err := New(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped.maxTasks = 3
+	stopped.live.Store(3)
+	if code, answer := answerOf(t, stopped.ReadyHandler()); code != http.StatusServiceUnavailable {
+		t.Errorf("full: %d %+v", code, answer)
+	}
+	_ = stopped.Shutdown(context.Background())
+	for name, ins := range map[string]*Inspector{"off": off, "stopped": stopped, "none": nil} {
+		if code, answer := answerOf(t, ins.ReadyHandler()); code != http.StatusOK {
+			t.Errorf("%s: %d %+v", name, code, answer)
+		}
+	}
+	stopped.live.Store(0)
+}
+
 // A deadlock fails the check of who wants to know, if it is certain, and is a warning if
 // it is suspected.
 func TestReadyDuringADeadlock(t *testing.T) {

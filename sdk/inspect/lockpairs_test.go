@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"go.opentelemetry.io/otel/trace"
@@ -509,6 +510,17 @@ func TestWhichCallsAreTold(t *testing.T) {
 		}
 	}
 	forgetOrders()
+	for _, counters := range []*[callCounters]atomic.Uint32{&lockOrders.calls.made, &lockOrders.calls.answered} {
+		for i := range counters {
+			counters[i].Store(uint32(i + 1))
+		}
+	}
+	lockOrders.calls.again()
+	for i := range callCounters {
+		if made, answered := lockOrders.calls.made[i].Load(), lockOrders.calls.answered[i].Load(); made != 0 || answered != 0 {
+			t.Fatalf("counter %d is %d and %d when all are told again", i, made, answered)
+		}
+	}
 }
 
 // A lock of a class without a number is in no order of calls: the names are too many.

@@ -388,3 +388,130 @@ func theWaitFor(t *testing.T, on identified) waitView {
 	t.Fatal("nobody waits for it")
 	return waitView{}
 }
+
+// What is made without a name is called after the function that waits for it first.
+func TestNamesThatAreNotGiven(t *testing.T) {
+	g, _ := NewGroup(context.Background(), "")
+	for name, n := range map[string]*named{
+		"Chan": &NewChan[int]("", 3).named, "Semaphore": &NewSemaphore("", 3).named, "Cond": &NewCond("", new(sync.Mutex)).named,
+		"Group": &g.tasks.named, "Mutex": &new(Mutex).named,
+	} {
+		if r := n.res.Load(); r != nil {
+			t.Errorf("%s is called %q", name, r.name)
+		}
+		n.identify(taskspan.WaitMutex, 0)
+		if _, called := n.name().identity(); called != string(taskspan.WaitMutex) {
+			t.Errorf("%s is then called %q", name, called)
+		}
+		n.setName("late")
+		if _, called := n.name().identity(); called == "late" {
+			t.Errorf("%s changes its name", name)
+		}
+	}
+	g, _ = NewGroup(context.Background(), "group")
+	for name, n := range map[string]*named{
+		"a": &NewChan[int]("a", 3).named, "b": &NewSemaphore("b", 3).named, "c": &NewCond("c", new(sync.Mutex)).named,
+		"group": &g.tasks.named, "d": &NewMutex("d").named,
+	} {
+		if r := n.res.Load(); r == nil || r.name != name || !r.declared {
+			t.Errorf("%s is called %+v", name, r)
+		}
+	}
+}
+
+// A goroutine's slots are all of those that it has, and what a task has left behind is
+// what it had taken itself.
+func TestSlotsOfAGoroutine(t *testing.T) {
+	table := new(heldTable)
+	locks := make([]*lockName, 5)
+	for i := range locks {
+		locks[i] = &lockName{id: uint64(i + 1)}
+		table.hold(7, locks[i], false, 5)
+		if i == 1 {
+			table.hold(7+heldBuckets, &lockName{id: 99}, false, 5) // another goroutine, in one bucket
+		}
+	}
+	const all, second = 0b111011, 0b010
+	if got := table.slots(7); got != all {
+		t.Errorf("its slots are %b, want %b", got, all)
+	}
+	if got := table.slots(7 + heldBuckets); got != 0b100 {
+		t.Errorf("the slots of another are %b", got)
+	}
+	called := 0
+	table.leave(7, all&^second, func() *lastTask { called++; return &lastTask{name: "left"} })
+	for i, r := range locks {
+		if last, left := table.leaver(7, r); left != (i == 1) || left && last.name != "left" {
+			t.Errorf("lock %d was left behind: %t by %q", i, left, last.name)
+		}
+	}
+	table.leave(7, all, func() *lastTask { called++; return nil })
+	if called != 1 {
+		t.Errorf("who has left was asked for %d times", called)
+	}
+	table.release(7, locks[1])
+	table.hold(7, locks[1], false, 5)
+	if _, left := table.leaver(7, locks[1]); left {
+		t.Error("a lock that was taken again was left behind")
+	}
+}
+
+// What a holder says of the goroutine that has to be looked at.
+func TestLinksOfHolders(t *testing.T) {
+	t.Cleanup(func() { departed = departedGoroutines{known: make(map[uint64]lastTask)} })
+	r := newReporterRig(t)
+	_, waiting := r.ins.Begin(context.Background(), "waits itself")
+	defer waiting.End(nil)
+	wait := beginWait(context.Background(), taskspan.WaitIO, &thing{id: "disk", called: "disk"})
+	defer endWait(wait)
+	view := wait.view()
+
+	actors := []*actor{newActor(t), newActor(t), newActor(t)}
+	runs, blocked, plain := actors[0], actors[1], actors[2]
+	var running *Task
+	runs.does(func() { _, running = r.ins.Begin(context.Background(), "runs") })
+	blocked.does(func() {
+		w := beginWait(context.Background(), taskspan.WaitIO, &thing{id: "disk", called: "disk"})
+		t.Cleanup(func() { endWait(w) })
+	})
+	const gone, left = 1<<40 - 1, 1<<40 - 2
+	departed.add(gone, lastTask{})
+	departed.add(left, lastTask{node: r.goroutineNode(3), name: "left"})
+	prepared := &Task{ins: r.ins, name: r.ins.names.other}
+	prepared.rarely().label = "not begun"
+	prepared.setSpanContext(newIdentity())
+	ended := &Task{ins: r.ins, name: r.ins.names.other}
+	ended.state.Store(endedCompleted)
+
+	for _, one := range []struct {
+		name   string
+		holder holder
+		ok     bool
+		called string
+		idle   uint64
+		ended  bool
+	}{
+		{"a task that runs", holder{task: running}, true, "runs", runs.id, false},
+		{"the goroutine of a task", holder{goroutine: runs.id}, true, "runs", runs.id, false},
+		{"a task that has not begun", holder{task: prepared}, true, "not begun", 0, false},
+		{"a task that has ended", holder{task: ended}, false, "", 0, false},
+		{"the waiter", holder{goroutine: view.goroutine}, true, "waits itself", 0, false},
+		{"another one that waits", holder{goroutine: blocked.id}, true, "goroutine in inspect.TestLinksOfHolders.func3", 0, false},
+		{"a goroutine without a task", holder{goroutine: plain.id}, true, "", plain.id, false},
+		{"one that has ended", holder{goroutine: gone}, true, "", 0, true},
+		{"one that has ended with its task", holder{goroutine: left}, true, "left", 0, true},
+	} {
+		one.holder.generation, one.holder.since, one.holder.weight = 11, 13, 17
+		l, idle, ok := r.link(&view, one.holder)
+		if ok != one.ok || !ok {
+			if ok != one.ok {
+				t.Errorf("%s: linked %t", one.name, ok)
+			}
+			continue
+		}
+		if l.TaskName != one.called || idle != one.idle || l.Ended != one.ended || l.Generation != 11 || l.Since != 13 || l.Weight != 17 || l.Span == [8]byte{} {
+			t.Errorf("%s: %+v, to be looked at %d", one.name, l, idle)
+		}
+	}
+	runs.does(func() { running.End(nil) })
+}

@@ -909,3 +909,48 @@ func TestTheWeightsOfPermitsDecide(t *testing.T) {
 		})
 	}
 }
+
+// If the leader's goroutine exits inside of the call, the others get an error.
+func TestAFlightWhoseLeaderExits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f Flight[int]
+		release := make(chan struct{})
+		go func() {
+			_, _, _ = f.Do(t.Context(), "k", func(context.Context) (int, error) {
+				<-release
+				runtime.Goexit()
+				return 5, nil
+			})
+		}()
+		synctest.Wait()
+		got := make(chan error, 1)
+		go func() {
+			_, err, _ := f.Do(t.Context(), "k", nil)
+			got <- err
+		}()
+		synctest.Wait()
+		close(release)
+		if err := <-got; !errors.Is(err, errLeaderLeft) {
+			t.Errorf("the other one gets %v", err)
+		}
+	})
+}
+
+// Permits that are released by who has none are handed over, also if nothing is known of
+// who has acquired them.
+func TestPermitsOfNobodyAreHandedOver(t *testing.T) {
+	for _, named := range []string{"", unique("permits")} {
+		s := NewSemaphore(named, 9)
+		s.orderName(5)
+		s.free = 4 // acquired by nobody that is known
+		s.Release(2)
+		if r := s.res.Load(); s.free != 6 || !r.handedOver() {
+			t.Errorf("%q: %d are free, handed over %t", named, s.free, r.handedOver())
+		}
+		_ = s.Acquire(context.Background(), 1)
+		s.Release(1)
+		if !s.res.Load().handedOver() {
+			t.Errorf("%q: forgotten", named)
+		}
+	}
+}
