@@ -208,8 +208,9 @@ func twinned(x *inspector) (one, two *fakeState, a, b *fakeDetector) {
 	}
 	two.statistics.Tasks[0].Started = 996
 	two.statistics.Tasks[0].Ended[taskspan.Completed] = 897
-	two.statistics.Services[0] = view.ServiceStatistics{Service: "shop", Events: 40, Dropped: map[string]int64{"queue_full": 6}}
-	two.statistics.Waits[0].Open = 11
+	two.statistics.Services[0] = view.ServiceStatistics{Service: "shop", Events: 40, Dropped: map[string]int64{"queue_full": 6}, ProcessesLost: 5}
+	two.statistics.Waits[0].Open, two.statistics.Waits[0].Longest = 11, 70*time.Second
+	two.statistics.Restored = true
 	two.statistics.Tasks = append(two.statistics.Tasks, view.TaskStatistics{Service: "mail", Name: "send", Started: 13})
 	a.processes, b.processes = one.processes, two.processes
 	b.totals.Found[0].Count = 3
@@ -239,6 +240,8 @@ func TestWhatTwoComponentsGetIsCountedOnce(t *testing.T) {
 		`async_inspect_events_total{service="shop"} 42`,
 		`async_inspect_sdk_dropped_total{reason="queue_full",service="shop"} 6`,
 		`async_inspect_waits_open{kind="mutex",resource="stock",service="shop"} 11`,
+		`async_inspect_wait_longest_seconds{kind="mutex",resource="stock",service="shop"} 71.5`,
+		`async_inspect_processes_lost_total{service="shop"} 6`,
 		`async_inspect_deadlocks_detected{confidence="certain",kind="local"} 5`,
 		`async_inspect_deadlocks_resolved_total{how="released"} 4`,
 		`async_inspect_deadlocks_active{confidence="certain"} 1`,
@@ -247,6 +250,7 @@ func TestWhatTwoComponentsGetIsCountedOnce(t *testing.T) {
 	} {
 		require.Contains(t, text, line+"\n")
 	}
+	require.True(t, x.numbers.get().restored)
 	require.EqualValues(t, 5, answers[deadlockList](t, x, "/api/v1/deadlocks").FoundTotal)
 	require.Equal(t, 2, answers[inversionList](t, x, "/api/v1/inversions").Total)
 	_, h := readyz(t, x)

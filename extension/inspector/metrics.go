@@ -29,11 +29,13 @@ var (
 	taskDuration = family("async_inspect_task_duration_seconds", histogramType,
 		"How long tasks took, from their spans, each counted for those that its sampling threshold stands for.", "service", "task")
 	eventsTotal = family("async_inspect_events_total", counter,
-		"Inspection points that tasks have passed.", "service")
-	// A counter by that name would be called ..._detected_total in OpenMetrics, and
-	// promtool would not like it in the text format. Its type does not matter to a query.
+		"Inspection points that tasks have passed. Changes of state are none.", "service")
+	deadlocksFound = family("async_inspect_deadlocks_found_total", counter,
+		"Deadlocks found since the start of the collector.", "kind", "confidence")
+	// It has the name that guides use. OpenMetrics has no counter without _total, so it is
+	// untyped; its type does not matter to a query.
 	deadlocksDetected = family("async_inspect_deadlocks_detected", untyped,
-		"Deadlocks found since the start of the collector. It only rises, like a counter.", "kind", "confidence")
+		"The same as async_inspect_deadlocks_found_total, under another name.", "kind", "confidence")
 	deadlocksResolved = family("async_inspect_deadlocks_resolved_total", counter,
 		"Deadlocks that are over, by how they ended.", "how")
 	deadlocksActive = family("async_inspect_deadlocks_active", gauge,
@@ -50,8 +52,12 @@ var (
 		"How long waits took, from the wait spans of sampled tasks, each counted for those that it stands for.", "service", "kind", "resource")
 	waitsOpen = family("async_inspect_waits_open", gauge,
 		"Reported waits that are open now.", "service", "kind", "resource")
+	waitLongest = family("async_inspect_wait_longest_seconds", gauge,
+		"How long the longest of the reported waits that are open now has lasted.", "service", "kind", "resource")
 	processesNow = family("async_inspect_processes", gauge,
 		"Processes of the fleet by status; of those that are gone the newest are remembered.", "status")
+	processesLost = family("async_inspect_processes_lost_total", counter,
+		"Processes that fell silent without a goodbye, since the start of the collector, also those that came back.", "service")
 	gapsKnown = family("async_inspect_gaps", gauge,
 		"Faults for which not all deadlocks or tasks can be known: a missing processor, reports that do not arrive, a full table.", "about", "reason")
 	reportsDropped = family("async_inspect_reports_dropped_total", counter,
@@ -176,6 +182,7 @@ func (w *writer) tasks(n *numbers) {
 	}
 	for _, s := range n.services {
 		w.value(eventsTotal, float64(s.Events), s.Service)
+		w.value(processesLost, float64(s.ProcessesLost), s.Service)
 		for reason, k := range s.Dropped {
 			w.value(sdkDropped, float64(k), s.Service, reason)
 		}
@@ -186,6 +193,7 @@ func (w *writer) waits(n *numbers) {
 	for i := range n.waits {
 		s := &n.waits[i]
 		w.value(waitsOpen, float64(s.Open), s.Service, string(s.Kind), s.Resource)
+		w.value(waitLongest, seconds(s.Longest), s.Service, string(s.Kind), s.Resource)
 		if s.Stuck.Count > 0 || s.Open > 0 { // so that it begins at 0
 			w.histogram(blockedSeconds, &s.Stuck, s.Service, string(s.Kind), s.Resource)
 		}
@@ -220,6 +228,7 @@ func (w *writer) deadlocks(n *numbers) {
 		active[string(dl.Confidence)]++
 	}
 	for of, k := range found {
+		w.value(deadlocksFound, k, of[0], of[1])
 		w.value(deadlocksDetected, k, of[0], of[1])
 	}
 	for how, k := range resolved {

@@ -63,8 +63,8 @@ func numbersOfAFleet() (*fakeState, *fakeDetector) {
 				Service: "shop", Name: "order", Started: 1000, Ended: map[taskspan.State]float64{taskspan.Completed: 900, taskspan.Failed: 10},
 				Running: 80, Blocked: 10, Durations: took,
 			}},
-			Waits:    []view.WaitStatistics{{Service: "shop", Kind: taskspan.WaitMutex, Resource: "stock", Open: 10, Stuck: stuck}},
-			Services: []view.ServiceStatistics{{Service: "shop", Events: 42, Dropped: map[string]int64{"queue_full": 4}}},
+			Waits:    []view.WaitStatistics{{Service: "shop", Kind: taskspan.WaitMutex, Resource: "stock", Open: 10, Longest: 71500 * time.Millisecond, Stuck: stuck}},
+			Services: []view.ServiceStatistics{{Service: "shop", Events: 42, Dropped: map[string]int64{"queue_full": 4}, ProcessesLost: 6}},
 		},
 	}
 	waitFor := func(task, holder int) []*fleet.Wait {
@@ -107,6 +107,9 @@ func TestMetricsSayWhatTheComponentsSay(t *testing.T) {
 		`async_inspect_task_duration_seconds_bucket{service="shop",task="order",le="+Inf"} 10`,
 		`async_inspect_task_duration_seconds_count{service="shop",task="order"} 10`,
 		`async_inspect_events_total{service="shop"} 42`,
+		`async_inspect_wait_longest_seconds{kind="mutex",resource="stock",service="shop"} 71.5`,
+		`async_inspect_processes_lost_total{service="shop"} 6`,
+		`async_inspect_deadlocks_found_total{confidence="certain",kind="local"} 5`,
 		`async_inspect_deadlocks_detected{confidence="certain",kind="local"} 5`,
 		`async_inspect_deadlocks_detected{confidence="transient",kind="self"} 0`,
 		`async_inspect_deadlocks_resolved_total{how="released"} 4`,
@@ -186,6 +189,7 @@ func TestNativeHistogramsAddUp(t *testing.T) {
 		}
 		families[f.GetName()] = f
 	}
+	require.Equal(t, dto.MetricType_COUNTER, families["async_inspect_deadlocks_found_total"].GetType())
 	require.Equal(t, dto.MetricType_UNTYPED, families["async_inspect_deadlocks_detected"].GetType())
 	checked := 0
 	for _, m := range families["async_inspect_task_duration_seconds"].GetMetric() {
@@ -303,6 +307,7 @@ func TestInstancesAreAddedUp(t *testing.T) {
 	x := unstarted(t, testConfig())
 	one, detector := numbersOfAFleet()
 	other, _ := numbersOfAFleet()
+	other.statistics.Waits[0].Longest = 18 * time.Second
 	for i := range other.processes { // one that has moved was heard there at another time
 		other.processes[i].FirstHeard = other.processes[i].FirstHeard.Add(heardTogether)
 	}
@@ -318,6 +323,8 @@ func TestInstancesAreAddedUp(t *testing.T) {
 	require.Contains(t, text, `async_inspect_events_total{service="shop"} 84`+"\n")
 	require.Contains(t, text, `async_inspect_processes{status="reporting"} 2`+"\n", "they know the same processes")
 	require.Contains(t, text, `async_inspect_tasks_by_state{service="shop",state="deadlocked"} 4`+"\n")
+	require.Contains(t, text, `async_inspect_processes_lost_total{service="shop"} 12`+"\n")
+	require.Contains(t, text, `async_inspect_wait_longest_seconds{kind="mutex",resource="stock",service="shop"} 71.5`+"\n")
 	require.Contains(t, text, `async_inspect_table_size{component="task_state#2",table="live_tasks"} 5`+"\n")
 	remove()
 	require.Contains(t, x.scrape(asText).Body.String(), `async_inspect_tasks_total{service="shop",task="order"} 1000`+"\n")

@@ -219,6 +219,7 @@ func addTasks(t, o *view.TaskStatistics) {
 // addWaits adds the counts of o to w.
 func addWaits(w, o *view.WaitStatistics) {
 	w.Open += o.Open
+	w.Longest = max(w.Longest, o.Longest)
 	w.Stuck.Merge(&o.Stuck)
 	w.Sampled.Merge(&o.Sampled)
 }
@@ -226,6 +227,7 @@ func addWaits(w, o *view.WaitStatistics) {
 // addServices adds the counts of o to s.
 func addServices(s, o *view.ServiceStatistics) {
 	s.Events += o.Events
+	s.ProcessesLost += o.ProcessesLost
 	s.Dropped = sum(s.Dropped, o.Dropped)
 }
 

@@ -94,6 +94,7 @@ func knowsOneOf(a, b view.Reader) bool {
 func larger(a, b stateNumbers) stateNumbers {
 	return stateNumbers{
 		Statistics: view.Statistics{
+			Restored: a.Restored || b.Restored,
 			Tasks:    merged(append(a.Tasks, b.Tasks...), compareTasks, largerTasks),
 			Waits:    merged(append(a.Waits, b.Waits...), compareWaits, largerWaits),
 			Services: merged(append(a.Services, b.Services...), compareServices, largerServices),
@@ -121,11 +122,11 @@ func largerWaits(w, o *view.WaitStatistics) {
 	if o.Sampled.Count > w.Sampled.Count {
 		w.Sampled = o.Sampled
 	}
-	w.Open = max(w.Open, o.Open)
+	w.Open, w.Longest = max(w.Open, o.Open), max(w.Longest, o.Longest)
 }
 
 func largerServices(s, o *view.ServiceStatistics) {
-	s.Events = max(s.Events, o.Events)
+	s.Events, s.ProcessesLost = max(s.Events, o.Events), max(s.ProcessesLost, o.ProcessesLost)
 	s.Dropped = largest(s.Dropped, o.Dropped)
 }
 

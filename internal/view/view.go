@@ -148,8 +148,11 @@ type Statistics struct {
 // beside the counts of tasks.
 type ServiceStatistics struct {
 	Service string
-	Events  int64            // inspection points
-	Dropped map[string]int64 // by the SDK, by reason
+	Events  int64 // inspection points
+	// ProcessesLost counts processes that fell silent without a goodbye, also those that
+	// came back. Unlike the others it is never restored: it begins with the collector.
+	ProcessesLost int64
+	Dropped       map[string]int64 // by the SDK, by reason
 }
 
 // TaskStatistics are about the tasks of one name in one service.
@@ -172,6 +175,7 @@ type WaitStatistics struct {
 	Kind     taskspan.Kind
 	Resource string
 	Open     int64               // stuck waits now
+	Longest  time.Duration       // how long the longest of them has lasted
 	Stuck    histogram.Histogram // ended waits that had been reported: exact
 	Sampled  histogram.Histogram // wait spans of sampled tasks, weighted
 }

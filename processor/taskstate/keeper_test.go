@@ -166,6 +166,11 @@ func TestTotalsOutliveTheCollector(t *testing.T) {
 				require.EqualValues(t, 3, after.Ended[taskspan.Lost], "the tasks of the process that ended while nobody listened")
 				statistics := c.Statistics()
 				for _, s := range statistics.Services {
+					if s.Service == dies.Service {
+						require.EqualValues(t, 1, s.ProcessesLost, "also if it died while nobody listened")
+						continue
+					}
+					require.Equal(t, lives.Service, s.Service)
 					require.EqualValues(t, 21, s.Events)
 					require.Equal(t, map[string]int64{"max_tasks": 9}, s.Dropped)
 				}

@@ -116,6 +116,8 @@ func (l *liveTasks) on(e fleet.Event) {
 	}
 	l.generation.Add(1)
 	switch e.Kind {
+	case fleet.ProcessFound, fleet.ProcessEnded:
+		l.stats.process(e)
 	case fleet.CountsAdvanced:
 		l.stats.advance(e.Process.Service, e.Name, e.Delta)
 	case fleet.ActivityAdvanced:

@@ -157,7 +157,10 @@ func (p *taskState) Task(id report.TaskID) (view.Task, bool) {
 }
 
 // Statistics implements view.Reader.
-func (p *taskState) Statistics() view.Statistics { return p.stats.snapshot() }
+func (p *taskState) Statistics() view.Statistics {
+	tasks, _ := p.fleetTasks()
+	return p.stats.snapshot(p.stats.longest(tasks, time.Now()))
+}
 
 func matches(q view.TaskQuery, service, name string, state taskspan.State, id report.TaskID) bool {
 	return (q.Service == "" || q.Service == service) && (q.Name == "" || q.Name == name) &&

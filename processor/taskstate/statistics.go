@@ -51,6 +51,8 @@ type serviceStatistics struct {
 
 	activityCounts
 	stored[activityCounts]
+	processes     bool  // of the SDK have been there
+	processesLost int64 // since the start of the collector
 
 	// Those that have changed since they were last written, if there is a storage.
 	changedTasks    []*taskStatistics
@@ -214,6 +216,14 @@ func (svc *serviceStatistics) wait(kind taskspan.Kind, resource string) *waitSta
 	return w
 }
 
+// knownWait is the series that counts a wait, or nil; mu is held.
+func (svc *serviceStatistics) knownWait(kind taskspan.Kind, resource string) *waitStatistics {
+	if w, ok := svc.waits[waitKey{taskspan.Kind(shorten(string(kind))), shorten(resource)}]; ok {
+		return w
+	}
+	return svc.waits[waitKey{taskspan.OtherNames, taskspan.OtherNames}]
+}
+
 // add applies the spans of one resource.
 func (svc *serviceStatistics) add(b *batch) {
 	svc.owner.weightsCapped.Add(b.capped)
@@ -280,6 +290,36 @@ func (s *statistics) activity(service string, a fleet.Activity) {
 	svc.changedActivity = true
 }
 
+// process notes that a process was found, or has ended.
+func (s *statistics) process(e fleet.Event) {
+	svc := s.service(e.Process.Service)
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
+	svc.processes = true
+	if e.Kind == fleet.ProcessEnded && e.Status == fleet.Lost {
+		svc.processesLost++
+	}
+}
+
+// longest says how long the longest open wait of each series has lasted.
+func (s *statistics) longest(tasks []*fleet.Task, now time.Time) map[*waitStatistics]time.Duration {
+	longest := make(map[*waitStatistics]time.Duration)
+	for _, t := range tasks {
+		if len(t.Waits) == 0 {
+			continue
+		}
+		svc := s.service(t.Process.Service)
+		svc.mu.Lock()
+		for _, w := range t.Waits {
+			if series := svc.knownWait(w.Kind, w.ResourceName); series != nil {
+				longest[series] = max(longest[series], now.Sub(w.Since.Add(-t.Ahead)))
+			}
+		}
+		svc.mu.Unlock()
+	}
+	return longest
+}
+
 // stuck applies the begin and end of waits that were reported.
 func (s *statistics) stuck(e fleet.Event) {
 	svc := s.service(e.Process.Service)
@@ -340,18 +380,21 @@ func (s *statistics) series() []taskTotals {
 // copied is how many series are copied under one lock: 150 kB, some 20 µs.
 const copied = 64
 
-func (s *statistics) snapshot() view.Statistics {
+// snapshot copies the statistics. longest says how long open waits have lasted.
+func (s *statistics) snapshot(longest map[*waitStatistics]time.Duration) view.Statistics {
 	out := view.Statistics{Restored: s.restored}
 	for _, svc := range s.all() {
 		svc.mu.Lock()
 		tasks := slices.Collect(maps.Values(svc.tasks))
 		waits := slices.Collect(maps.Values(svc.waits))
-		if a := svc.shownActivity(); a.events > 0 || a.dropped != nil {
-			out.Services = append(out.Services, view.ServiceStatistics{Service: svc.name, Events: a.events, Dropped: maps.Clone(a.dropped)})
+		if a := svc.shownActivity(); svc.processes || a.events > 0 || a.dropped != nil {
+			out.Services = append(out.Services, view.ServiceStatistics{
+				Service: svc.name, Events: a.events, Dropped: maps.Clone(a.dropped), ProcessesLost: svc.processesLost,
+			})
 		}
 		svc.mu.Unlock()
 		out.Tasks = svc.copyTasks(out.Tasks, tasks)
-		out.Waits = svc.copyWaits(out.Waits, waits)
+		out.Waits = svc.copyWaits(out.Waits, waits, longest)
 	}
 	return out
 }
@@ -386,7 +429,7 @@ func (svc *serviceStatistics) copyTasks(out []view.TaskStatistics, series []*tas
 }
 
 // copyWaits appends copies of series, sorted by kind and resource, as copyTasks does.
-func (svc *serviceStatistics) copyWaits(out []view.WaitStatistics, series []*waitStatistics) []view.WaitStatistics {
+func (svc *serviceStatistics) copyWaits(out []view.WaitStatistics, series []*waitStatistics, longest map[*waitStatistics]time.Duration) []view.WaitStatistics {
 	slices.SortFunc(series, func(a, b *waitStatistics) int {
 		return cmp.Or(strings.Compare(string(a.kind), string(b.kind)), strings.Compare(a.resource, b.resource))
 	})
@@ -396,7 +439,7 @@ func (svc *serviceStatistics) copyWaits(out []view.WaitStatistics, series []*wai
 		for _, w := range few {
 			shown := svc.shownWait(w)
 			out = append(out, view.WaitStatistics{
-				Service: w.service, Kind: w.kind, Resource: w.resource, Open: w.open, Stuck: shown.stuck, Sampled: shown.sampled,
+				Service: w.service, Kind: w.kind, Resource: w.resource, Open: w.open, Longest: longest[w], Stuck: shown.stuck, Sampled: shown.sampled,
 			})
 		}
 		svc.mu.Unlock()
