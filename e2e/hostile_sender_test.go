@@ -24,7 +24,7 @@ type sender struct {
 	url                      string
 	epoch                    int64
 	batch                    []*tracepb.ResourceSpans
-	spans                    int // of the batch
+	spans, size              int // of the batch
 	requests, refused, bytes int
 	err                      error // the first failed request
 }
@@ -33,8 +33,11 @@ func newSender(address string) *sender {
 	return &sender{url: "http://" + address + "/v1/traces", epoch: time.Now().UnixNano()}
 }
 
-// spansInRequest is how many spans a sender puts into one request.
-const spansInRequest = 1000
+// spansInRequest and bytesInRequest are how much a sender puts into one request.
+const (
+	spansInRequest = 1000
+	bytesInRequest = 1 << 20
+)
 
 // flush sends the batch.
 func (s *sender) flush(ctx context.Context) {
@@ -50,7 +53,7 @@ func (s *sender) request() []byte {
 	if err != nil {
 		s.err = err
 	}
-	s.batch, s.spans = nil, 0
+	s.batch, s.spans, s.size = nil, 0, 0
 	return body
 }
 
@@ -110,7 +113,7 @@ func (id spanID) text() string {
 
 // report adds a report span about a task, and sends the batch when that is large.
 func (p *hostile) report(ctx context.Context, kind taskspan.ReportKind, task spanID, attributes ...*commonpb.KeyValue) *tracepb.Span {
-	if p.spans >= spansInRequest {
+	if p.spans >= spansInRequest || p.size >= bytesInRequest {
 		p.flush(ctx)
 	}
 	p.sequence++
@@ -119,6 +122,7 @@ func (p *hostile) report(ctx context.Context, kind taskspan.ReportKind, task spa
 		_, span.ParentSpanId = task.bytes()
 	}
 	span.Attributes = append(attributes, text(taskspan.Report, string(kind)), whole(taskspan.ReportSequence, p.sequence))
+	p.size += proto.Size(span)
 	return span
 }
 

@@ -154,6 +154,47 @@ var vectors = []struct {
 			}
 		}
 	}},
+	{name: "weights and times", n: 100, of: "spans with a weight of 2^56 that end before they begin", send: func(t *testing.T, a *attack, n int) {
+		p := a.process("heavy", "")
+		for i := range n {
+			span := p.span("heavy", spanID{uint64(i), 1}, "", "")
+			span.TraceState = "ot=th:ffffffffffffff"
+			span.EndTimeUnixNano = span.StartTimeUnixNano - 1e15
+		}
+	}, after: func(t *testing.T, a *attack) {
+		of := map[string]string{"service": "heavy"}
+		if n, err := metrics(a.inspector).sum("async_inspect_tasks_total", of); err != nil || n < 0 || n > 1e12 {
+			t.Errorf("%v tasks (%v)", n, err)
+		}
+		if n, err := metrics(a.inspector).sum("async_inspect_task_duration_seconds_sum", of); err != nil || n < 0 {
+			t.Errorf("%v seconds (%v)", n, err)
+		}
+	}},
+	{name: "names of one service", n: 20, of: "processes of one service with 200 names each", send: func(t *testing.T, a *attack, n int) {
+		for i := range n {
+			a.process("wordy", fmt.Sprint(i)).beats(t.Context(), 0, names(fmt.Sprint(i), taskspan.MaxNames))
+		}
+	}, after: func(t *testing.T, a *attack) { a.counts(t, "ring", "philosopher") }},
+	{name: "names of plain spans", n: 2_000, of: "spans of one service with a name each", send: func(t *testing.T, a *attack, n int) {
+		p := a.process("wordy", "")
+		for i := range n {
+			p.span(fmt.Sprint("GET /user/", i), spanID{uint64(i), 1}, "", "").Kind = tracepb.Span_SPAN_KIND_SERVER
+		}
+	}, after: func(t *testing.T, a *attack) { a.counts(t, "ring", "philosopher") }},
+	{name: "resources of one service", n: 2_000, of: "names of resources of one service", send: func(t *testing.T, a *attack, n int) {
+		p := a.process("wordy", "1")
+		for i := range n {
+			p.waits(t.Context(), spanID{uint64(i), 1}, int64(i+1), "m", nil, text(taskspan.WaitResourceName, fmt.Sprint("lock ", i)))
+		}
+		p.beats(t.Context(), n)
+	}, after: func(t *testing.T, a *attack) {
+		eventually(t, waitForDeadlock, "resources of ring", func() error {
+			if n, err := metrics(a.inspector).sum("async_inspect_waits_open", map[string]string{"service": "ring", "resource": "a"}); err != nil || n != 1 {
+				return fmt.Errorf("%v wait for a (%w)", n, err)
+			}
+			return nil
+		})
+	}},
 }
 
 // shows waits until the inspector shows that many tasks of a service.

@@ -69,7 +69,7 @@ func createDefaultConfig() component.Config {
 	server.ReadTimeout = 30 * time.Second
 	return &Config{
 		ServerConfig: server,
-		Metrics:      Metrics{MaxSeries: 2_000},
+		Metrics:      Metrics{MaxSeries: 10_000},
 		Events:       Events{MaxClients: 100},
 		History:      History{Interval: 5 * time.Second, Length: 10 * time.Minute},
 	}

@@ -271,6 +271,35 @@ func TestSeriesAreBounded(t *testing.T) {
 	require.LessOrEqual(t, x.metrics.series(), x.metrics.limit())
 }
 
+// A series that has ended gives its place to others, and begins anew if it comes back.
+func TestPlacesOfEndedSeriesAreFree(t *testing.T) {
+	cfg := testConfig()
+	cfg.Metrics.MaxSeries = 2
+	x := unstarted(t, cfg)
+	state := new(fakeState)
+	x.RegisterTaskState("task_state", state)
+	show := func(names ...string) string {
+		state.statistics.Tasks = nil
+		for i, name := range names {
+			state.statistics.Tasks = append(state.statistics.Tasks, view.TaskStatistics{Service: "shop", Name: name, Started: float64(3 + i)})
+		}
+		return x.scrape(asText).Body.String()
+	}
+	of := func(name string) string {
+		return fmt.Sprintf("async_inspect_tasks_total{service=\"shop\",task=%q}", name)
+	}
+	text := show("a", "b", "c")
+	require.Contains(t, text, of("b")+" 4")
+	require.NotContains(t, text, of("c"))
+	before := x.metrics.series()
+	show("b")
+	require.Less(t, x.metrics.series(), before)
+	text = show("b", "c")
+	require.Contains(t, text, of("b")+" 3")
+	require.Contains(t, text, of("c")+" 4")
+	require.Equal(t, before, x.metrics.series())
+}
+
 // Names that are no UTF-8 fail no scrape, and names that become equal are added up.
 func TestNamesMayBeAnything(t *testing.T) {
 	x := unstarted(t, testConfig())

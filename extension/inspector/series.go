@@ -48,8 +48,9 @@ func family(name string, kind kindOf, help string, labels ...string) *familyOf {
 	return f
 }
 
-// admission remembers which label sets of lasting families have a place of their
-// own: the first limit of each family.
+// admission remembers which label sets of lasting families have a place of their own:
+// the first limit of each family. One that a scrape no longer finds has ended, and its
+// place is free.
 type admission struct {
 	limit int
 
@@ -91,6 +92,18 @@ func (a *admission) begin(f *familyOf, key string) (first bool) {
 	}
 	a.known[f.index][key] = true
 	return true
+}
+
+// release frees the places of label sets that are in no series of a scrape.
+func (a *admission) release(of []map[string]*series) {
+	for i, known := range a.known {
+		for key := range known {
+			if of[i][key] == nil {
+				delete(known, key)
+				a.count--
+			}
+		}
+	}
 }
 
 func (a *admission) size() int {
@@ -204,6 +217,7 @@ func (w *writer) histogram(f *familyOf, h *histogram.Histogram, labels ...string
 // send ends the writing.
 func (w *writer) send(out chan<- prometheus.Metric) {
 	w.admitted.merged = w.merged
+	w.admitted.release(w.series)
 	w.admitted.mu.Unlock()
 	for i, f := range families {
 		for _, s := range w.series[i] {

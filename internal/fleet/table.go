@@ -333,6 +333,17 @@ func (t *Table) Processes(dst []Process) []Process {
 	return dst
 }
 
+// Services returns the services that have a process which reports.
+func (t *Table) Services() map[string]bool {
+	services := make(map[string]bool)
+	for _, p := range t.processes {
+		if p.status == Reporting {
+			services[p.id.Service] = true
+		}
+	}
+	return services
+}
+
 // Edges returns how many holders all open waits have together, and what Charge has added.
 func (t *Table) Edges() int { return t.edges }
 

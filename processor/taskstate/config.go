@@ -23,7 +23,8 @@ type Config struct {
 	// MaxEvents bounds the events (changes of state, inspection points) of all
 	// kept tasks together.
 	MaxEvents int `mapstructure:"max_events"`
-	// TaskRetention is how long an ended task is kept.
+	// TaskRetention is how long an ended task is kept, and how long the names of a service
+	// that has no process and sends no span.
 	TaskRetention time.Duration `mapstructure:"task_retention"`
 	// CleanupInterval is how often ended tasks past TaskRetention are removed.
 	CleanupInterval time.Duration `mapstructure:"cleanup_interval"`

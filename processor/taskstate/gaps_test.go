@@ -129,10 +129,10 @@ func TestTheLongestOpenWait(t *testing.T) {
 		wait(4, "past the limit", 5*time.Minute, true)
 		wait(5, "past it, too", 13*time.Minute, true)
 		require.Equal(t, map[string]time.Duration{"stock": 11 * time.Minute, "till": 3 * time.Minute, taskspan.OtherNames: 13 * time.Minute}, longest())
-		merged := p.stats.resourcesMerged.Load()
+		merged := p.stats.resources.merged.Load()
 		wait(2, "stock", 11*time.Minute, false)
 		wait(3, "till", 3*time.Minute, false)
 		require.Equal(t, map[string]time.Duration{"stock": 7 * time.Minute, "till": 0, taskspan.OtherNames: 13 * time.Minute}, longest())
-		require.Equal(t, merged, p.stats.resourcesMerged.Load(), "reading counts nothing")
+		require.Equal(t, merged, p.stats.resources.merged.Load(), "reading counts nothing")
 	})
 }

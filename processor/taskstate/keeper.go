@@ -90,6 +90,7 @@ func (k *keeper) restore(records map[int]saved, now time.Time) (since time.Time,
 			k.pending[record] = nil
 		}
 	}
+	k.stats.trim()
 	k.live.table.Restore(processes, now)
 	if !known {
 		since = now
@@ -147,7 +148,12 @@ func (k *keeper) changes() (out []change) {
 			delete(k.written, record)
 		}
 	})
-	return k.stats.changes(out)
+	out = k.stats.changes(out)
+	for _, record := range k.stats.takeRemoved() {
+		k.pending[record] = nil
+		delete(k.written, record)
+	}
+	return out
 }
 
 // tick writes once, and says once if that fails.

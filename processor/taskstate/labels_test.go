@@ -58,7 +58,7 @@ func TestNamesBecomeValidLabels(t *testing.T) {
 		got[[2]string{service.AsString(), task.AsString()}] += point.Value
 	}
 	require.Equal(t, want, got)
-	require.EqualValues(t, len(want), p.stats.names.Load(), "each is one name")
+	require.EqualValues(t, len(want), p.stats.names.used.Load(), "each is one name")
 	require.NoError(t, p.Shutdown(context.Background()))
 	require.NoError(t, telemetry.Shutdown(context.Background()))
 }
@@ -71,5 +71,5 @@ func TestNamesOfWaitsBecomeValidLabels(t *testing.T) {
 	for key := range svc.waits {
 		require.True(t, utf8.ValidString(string(key.kind)) && utf8.ValidString(key.resource), "%q", key)
 	}
-	require.EqualValues(t, 2, svc.owner.resources.Load())
+	require.EqualValues(t, 2, svc.owner.resources.used.Load())
 }

@@ -100,6 +100,13 @@ func (l *liveTasks) advance(now time.Time) {
 	l.table.Advance(now)
 }
 
+// services returns the services that have a process.
+func (l *liveTasks) services() map[string]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.table.Services()
+}
+
 // takeLost returns the tasks that were lost since the last call.
 func (l *liveTasks) takeLost() []*fleet.Task {
 	l.mu.Lock()

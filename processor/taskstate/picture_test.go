@@ -66,10 +66,10 @@ func TestThePictureIsAsInItsGoldenFile(t *testing.T) {
 			{Process: report.Process{Service: "payments", Instance: "long ago"}, Status: fleet.Lost, LastHeard: at(3000)},
 		},
 		series: []taskTotals{
-			{"orders", "reserve stock", totals{started: 1204, ended: [4]float64{1180, 20, 2, 0}, running: 1, blocked: 2}},
-			{"orders", "rebuild index", totals{started: 1, blocked: 1}},
-			{"orders", "audit", totals{started: 1, blocked: 1}},
-			{"payments", "charge card", totals{started: 1203004, ended: [4]float64{1203000, 0, 0, 4}}},
+			{"orders", "reserve stock", 0, totals{started: 1204, ended: [4]float64{1180, 20, 2, 0}, running: 1, blocked: 2}},
+			{"orders", "rebuild index", 0, totals{started: 1, blocked: 1}},
+			{"orders", "audit", 0, totals{started: 1, blocked: 1}},
+			{"payments", "charge card", 0, totals{started: 1203004, ended: [4]float64{1203000, 0, 0, 4}}},
 		},
 	}
 	got, blocked := p.render(start)

@@ -44,10 +44,11 @@ type taskState struct {
 	batches sync.Pool
 
 	// Only loop's, and Shutdown's after it.
-	outlet           *lifecycle.Outlet
-	full             *intake.Fullness
-	cleanup, picture time.Time // when they are due
-	shown            shownPicture
+	outlet                   *lifecycle.Outlet
+	full                     *intake.Fullness
+	toldNames, toldResources int64     // how many found no room, as logged
+	cleanup, picture         time.Time // when they are due
+	shown                    shownPicture
 
 	keeper  *keeper // nil: no storage
 	keeping lifecycle.Loop
@@ -134,6 +135,8 @@ func (p *taskState) tick(ctx context.Context, now time.Time) {
 	due := now.Add(tick / 2)
 	if due.After(p.cleanup) {
 		p.ended.expire(now, p.cfg.TaskRetention)
+		p.stats.expire(now, p.cfg.TaskRetention, p.live.services())
+		p.warnShares()
 		p.full.Look(p.tables())
 		p.cleanup = now.Add(p.cfg.CleanupInterval)
 	}
@@ -185,7 +188,7 @@ func (p *taskState) ConsumeTraces(ctx context.Context, td ptrace.Traces) error {
 // learn applies what the spans of one resource came to.
 func (p *taskState) learn(service string, b *batch, now time.Time) {
 	defer b.reset()
-	p.stats.service(service).add(b)
+	p.stats.add(service, b)
 	for i := range b.tasks {
 		if b.tasks[i].reported {
 			p.live.endSpans(b.tasks, now)

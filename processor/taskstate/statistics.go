@@ -20,16 +20,13 @@ import (
 // unknownService is what OpenTelemetry calls a service without a name.
 const unknownService = "unknown_service"
 
-// statistics are totals by service, task name, wait kind and resource. Series are
-// never removed: a counter that went away and came back would count anew. So
-// their number is bounded, and what comes after has the name "other".
+// statistics are totals by service, task name, wait kind and resource. Their number is
+// bounded, each service has its share, and what comes after has the name "other". The
+// series of a service that is gone are removed after a while.
 type statistics struct {
-	maxNames, maxResources int64
-	names, resources       atomic.Int64
-	namesMerged            atomic.Int64 // tasks counted under other
-	resourcesMerged        atomic.Int64
-	weightsCapped          atomic.Int64
-	timesCorrected         atomic.Int64
+	names, resources room
+	weightsCapped    atomic.Int64
+	timesCorrected   atomic.Int64
 
 	// stored says that totals are written to a storage. Readers then see what has been
 	// written, and nothing that a crash could take back. It is set before the first batch.
@@ -39,6 +36,10 @@ type statistics struct {
 
 	mu       sync.RWMutex // guards services
 	services map[string]*serviceStatistics
+	count    atomic.Int64 // of services
+
+	removing sync.Mutex // guards removed
+	removed  []int      // records of series that are no more
 }
 
 // serviceStatistics are the series of one service; mu guards all of them.
@@ -48,6 +49,13 @@ type serviceStatistics struct {
 	mu    sync.Mutex
 	tasks map[string]*taskStatistics
 	waits map[waitKey]*waitStatistics
+	// Those with a name, in the order in which they were made.
+	taskOrder []*taskStatistics
+	waitOrder []*waitStatistics
+
+	gone   bool      // it was removed: who has found it looks again
+	active bool      // something was counted since seen
+	seen   time.Time // when something was counted, or a process reported, as expire knows
 
 	activityCounts
 	stored[activityCounts]
@@ -74,6 +82,7 @@ type waitKey struct {
 // taskStatistics is one series. service and name never change.
 type taskStatistics struct {
 	service, name string
+	gone          bool // it was removed
 	taskCounts
 	running, blocked int64
 	sampled          histogram.Sample // of the tasks whose durations heartbeats carry
@@ -108,6 +117,7 @@ func (t *totals) add(o totals) {
 type waitStatistics struct {
 	service string
 	waitKey
+	gone bool // it was removed
 	open int64
 	waitCounts
 	stored[waitCounts]
@@ -143,13 +153,25 @@ func endStateOf(s taskspan.State) endState {
 
 func newStatistics(maxNames, maxResources int) *statistics {
 	return &statistics{
-		maxNames: int64(maxNames), maxResources: int64(maxResources),
+		names: room{limit: int64(maxNames)}, resources: room{limit: int64(maxResources)},
 		services: make(map[string]*serviceStatistics),
 	}
 }
 
-// service finds or makes the series of a service. A service that would need a
-// name beyond the limit shares those of "other".
+// lock finds or makes the series of a service, and locks them. A service that would be
+// one more than there may be names shares those of "other".
+func (s *statistics) lock(name string) *serviceStatistics {
+	for {
+		svc := s.service(name)
+		svc.mu.Lock()
+		if !svc.gone {
+			svc.active = true
+			return svc
+		}
+		svc.mu.Unlock()
+	}
+}
+
 func (s *statistics) service(name string) *serviceStatistics {
 	s.mu.RLock()
 	svc, ok := s.services[name]
@@ -163,7 +185,7 @@ func (s *statistics) service(name string) *serviceStatistics {
 	if svc, ok := s.services[name]; ok {
 		return svc
 	}
-	if s.names.Load() >= s.maxNames || int64(len(s.services)) >= s.maxNames {
+	if int64(len(s.services)) >= s.names.limit {
 		name = taskspan.OtherNames
 		if svc, ok := s.services[name]; ok {
 			return svc
@@ -175,6 +197,7 @@ func (s *statistics) service(name string) *serviceStatistics {
 		tasks: make(map[string]*taskStatistics), waits: make(map[waitKey]*waitStatistics),
 	}
 	s.services[name] = svc
+	s.count.Add(1)
 	return svc
 }
 
@@ -186,12 +209,13 @@ func (svc *serviceStatistics) task(name string) *taskStatistics {
 	if short := shorten(name); short != name {
 		return svc.task(short)
 	}
-	if name != taskspan.OtherNames && svc.owner.names.Add(1) > svc.owner.maxNames {
-		svc.owner.names.Add(-1)
-		svc.owner.namesMerged.Add(1)
-		return svc.task(taskspan.OtherNames)
-	}
 	t := &taskStatistics{service: svc.name, name: strings.Clone(name)}
+	if name != taskspan.OtherNames {
+		if !svc.owner.names.take(int64(len(svc.taskOrder)), svc.owner.count.Load()) {
+			return svc.task(taskspan.OtherNames)
+		}
+		svc.taskOrder = append(svc.taskOrder, t)
+	}
 	svc.tasks[t.name] = t
 	return t
 }
@@ -205,13 +229,13 @@ func (svc *serviceStatistics) wait(kind taskspan.Kind, resource string) *waitSta
 	if short := (waitKey{taskspan.Kind(shorten(string(kind))), shorten(resource)}); short != key {
 		return svc.wait(short.kind, short.resource)
 	}
-	other := waitKey{taskspan.OtherNames, taskspan.OtherNames}
-	if key != other && svc.owner.resources.Add(1) > svc.owner.maxResources {
-		svc.owner.resources.Add(-1)
-		svc.owner.resourcesMerged.Add(1)
-		return svc.wait(other.kind, other.resource)
-	}
 	w := &waitStatistics{service: svc.name, waitKey: waitKey{taskspan.Kind(strings.Clone(string(kind))), strings.Clone(resource)}}
+	if other := (waitKey{taskspan.OtherNames, taskspan.OtherNames}); key != other {
+		if !svc.owner.resources.take(int64(len(svc.waitOrder)), svc.owner.count.Load()) {
+			return svc.wait(other.kind, other.resource)
+		}
+		svc.waitOrder = append(svc.waitOrder, w)
+	}
 	svc.waits[w.waitKey] = w
 	return w
 }
@@ -225,11 +249,21 @@ func (svc *serviceStatistics) knownWait(kind taskspan.Kind, resource string) *wa
 }
 
 // add applies the spans of one resource.
+func (s *statistics) add(service string, b *batch) {
+	s.weightsCapped.Add(b.capped)
+	s.timesCorrected.Add(b.corrected)
+	s.with(service, func(svc *serviceStatistics) { svc.add(b) })
+}
+
+// with calls change with a service that is locked, and makes room afterwards.
+func (s *statistics) with(service string, change func(*serviceStatistics)) {
+	svc := s.lock(service)
+	change(svc)
+	svc.mu.Unlock()
+	s.trim()
+}
+
 func (svc *serviceStatistics) add(b *batch) {
-	svc.owner.weightsCapped.Add(b.capped)
-	svc.owner.timesCorrected.Add(b.corrected)
-	svc.mu.Lock()
-	defer svc.mu.Unlock()
 	for i := range b.tasks {
 		t := &b.tasks[i]
 		stats := svc.task(t.name)
@@ -257,9 +291,10 @@ func (svc *serviceStatistics) add(b *batch) {
 
 // advance applies what a heartbeat adds.
 func (s *statistics) advance(service, name string, d fleet.Delta) {
-	svc := s.service(service)
-	svc.mu.Lock()
-	defer svc.mu.Unlock()
+	s.with(service, func(svc *serviceStatistics) { svc.advance(name, d) })
+}
+
+func (svc *serviceStatistics) advance(name string, d fleet.Delta) {
 	t := svc.task(name)
 	t.started += float64(d.Started)
 	t.ended[completed] += float64(d.Completed)
@@ -274,8 +309,7 @@ func (s *statistics) advance(service, name string, d fleet.Delta) {
 
 // activity applies what a heartbeat adds beside the counts of tasks.
 func (s *statistics) activity(service string, a fleet.Activity) {
-	svc := s.service(service)
-	svc.mu.Lock()
+	svc := s.lock(service)
 	defer svc.mu.Unlock()
 	svc.events += a.Events
 	for reason, n := range a.Dropped {
@@ -322,9 +356,10 @@ func (s *statistics) longest(tasks []*fleet.Task, now time.Time) map[*waitStatis
 
 // stuck applies the begin and end of waits that were reported.
 func (s *statistics) stuck(e fleet.Event) {
-	svc := s.service(e.Process.Service)
-	svc.mu.Lock()
-	defer svc.mu.Unlock()
+	s.with(e.Process.Service, func(svc *serviceStatistics) { svc.waited(e) })
+}
+
+func (svc *serviceStatistics) waited(e fleet.Event) {
 	w := svc.wait(e.Wait.Kind, e.Wait.ResourceName)
 	if e.Kind == fleet.WaitOpened {
 		w.open++
@@ -336,11 +371,9 @@ func (s *statistics) stuck(e fleet.Event) {
 }
 
 // of finds or makes the series of a task's name.
-func (s *statistics) of(service, name string) *taskStatistics {
-	svc := s.service(service)
-	svc.mu.Lock()
-	defer svc.mu.Unlock()
-	return svc.task(name)
+func (s *statistics) of(service, name string) (t *taskStatistics) {
+	s.with(service, func(svc *serviceStatistics) { t = svc.task(name) })
+	return t
 }
 
 // all returns the services, sorted. Each is then read under its own lock.
@@ -358,6 +391,7 @@ func (s *statistics) all() []*serviceStatistics {
 // taskTotals are the counts of one series.
 type taskTotals struct {
 	service, name string
+	rank          int // the place among those of the service by age; "other" is the oldest
 	totals
 }
 
@@ -367,9 +401,15 @@ func (s *statistics) series() []taskTotals {
 	for _, svc := range s.all() {
 		from := len(out)
 		svc.mu.Lock()
-		for _, t := range svc.tasks {
+		copyOf := func(rank int, t *taskStatistics) {
 			shown := svc.shownTask(t)
-			out = append(out, taskTotals{t.service, t.name, totals{shown.started, shown.ended, t.running, t.blocked}})
+			out = append(out, taskTotals{t.service, t.name, rank, totals{shown.started, shown.ended, t.running, t.blocked}})
+		}
+		if other := svc.tasks[taskspan.OtherNames]; other != nil {
+			copyOf(0, other)
+		}
+		for i, t := range svc.taskOrder {
+			copyOf(1+i, t)
 		}
 		svc.mu.Unlock()
 		slices.SortFunc(out[from:], func(a, b taskTotals) int { return strings.Compare(a.name, b.name) })

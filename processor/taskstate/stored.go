@@ -133,10 +133,16 @@ func (s *statistics) changes(out []change) []change {
 		svc.mu.Lock()
 		for _, t := range svc.changedTasks {
 			t.changed = false
+			if t.gone {
+				continue
+			}
 			out = append(out, changeOf(svc, &t.stored, t.taskCounts, t.save()))
 		}
 		for _, w := range svc.changedWaits {
 			w.changed = false
+			if w.gone {
+				continue
+			}
 			out = append(out, changeOf(svc, &w.stored, w.waitCounts, w.save()))
 		}
 		if svc.changedActivity {
@@ -180,8 +186,7 @@ func (s *statistics) restore(record int, r *saved) (surplus bool) {
 }
 
 func (s *statistics) restoreTask(record int, r *savedTask) (surplus bool) {
-	svc := s.service(r.Service)
-	svc.mu.Lock()
+	svc := s.lock(r.Service)
 	defer svc.mu.Unlock()
 	t := svc.task(r.Name)
 	t.started += r.Started
@@ -200,8 +205,7 @@ func (s *statistics) restoreTask(record int, r *savedTask) (surplus bool) {
 }
 
 func (s *statistics) restoreWait(record int, r *savedWait) (surplus bool) {
-	svc := s.service(r.Service)
-	svc.mu.Lock()
+	svc := s.lock(r.Service)
 	defer svc.mu.Unlock()
 	w := svc.wait(r.Kind, r.Resource)
 	stuck, sampled := r.Stuck.Histogram(), r.Sampled.Histogram()
@@ -217,8 +221,7 @@ func (s *statistics) restoreWait(record int, r *savedWait) (surplus bool) {
 
 func (s *statistics) restoreActivity(record int, r *savedActivity) (surplus bool) {
 	s.activity(r.Service, fleet.Activity{Events: r.Events, Dropped: r.Dropped})
-	svc := s.service(r.Service)
-	svc.mu.Lock()
+	svc := s.lock(r.Service)
 	defer svc.mu.Unlock()
 	svc.changedActivity = svc.restored(record, &activityCounts{svc.events, maps.Clone(svc.dropped)})
 	return svc.changedActivity

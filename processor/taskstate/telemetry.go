@@ -25,8 +25,8 @@ func (p *taskState) tables() []view.Table {
 		{Name: "live_tasks", Size: live, Limit: p.cfg.MaxTasks, Setting: "max_tasks"},
 		{Name: "events", Size: events, Limit: p.cfg.MaxEvents},
 		{Name: "processes", Size: reporting, Limit: p.cfg.MaxProcesses, Setting: "max_processes"},
-		{Name: "task_names", Size: int(p.stats.names.Load()), Limit: p.cfg.MaxTaskNames, Setting: "max_task_names"},
-		{Name: "resources", Size: int(p.stats.resources.Load()), Limit: p.cfg.MaxResources, Setting: "max_resources"},
+		{Name: "task_names", Size: int(p.stats.names.used.Load()), Limit: p.cfg.MaxTaskNames, Setting: "max_task_names"},
+		{Name: "resources", Size: int(p.stats.resources.used.Load()), Limit: p.cfg.MaxResources, Setting: "max_resources"},
 	}
 }
 
@@ -42,8 +42,10 @@ func (p *taskState) evictions() []intake.Eviction {
 		intake.Eviction{Table: "tasks", Reason: "ended_no_room", Count: dropped},
 		intake.Eviction{Table: "events", Reason: "evicted", Count: events.evicted},
 		intake.Eviction{Table: "events", Reason: "no_room", Count: events.refused},
-		intake.Eviction{Table: "task_names", Reason: "merged", Count: p.stats.namesMerged.Load()},
-		intake.Eviction{Table: "resources", Reason: "merged", Count: p.stats.resourcesMerged.Load()},
+		intake.Eviction{Table: "task_names", Reason: "merged", Count: p.stats.names.merged.Load()},
+		intake.Eviction{Table: "task_names", Reason: "cut", Count: p.stats.names.cut.Load()},
+		intake.Eviction{Table: "resources", Reason: "merged", Count: p.stats.resources.merged.Load()},
+		intake.Eviction{Table: "resources", Reason: "cut", Count: p.stats.resources.cut.Load()},
 		intake.Eviction{Table: "spans", Reason: "weight_capped", Count: p.stats.weightsCapped.Load()},
 		intake.Eviction{Table: "spans", Reason: "times_corrected", Count: p.stats.timesCorrected.Load()},
 		intake.Eviction{Table: "lost_spans", Reason: "no_room", Count: lostCut},
@@ -64,13 +66,13 @@ func (p *taskState) registerTelemetry() error {
 			return nil
 		}),
 		t.RegisterProcessorTaskStateStartedTasksCallback(func(_ context.Context, o metric.Float64Observer) error {
-			for _, s := range p.stats.series() {
+			for _, s := range byShare(p.stats.series()) {
 				o.Observe(s.started, intake.With("service", s.service, "task", s.name))
 			}
 			return nil
 		}),
 		t.RegisterProcessorTaskStateEndedTasksCallback(func(_ context.Context, o metric.Float64Observer) error {
-			for _, s := range p.stats.series() {
+			for _, s := range byShare(p.stats.series()) {
 				for i, state := range endStates {
 					o.Observe(s.ended[i], intake.With("service", s.service, "task", s.name, "state", string(state)))
 				}
