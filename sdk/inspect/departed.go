@@ -64,6 +64,15 @@ func hasLeft(goroutine uint64) (lastTask, bool) {
 	return found.task, true
 }
 
+// leftBy reports whether a goroutine that holds what w is for, and does not wait itself,
+// will not release it: it has ended, or the task has that took it. It returns that task.
+func (w *waitView) leftBy(goroutine uint64) (last lastTask, ended bool) {
+	if last, ended = hasLeft(goroutine); !ended {
+		last, ended = leftByTask(w, goroutine)
+	}
+	return last, ended
+}
+
 // leftByTask returns the task that took what w is for and has ended without releasing
 // it, on a goroutine that lives on. It is known while the orders of locks are.
 func leftByTask(w *waitView, goroutine uint64) (lastTask, bool) {

@@ -108,6 +108,18 @@ func TestAHolderThatHasEnded(t *testing.T) {
 			if got := linkSays(t, s, taskspan.HoldTaskName).GetStringValue(); got != c.task {
 				t.Errorf("its task is called %q, want %q", got, c.task)
 			}
+			listed := func(want bool) {
+				t.Helper()
+				view := openWaits(now(), nil)
+				if len(view) != 1 {
+					t.Fatalf("%d wait, want 1", len(view))
+				}
+				h := view[0].info().Holders
+				if len(h) != 1 || h[0].Ended != want || h[0].Task != c.task || (h[0].SpanID != "") != (c.task != "") {
+					t.Errorf("listed are the holders %+v, want ended %v and the task %q", h, want, c.task)
+				}
+			}
+			listed(c.now)
 			for range 8 { // the change has to stand for a while before it is told
 				for _, again := range r.after(2 * time.Second) {
 					s = again
@@ -116,6 +128,7 @@ func TestAHolderThatHasEnded(t *testing.T) {
 			if got := linkSays(t, s, taskspan.HoldEnded).GetBoolValue(); got != c.late {
 				t.Errorf("after ten seconds: ended %v, want %v", got, c.late)
 			}
+			listed(c.late)
 			if close(stop); !c.lives {
 				m.Unlock()
 			}

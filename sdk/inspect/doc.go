@@ -49,6 +49,7 @@
 //	ASYNC_INSPECT_MAX_TASKS        live tasks that are listed, 10000
 //	ASYNC_INSPECT_MAX_EVENTS       inspection points that are kept, 100000
 //	ASYNC_INSPECT_MAX_TASK_EVENTS  those of one task, 128
+//	ASYNC_INSPECT_LOOK_LIMIT       goroutines of the process up to which they are examined, 5000
 //	ASYNC_INSPECT_LOCK_ORDER       true or false: whether orders of locks are reported
 //	ASYNC_INSPECT_OTLP_ENDPOINT    host:port or URL; before OTEL_EXPORTER_OTLP_ENDPOINT
 //
@@ -57,7 +58,8 @@
 //	OTEL_EXPORTER_OTLP_*, _TRACES_*            ENDPOINT, PROTOCOL (grpc, http/protobuf), HEADERS, INSECURE,
 //	                                           CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY, COMPRESSION, TIMEOUT
 //	OTEL_TRACES_EXPORTER                       otlp, or none: nothing is sent
-//	OTEL_TRACES_SAMPLER, _ARG                  always_on, always_off, traceidratio, parentbased_*
+//	OTEL_TRACES_SAMPLER, _ARG                  always_on, always_off, traceidratio, parentbased_*;
+//	                                           only traceidratio takes an argument
 //	OTEL_BSP_*, OTEL_SPAN_*_LIMIT,             as in the OpenTelemetry SDK
 //	OTEL_ATTRIBUTE_*_LIMIT, OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT, OTEL_LINK_ATTRIBUTE_COUNT_LIMIT
 //

@@ -118,9 +118,13 @@ var settingVariables = []variable{
 		return nil
 	}},
 	{name: "OTEL_TRACES_SAMPLER", set: setSampler},
-	{name: "OTEL_TRACES_SAMPLER_ARG", set: func(c *config, v string) (err error) {
-		if c.ratio { // other samplers take no argument
-			c.rate, err = parseRate(v)
+	{name: "OTEL_TRACES_SAMPLER_ARG", set: func(c *config, v string) error {
+		if !c.ratio && valueOf("OTEL_TRACES_SAMPLER") != "" {
+			return nil // of a sampler that takes none
+		}
+		rate, err := parseRate(v)
+		if c.ratio {
+			c.rate = rate
 		}
 		return err
 	}},
@@ -148,6 +152,7 @@ var settingVariables = []variable{
 	{name: "ASYNC_INSPECT_MAX_TASKS", set: setLimit(func(c *config) *int { return &c.maxTasks })},
 	{name: "ASYNC_INSPECT_MAX_EVENTS", set: setLimit(func(c *config) *int { return &c.maxEvents })},
 	{name: "ASYNC_INSPECT_MAX_TASK_EVENTS", set: setLimit(func(c *config) *int { return &c.maxTaskEvents })},
+	{name: "ASYNC_INSPECT_LOOK_LIMIT", set: setLimit(func(c *config) *int { return &c.lookLimit })},
 	{name: "ASYNC_INSPECT_LOCK_ORDER", set: func(c *config, v string) (err error) { c.lockOrder, err = parseBool(v); return err }},
 	{name: "ASYNC_INSPECT_OTLP_ENDPOINT", set: func(c *config, v string) error {
 		c.endpoint = v

@@ -57,6 +57,7 @@ func TestModesSetTheirDefaults(t *testing.T) {
 func TestPrecedence(t *testing.T) {
 	rate := func(c *config) string { return fmt.Sprint(c.rate, " every span:", c.everySpan) }
 	endpoint := func(c *config) string { return c.target() }
+	lookLimit := func(c *config) string { return fmt.Sprint(c.lookLimit) }
 	limits := func(c *config) string { return fmt.Sprint(c.maxTasks, " ", c.maxEvents, " ", c.maxTaskEvents) }
 	mode := func(c *config) string { return c.mode.String() }
 	for _, test := range []struct {
@@ -78,6 +79,7 @@ func TestPrecedence(t *testing.T) {
 		{"traceidratio", "OTEL_TRACES_SAMPLER=traceidratio OTEL_TRACES_SAMPLER_ARG=0.125", nil, rate, "0.125 every span:true"},
 		{"ratio without argument", "OTEL_TRACES_SAMPLER=traceidratio", nil, rate, "1 every span:true"},
 		{"always_off", "OTEL_TRACES_SAMPLER=always_off", nil, rate, "0 every span:true"},
+		{"argument without a sampler", "ASYNC_INSPECT_MODE=production OTEL_TRACES_SAMPLER_ARG=0.125", nil, rate, "0.01 every span:false"},
 		{"argument of another sampler", "OTEL_TRACES_SAMPLER=parentbased_always_off OTEL_TRACES_SAMPLER_ARG=rubbish", nil, rate, "0 every span:false"},
 
 		{"nothing", "", nil, endpoint, "http://localhost:4317"},
@@ -99,6 +101,9 @@ func TestPrecedence(t *testing.T) {
 		{"nor with the variable", "ASYNC_INSPECT_OTLP_ENDPOINT=collector:4317 OTEL_EXPORTER_OTLP_INSECURE=true", nil, endpoint, "http://collector:4317"},
 		{"nor with the option", "", []Option{WithInsecure(), WithEndpoint("collector:4317")}, endpoint, "http://collector:4317"},
 
+		{"look limit", "ASYNC_INSPECT_LOOK_LIMIT=7", nil, lookLimit, "7"},
+		{"look limit by option", "ASYNC_INSPECT_LOOK_LIMIT=7", []Option{WithLookLimit(9)}, lookLimit, "9"},
+		{"look limit by default", "", nil, lookLimit, "5000"},
 		{"limits", "ASYNC_INSPECT_MAX_TASKS=5 ASYNC_INSPECT_MAX_EVENTS=6 ASYNC_INSPECT_MAX_TASK_EVENTS=3", nil, limits, "5 6 3"},
 		{
 			"limits by option", "ASYNC_INSPECT_MAX_TASKS=5 ASYNC_INSPECT_MAX_EVENTS=6 ASYNC_INSPECT_MAX_TASK_EVENTS=3",
@@ -163,6 +168,7 @@ func TestBadValuesAreNamed(t *testing.T) {
 		{env: "OTEL_TRACES_EXPORTER=console", want: []string{"OTEL_TRACES_EXPORTER", `"console"`, "otlp or none"}},
 		{env: "OTEL_TRACES_SAMPLER=jaeger_remote", want: []string{"OTEL_TRACES_SAMPLER", `"jaeger_remote"`, "traceidratio"}},
 		{env: "OTEL_TRACES_SAMPLER=traceidratio OTEL_TRACES_SAMPLER_ARG=2", want: []string{"OTEL_TRACES_SAMPLER_ARG", `"2"`}},
+		{env: "OTEL_TRACES_SAMPLER_ARG=3", want: []string{"OTEL_TRACES_SAMPLER_ARG", `"3"`}},
 		{env: "OTEL_BSP_MAX_QUEUE_SIZE=-1", want: []string{"OTEL_BSP_MAX_QUEUE_SIZE", `"-1"`}},
 
 		{opts: []Option{WithMode(7)}, want: []string{"WithMode", "Mode(7)", "Development"}},
@@ -178,6 +184,7 @@ func TestBadValuesAreNamed(t *testing.T) {
 		{opts: []Option{WithTracerProvider(nil)}, want: []string{"WithTracerProvider"}},
 		{opts: []Option{WithSpanExporter(nil)}, want: []string{"WithSpanExporter"}},
 		{opts: []Option{WithReportClient(nil)}, want: []string{"WithReportClient"}},
+		{opts: []Option{WithLookLimit(0)}, want: []string{"WithLookLimit", "is 0", "between 1 and"}},
 		{opts: []Option{WithMaxTaskEvents(-1)}, want: []string{"WithMaxTaskEvents", "-1", "between 1 and"}},
 		{opts: []Option{WithMaxTasks(0)}, want: []string{"WithMaxTasks", "0", "between 1 and"}},
 		{opts: []Option{WithMaxEvents(-1)}, want: []string{"WithMaxEvents", "-1"}},

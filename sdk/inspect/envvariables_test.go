@@ -185,6 +185,7 @@ func TestEveryVariableIsChecked(t *testing.T) {
 		{name: "ASYNC_INSPECT_MAX_TASKS", bad: numbers, good: []string{"1"}},
 		{name: "ASYNC_INSPECT_MAX_EVENTS", bad: numbers, good: []string{"2147483647"}},
 		{name: "ASYNC_INSPECT_MAX_TASK_EVENTS", bad: numbers, good: []string{"32"}},
+		{name: "ASYNC_INSPECT_LOOK_LIMIT", bad: numbers, good: []string{"20000"}},
 		{name: "ASYNC_INSPECT_LOCK_ORDER", bad: []bad{{"on", truths}}, good: []string{"true", "0"}},
 	} {
 		checkedVariables[test.name] = true
@@ -379,6 +380,31 @@ func TestStartWarnsOfUnknownVariables(t *testing.T) {
 		if strings.Count(log, "unknown environment variable") != 1 || !strings.Contains(log, "ASYNC_INSPECT_SAMPLNG") ||
 			!strings.Contains(log, "nearest=ASYNC_INSPECT_SAMPLING") || strings.Contains(log, secret) {
 			t.Errorf("with %q the log is %q", off, log)
+		}
+	}
+}
+
+// A rate that no sampler takes is in vain, and says so.
+func TestStartWarnsOfAnArgumentWithoutASampler(t *testing.T) {
+	for env, want := range map[string]bool{
+		"OTEL_TRACES_SAMPLER_ARG=0.5": true,
+		"OTEL_TRACES_SAMPLER_ARG=0.5 OTEL_TRACES_SAMPLER=parentbased_traceidratio": false,
+		"OTEL_TRACES_SAMPLER_ARG=0.5 OTEL_TRACES_SAMPLER=always_on":                false,
+		"OTEL_TRACES_SAMPLER_ARG=0.5 OTEL_TRACES_SAMPLER=":                         true,
+		"OTEL_TRACES_SAMPLER=always_off":                                           false,
+	} {
+		clearEnv(t)
+		setEnv(t, env)
+		var b strings.Builder
+		ins, err := New(t.Context(), WithReports(false), WithoutExport(), WithLogger(slog.New(slog.NewTextHandler(&b, nil))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ins.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got := strings.Contains(b.String(), "OTEL_TRACES_SAMPLER_ARG is ignored"); got != want {
+			t.Errorf("with %q it is said: %v, want %v", env, got, want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -300,7 +301,7 @@ func openGuesses(goroutine uint64) (n int) {
 func settled(t *testing.T, goroutine uint64, waits bool) {
 	t.Helper()
 	waitFor(t, fmt.Sprintf("goroutine %d to be parked", goroutine), func() bool {
-		seen := looks.take(map[uint64]bool{goroutine: true})
+		seen, _ := looks.take(map[uint64]bool{goroutine: true}, lookAtMost)
 		state := seen.of[goroutine].State
 		return !waits && state != "" || answerStates[state]
 	})
@@ -373,14 +374,20 @@ func TestLooksAreBounded(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		goroutines int
+		limit      int
 		budget     time.Duration
-		taken      bool
+		refused    lookRefusal
 	}{
-		{"few goroutines", 300, lookBudget, true},
-		{"as many as may be", lookAtMost, lookBudget, true},
-		{"one more", lookAtMost + 1, lookBudget, false},
-		{"just enough left", 700, 700 * lookCost, true},
-		{"not enough left", 700, 700*lookCost - time.Millisecond, false},
+		{"few goroutines", 300, lookAtMost, lookBudget, ""},
+		{"as many as may be", lookAtMost, lookAtMost, lookBudget, ""},
+		{"one more", lookAtMost + 1, lookAtMost, lookBudget, tooManyGoroutines},
+		{"just enough left", 700, lookAtMost, 700 * lookCost, ""},
+		{"not enough left", 700, lookAtMost, 700*lookCost - time.Millisecond, overLookBudget},
+		{"as many as a low limit", 40, 40, lookBudget, ""},
+		{"one more than a low limit", 41, 40, lookBudget, tooManyGoroutines},
+		{"as many as a high limit", 12_000, 12_000, lookBudget, ""}, // which makes the budget 240 ms
+		{"one more than a high limit", 12_001, 12_000, lookBudget, tooManyGoroutines},
+		{"too little for a high limit", 12_000, 12_000, -25 * time.Millisecond, overLookBudget},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := freshLooks(t)
@@ -392,15 +399,22 @@ func TestLooksAreBounded(t *testing.T) {
 				return copy(buf, "goroutine 5 [select]:\nmain.f()\n\tf.go:3\n\ngoroutine 6 [running]:\n")
 			}
 			r := newReporterRig(t)
+			var log strings.Builder
+			r.ins.config.logger, r.ins.config.lookLimit = slog.New(slog.NewTextHandler(&log, nil)), c.limit
 			c5 := newCaller(r.ins)
 			ctx, task := r.ins.Begin(context.Background(), "caller")
 			span := c5.span(ctx)
 			r.nothingAfter(2*time.Second, "nobody waits")
-			if taken := dumps > 0; taken != c.taken {
+			if taken := dumps > 0; taken != (c.refused == "") {
 				t.Errorf("%d dumps were taken", dumps)
 			}
-			if n := r.ins.drops[dropLooks].Load(); (n == 1) == c.taken {
+			if n := r.ins.drops[dropLooks].Load(); (n == 1) != (c.refused != "") {
 				t.Errorf("%d looks were refused", n)
+			}
+			r.nothingAfter(5*time.Second, "nobody waits") // a further time is not logged
+			if n := strings.Count(log.String(), "goroutines were not examined"); n != min(len(c.refused), 1) ||
+				!strings.Contains(log.String(), string(c.refused)) || n > 0 && !strings.Contains(log.String(), fmt.Sprint("limit=", c.limit)) {
+				t.Errorf("the log is %q", log.String())
 			}
 			span.End()
 			task.End(nil)
@@ -478,7 +492,7 @@ func TestWhoHasEnded(t *testing.T) {
 		l := freshLooks(t)
 		bytes := l.bytes
 		l.stack = c.stack
-		seen := l.take(map[uint64]bool{5: true, 7: true})
+		seen, _ := l.take(map[uint64]bool{5: true, 7: true}, lookAtMost)
 		if seen.gone(5) || seen.gone(7) != c.gone {
 			t.Errorf("%s: 5 has ended: %v, 7: %v", c.name, seen.gone(5), seen.gone(7))
 		}

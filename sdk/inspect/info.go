@@ -82,6 +82,9 @@ type HolderInfo struct {
 	Goroutine uint64 `json:"goroutine,omitempty"`
 	Weight    int64  `json:"weight,omitempty"`
 	Place     Place  `json:"place"` // where it was taken, if that is known
+	// Ended reports that the task or the goroutine has ended without releasing the
+	// resource. Task is then the name of the task that took it, if that is known.
+	Ended bool `json:"ended,omitempty"`
 }
 
 // PointInfo is an inspection point.

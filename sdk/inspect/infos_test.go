@@ -415,7 +415,7 @@ func TestTheBudgetOfLooks(t *testing.T) {
 	l.filled = now() + nanos(time.Hour) // nothing is filled up
 	l.stack = func([]byte) int { time.Sleep(3 * time.Millisecond); return 0 }
 	l.count = func() int { return 2 }
-	if l.take(map[uint64]bool{1: true}) == nil {
+	if seen, _ := l.take(map[uint64]bool{1: true}, lookAtMost); seen == nil {
 		t.Fatal("a look is refused")
 	}
 	if spent := lookBudget - l.budget; spent < 3*time.Millisecond {

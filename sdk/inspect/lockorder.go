@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -155,8 +154,7 @@ func newLockOrder(goroutine uint64, taken heldView, held []heldView, i int) *loc
 		}
 	}
 	if order.taken.place == 0 {
-		var stack [16]uintptr
-		order.taken.place = firstOutside(stack[:runtime.Callers(2, stack[:])])
+		order.taken.place = placeHere()
 	}
 	if t := taskOn(goroutine); t != nil {
 		order.node, order.task = taskNode(t), t.ins

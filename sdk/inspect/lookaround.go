@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"runtime"
 	"slices"
 	"time"
 
@@ -39,9 +40,9 @@ func (r *reporter) lookAround(at nanos) {
 	if len(wanted) == 0 {
 		return
 	}
-	seen := looks.take(wanted)
+	seen, refused := looks.take(wanted, r.ins.config.lookLimit)
 	if seen == nil {
-		r.ins.drops.add(dropLooks, 1)
+		r.refuseLook(refused)
 		r.lookAt = at + nanos(lookRetry)
 		return
 	}
@@ -55,6 +56,18 @@ func (r *reporter) lookAround(at nanos) {
 		told.fateAt = at + nanos(min(fateAfter<<(2*min(told.fates, 3)), fateSeldom))
 		told.fates++
 	}
+}
+
+// refuseLook counts a look that was not taken. The first one for each reason is logged.
+func (r *reporter) refuseLook(why lookRefusal) {
+	r.ins.drops.add(dropLooks, 1)
+	if slices.Contains(r.refused, why) {
+		return
+	}
+	r.refused = append(r.refused, why)
+	r.ins.config.logger.Warn("async-inspect: goroutines were not examined; calls behind open client spans and holders that have ended may be "+
+		"missing from the reports; further times are only counted, as goroutine_looks", "reason", string(why),
+		"goroutines", runtime.NumGoroutine(), "limit", r.ins.config.lookLimit)
 }
 
 // judge decides what a look says of guesses.
@@ -99,10 +112,14 @@ func lookAtGuesses() {
 			wanted[v.goroutine] = true
 		}
 	}
-	if len(wanted) == 0 {
-		return
+	if len(wanted) == 0 || !goid.Supported() {
+		return // or goroutines cannot be told apart
 	}
-	if seen := looks.take(wanted); seen != nil {
+	limit := lookAtMost
+	if ins := Default(); ins != nil {
+		limit = ins.config.lookLimit
+	}
+	if seen, _ := looks.take(wanted, limit); seen != nil {
 		judge(guesses, seen, seen.at)
 	}
 }

@@ -6,20 +6,21 @@ import (
 	"sync"
 	"time"
 
-	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
 	"github.com/asyncinspect/asyncinspect/sdk/internal/stacks"
 )
 
 // The runtime tells what a goroutine does only in a dump of all goroutines, for which
 // it stops the world: about 10 µs for each goroutine. So looks are few: one serves
-// everybody who wants to know, none is taken of more goroutines than lookAtMost, and
-// all together take at most lookBudget a minute.
+// everybody who wants to know, none is taken of more goroutines than a limit (see
+// [WithLookLimit]), and all together take at most lookBudget a minute, or two looks at as
+// many goroutines as the limit allows.
 const (
-	lookAtMost = 5_000
+	lookAtMost = 5_000                  // without an option
 	lookBudget = 100 * time.Millisecond // a minute
 	// lookBytes is what a goroutine takes in a dump, to begin with.
 	lookBytes    = 2 << 10
-	lookMaxBytes = 16 << 20
+	lookMaxBytes = 16 << 20 // or lookMaxEach for each goroutine of the limit
+	lookMaxEach  = 4 << 10
 	// lookCost is what a goroutine costs, until it has been measured.
 	lookCost = 10 * time.Microsecond
 )
@@ -31,6 +32,7 @@ var looks = newLookout()
 type lookout struct {
 	mu     sync.Mutex // guards all below; held while a dump is taken and read
 	budget time.Duration
+	full   time.Duration // what it is at most, and gains in a minute
 	filled nanos         // when the budget was last brought up to date
 	cost   time.Duration // of one goroutine, as measured last
 	bytes  int           // of one goroutine in the dump
@@ -42,7 +44,7 @@ type lookout struct {
 
 func newLookout() *lookout {
 	return &lookout{
-		budget: lookBudget, filled: now(), cost: lookCost, bytes: lookBytes,
+		budget: lookBudget, full: lookBudget, filled: now(), cost: lookCost, bytes: lookBytes,
 		stack: func(buf []byte) int { return runtime.Stack(buf, true) }, count: runtime.NumGoroutine,
 	}
 }
@@ -63,18 +65,30 @@ func (l *look) gone(goroutine uint64) bool {
 	return l.whole && !there
 }
 
-// take looks at some goroutines. It returns nil if that would cost too much.
-func (l *lookout) take(wanted map[uint64]bool) *look {
-	if !goid.Supported() {
-		return nil // goroutines cannot be told apart
-	}
+// lookRefusal is why no look was taken. The zero value: one was.
+type lookRefusal string
+
+const (
+	tooManyGoroutines lookRefusal = "there are more goroutines than the limit"
+	overLookBudget    lookRefusal = "it would take more time than the budget of a minute"
+)
+
+// take looks at some goroutines, unless there are more than limit, or it would cost too
+// much.
+func (l *lookout) take(wanted map[uint64]bool, limit int) (*look, lookRefusal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := l.count()
-	if n > lookAtMost || !l.afford(time.Duration(n)*l.cost, now()) {
-		return nil
+	if twice := 2 * time.Duration(limit) * lookCost; twice > l.full {
+		l.budget, l.full = l.budget+twice-l.full, twice
 	}
-	buf := make([]byte, min(64<<10+n*l.bytes, lookMaxBytes))
+	n := l.count()
+	if n > limit {
+		return nil, tooManyGoroutines
+	}
+	if !l.afford(time.Duration(n)*l.cost, now()) {
+		return nil, overLookBudget
+	}
+	buf := make([]byte, min(64<<10+n*l.bytes, max(lookMaxBytes, limit*lookMaxEach)))
 	seen := &look{at: now(), of: make(map[uint64]stacks.Goroutine, len(wanted))}
 	size := l.stack(buf)
 	took := now().sub(seen.at)
@@ -92,13 +106,14 @@ func (l *lookout) take(wanted map[uint64]bool) *look {
 	})
 	// A dump of which the parser does not understand all says of nobody that it has ended.
 	seen.whole = seen.whole && all == bytes.Count(buf[:size], []byte("\n\ngoroutine "))+1
-	return seen
+	return seen, ""
 }
 
 // afford brings the budget up to date and says whether it is enough.
 func (l *lookout) afford(cost time.Duration, at nanos) bool {
 	if at > l.filled {
-		l.budget = min(l.budget+at.sub(l.filled)/(time.Minute/lookBudget), lookBudget)
+		gained := float64(at.sub(l.filled)) * l.full.Minutes()
+		l.budget = min(l.budget+time.Duration(gained), l.full)
 		l.filled = at
 	}
 	return cost <= l.budget

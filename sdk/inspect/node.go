@@ -48,10 +48,7 @@ func (r *reporter) link(waiter *waitView, h holder) (l wire.Holder, idle uint64,
 	if t == nil {
 		t = taskOn(g)
 	}
-	last, ended := hasLeft(g)
-	if !ended {
-		last, ended = leftByTask(waiter, g)
-	}
+	last, ended := waiter.leftBy(g)
 	switch {
 	case ended && last.node != wire.Node{}:
 		l.Node, l.TaskName = last.node, last.name

@@ -4,7 +4,6 @@ package inspect
 
 import (
 	"context"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -54,9 +53,7 @@ func (o *Once) doFirst(f func()) {
 	if o.done.Load() {
 		return
 	}
-	var stack [16]uintptr
-	place := firstOutside(stack[:runtime.Callers(2, stack[:])])
-	goid.TakeFor(&o.owner, goid.Get(), place)
+	goid.TakeFor(&o.owner, goid.Get(), placeHere())
 	defer func() {
 		o.done.Store(true)
 		goid.Leave(&o.owner)

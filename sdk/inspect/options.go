@@ -61,6 +61,7 @@ type config struct {
 	maxTasks      int
 	maxEvents     int
 	maxTaskEvents int
+	lookLimit     int
 	backtraces    bool
 	lockOrder     bool
 	allocations   bool
@@ -85,7 +86,7 @@ type batchConfig struct {
 func defaultConfig() *config {
 	return &config{
 		enabled: compiledIn, export: true, protocol: protocolGRPC,
-		maxTasks: 10_000, maxEvents: 100_000, maxTaskEvents: 128,
+		maxTasks: 10_000, maxEvents: 100_000, maxTaskEvents: 128, lookLimit: lookAtMost,
 		labels: true, remoteWaits: true, serverTasks: true, reports: true, logger: slog.Default(),
 		stuckAfter: time.Second, longTask: 30 * time.Second,
 		minWait: 10 * time.Millisecond, heartbeatInterval: 5 * time.Second,
@@ -126,7 +127,7 @@ func (c *config) validate() {
 	for _, n := range []struct {
 		name  string
 		value int
-	}{{"WithMaxTasks", c.maxTasks}, {"WithMaxEvents", c.maxEvents}, {"WithMaxTaskEvents", c.maxTaskEvents}} {
+	}{{"WithMaxTasks", c.maxTasks}, {"WithMaxEvents", c.maxEvents}, {"WithMaxTaskEvents", c.maxTaskEvents}, {"WithLookLimit", c.lookLimit}} {
 		if n.value <= 0 || n.value > math.MaxInt32 {
 			c.bad("%s: must be between 1 and %d, is %d", n.name, math.MaxInt32, n.value)
 		}
@@ -322,6 +323,15 @@ func WithMaxEvents(n int) Option { return optionFunc(func(c *config) { c.maxEven
 // kept. The default is 128, which is also OpenTelemetry's limit for the events of a
 // span. A task uses memory only for the points that it has.
 func WithMaxTaskEvents(n int) Option { return optionFunc(func(c *config) { c.maxTaskEvents = n }) }
+
+// WithLookLimit sets the number of goroutines in the process above which the SDK does not
+// examine them. The default is 5,000. It examines goroutines to find out whether a call
+// behind an open client span is still waited for, and whether the holder of a lock has
+// ended. That takes a dump of all goroutines, which stops the process for about 10 µs for
+// each of them, and takes up to 4 kB of memory for each. All dumps of a minute together
+// take as long as two at the limit, and at least 100 ms. A dump that is not taken is
+// counted, and the first one is logged.
+func WithLookLimit(n int) Option { return optionFunc(func(c *config) { c.lookLimit = n }) }
 
 // WithStuckAfter sets how long a wait lasts before it is reported. The default is a
 // second.

@@ -8,6 +8,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
 	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -36,8 +37,11 @@ func placeOf(pc uintptr) place {
 	}
 	frame, _ := runtime.CallersFrames([]uintptr{pc}).Next()
 	p := place{
-		function: frame.Function, file: frame.File, line: frame.Line,
+		function: withoutWrapper(frame.Function), file: frame.File, line: frame.Line,
 		from: sources().of(frame.Function, frame.File),
+	}
+	if p.function == "runtime.goexit" {
+		p.from = fromSDK // every goroutine has it, so it says nothing
 	}
 	if p.function != "" {
 		p.attributes = []attribute.KeyValue{
@@ -88,12 +92,29 @@ func appendWay(way, stack []uintptr) []uintptr {
 	return way
 }
 
-// firstOutside returns the place that a stack is at; see appendWay.
-func firstOutside(stack []uintptr) uintptr {
-	if way := appendWay(nil, stack); len(way) > 0 {
-		return way[0]
+// placeHere returns the place of the function that calls its caller; see appendWay.
+func placeHere() uintptr {
+	var stack, words [16]uintptr
+	way := appendWay(nil, stack[:runtime.Callers(3, stack[:])])
+	if len(way) == 0 {
+		way = appendWay(nil, words[:goid.Frames(&words[0], len(words))])
 	}
-	return 0
+	if len(way) == 0 {
+		return 0
+	}
+	return way[0]
+}
+
+// withoutWrapper returns a function's name without the function that the compiler makes of
+// a statement such as "go sem.Acquire(ctx, 1)": the line is that of the statement.
+// runtime.Callers leaves out such a function, frame pointers do not.
+func withoutWrapper(function string) string {
+	for _, kind := range []string{".gowrap", ".deferwrap"} {
+		if i := strings.LastIndex(function, kind); i > 0 && strings.Trim(function[i+len(kind):], "0123456789") == "" {
+			return function[:i]
+		}
+	}
+	return function
 }
 
 // shortFunction is a function's name without the path of its package.

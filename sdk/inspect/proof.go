@@ -2,7 +2,6 @@ package inspect
 
 import (
 	"cmp"
-	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -125,8 +124,7 @@ func (n *named) ownRelease(s side, place uintptr, depth int) {
 func (n *named) handOver(place uintptr) {
 	r := n.res.Load()
 	if r == nil {
-		var stack [16]uintptr
-		n.identify("lock", firstOutside(stack[:runtime.Callers(2, stack[:])]))
+		n.identify("lock", placeHere())
 		r = n.res.Load()
 	}
 	r.handed.Store(true)

@@ -58,9 +58,10 @@ type reporter struct {
 	read    []reading
 	room    int // for reports of this scan
 	beatAt  nanos
-	lastFor nanos // the instant of the last scan
-	lookAt  nanos // when goroutines may be looked at again
-	step    int64 // of the wall clock, that all times follow
+	lastFor nanos         // the instant of the last scan
+	lookAt  nanos         // when goroutines may be looked at again
+	refused []lookRefusal // that have been logged
+	step    int64         // of the wall clock, that all times follow
 
 	ordersSent  int // of lockOrders
 	callsSent   uint64

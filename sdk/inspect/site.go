@@ -71,7 +71,11 @@ func newSite(frames []uintptr, slot uint64) *site {
 	stack = stack[:runtime.Callers(3, stack)] // without Callers, newSite and siteHere
 	s := &site{count: len(frames), stack: stack}
 	copy(s.frames[:], frames)
-	if way := appendWay(nil, stack); len(way) > 0 {
+	way := appendWay(nil, stack)
+	if len(way) == 0 { // the goroutine was started with this very function
+		way = appendWay(nil, frames)
+	}
+	if len(way) > 0 {
 		s.place, s.callers = way[0], way[1:]
 	}
 	s.text = sync.OnceValue(func() string { return stacktrace(stack) })

@@ -54,6 +54,7 @@ func New(ctx context.Context, opts ...Option) (*Inspector, error) {
 		allocations: c.allocations,
 	}
 	c.warnOfUnknown()
+	c.warnOfUnused()
 	if !compiledIn || !c.enabled {
 		ins.beOff()
 		return ins, nil

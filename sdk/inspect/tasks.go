@@ -7,6 +7,9 @@ import (
 	"net/http"
 	"slices"
 
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/asyncinspect/asyncinspect/sdk/internal/wire"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
@@ -116,9 +119,22 @@ func (w *waitView) info() *WaitInfo {
 		if t != nil {
 			info.Task, info.SpanID, info.Goroutine = t.Name(), t.SpanContext().SpanID().String(), t.goroutine.Load()
 		}
+		if g := h.running(); g != 0 {
+			if _, waits := glanceAt(g); !waits {
+				info.left(w, g)
+			}
+		}
 		i.Holders = append(i.Holders, info)
 	}
 	return i
+}
+
+// left notes what is known of a holder that will not release what w is for.
+func (i *HolderInfo) left(w *waitView, goroutine uint64) {
+	last, ended := w.leftBy(goroutine)
+	if i.Ended = ended; last.node != (wire.Node{}) {
+		i.Task, i.SpanID = last.name, trace.SpanID(last.node.Span).String()
+	}
 }
 
 // WriteJSON writes the live tasks as a JSON array.
