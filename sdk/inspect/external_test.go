@@ -753,7 +753,8 @@ func TestWhoGetsAnExternalLockNoLongerWaits(t *testing.T) {
 	}()
 	goroutine := <-acquired
 	waitFor(t, "the goroutine to enter its hold", func() bool {
-		return looks.take(map[uint64]bool{goroutine: true}).of[goroutine].State == "sync.Mutex.Lock"
+		seen, _ := looks.take(map[uint64]bool{goroutine: true}, lookAtMost)
+		return seen.of[goroutine].State == "sync.Mutex.Lock"
 	})
 	w, waits := waitOf(goroutine)
 	externals.mu.Unlock()
