@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 	"go.opentelemetry.io/collector/processor/processortest"
 
+	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 	"github.com/asyncinspect/asyncinspect/processor/taskstate/internal/metadata"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
@@ -68,6 +69,19 @@ type wantedWait struct {
 	Resource string        `json:"resource"`
 	Complete bool          `json:"complete"`
 	Holders  int           `json:"holders"`
+
+	Need     int64          `json:"need,omitempty"`
+	Inferred bool           `json:"inferred,omitempty"`
+	HeldBy   []wantedHolder `json:"held_by,omitempty"`
+}
+
+// wantedHolder is a holder of which a link tells more than its span, its acquisition and
+// its place.
+type wantedHolder struct {
+	Task   string `json:"task"`
+	Name   string `json:"name,omitempty"`
+	Weight int64  `json:"weight,omitempty"`
+	Ended  bool   `json:"ended,omitempty"`
 }
 
 // body reads a vector and moves its times to the present, as its README says.
@@ -166,14 +180,27 @@ func play(t *testing.T, s scenario) scenario {
 	tasks, _ := p.Tasks(view.TaskQuery{})
 	for _, task := range tasks {
 		known := wantedTask{
-			ID:   hex.EncodeToString(task.ID.Trace[:]) + "/" + hex.EncodeToString(task.ID.Span[:]),
-			Name: task.Name, State: task.State, Reason: task.Reason, Waits: []wantedWait{},
+			ID: taskText(task.ID), Name: task.Name, State: task.State, Reason: task.Reason, Waits: []wantedWait{},
 		}
 		for _, w := range task.Waits {
-			known.Waits = append(known.Waits, wantedWait{w.ID, w.Revision, w.Kind, w.ResourceName, w.Complete, len(w.Holders)})
+			wait := wantedWait{
+				ID: w.ID, Revision: w.Revision, Kind: w.Kind, Resource: w.ResourceName, Complete: w.Complete, Holders: len(w.Holders),
+				Need: w.Need, Inferred: w.Inferred,
+			}
+			for _, h := range w.Holders {
+				held := wantedHolder{taskText(h.Task), h.TaskName, h.Weight, h.Ended}
+				if held.Name != "" || held.Weight > 1 || held.Ended {
+					wait.HeldBy = append(wait.HeldBy, held)
+				}
+			}
+			known.Waits = append(known.Waits, wait)
 		}
 		got.Known = append(got.Known, known)
 	}
 	require.NoError(t, p.Shutdown(context.Background()))
 	return got
+}
+
+func taskText(id report.TaskID) string {
+	return hex.EncodeToString(id.Trace[:]) + "/" + hex.EncodeToString(id.Span[:])
 }
