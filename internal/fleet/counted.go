@@ -32,8 +32,11 @@ func (t *Table) countedBefore(r *report.Report, now time.Time) bool {
 	if t.since.IsZero() || r.Sequence <= firstSequence {
 		return false
 	}
-	// The clock of the process may be ahead, but its age is right.
+	// The clock of the process may be ahead, but its age is right, unless it was set back.
 	epoch := time.Unix(0, r.Process.Epoch)
+	if epoch.After(r.Observed) {
+		return true
+	}
 	return earlier(epoch, now.Add(epoch.Sub(r.Observed))).Before(t.since)
 }
 

@@ -32,6 +32,7 @@ func TestWhoHasBeenCountedBefore(t *testing.T) {
 		"its second report of all, of an old process":                       {nil, at(50), 2, 20, 99, false},
 		"an old process whose clock is ahead":                               {nil, at(50), 7, 1020, 1100, false},
 		"a young process whose clock is ahead":                              {nil, at(50), 7, 1060, 1100, true},
+		"a process whose clock was set back since it began":                 {nil, at(50), 7, 1060, 98, false},
 		"an old heartbeat of an old process, which waited in a queue":       {nil, at(50), 7, 20, 30, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -70,22 +70,24 @@ func newProcess(id report.Process, now time.Time) *process {
 	}
 }
 
-// process finds or makes the record of a process; nil if there is no room.
-func (t *Table) process(id report.Process, now time.Time) *process {
+// process finds or makes the record of the process of a report; nil if there is no room.
+func (t *Table) process(r *report.Report, now time.Time) *process {
+	id := r.Process
 	if p, ok := t.processes[id]; ok {
 		return p
 	}
 	p := newProcess(id, now)
 	p.clock = t.met(id)
+	began := startOf(r, now)
 	newest, seen := t.newest[instanceOf(id)]
-	if seen && newest > id.Epoch {
+	if seen && began.before(newest) {
 		// A late word from a start that is over: it is counted and no more.
 		t.processes[id] = p
 		t.retire(p, Replaced)
 		return p
 	}
 	if seen {
-		before := report.Process{Service: id.Service, Instance: id.Instance, Epoch: newest}
+		before := report.Process{Service: id.Service, Instance: id.Instance, Epoch: newest.epoch}
 		if old := t.processes[before]; old.status == Reporting {
 			t.endProcess(old, Replaced)
 		}
@@ -94,7 +96,7 @@ func (t *Table) process(id report.Process, now time.Time) *process {
 		return nil
 	}
 	t.processes[id] = p
-	t.newest[instanceOf(id)] = id.Epoch
+	t.newest[instanceOf(id)] = began
 	t.reporting++
 	t.emit(Event{Kind: ProcessFound, Process: id, At: now})
 	return p
@@ -104,7 +106,8 @@ func (t *Table) process(id report.Process, now time.Time) *process {
 // lost is back with it.
 func (t *Table) heard(p *process, now time.Time) {
 	p.lastHeard, p.deaf = later(p.lastHeard, now), t.listening.deaf
-	if p.status != Lost || t.reporting >= t.limits.Processes || t.newest[instanceOf(p.id)] > p.id.Epoch {
+	newest, seen := t.newest[instanceOf(p.id)]
+	if p.status != Lost || t.reporting >= t.limits.Processes || seen && newest.epoch != p.id.Epoch {
 		return
 	}
 	for i, other := range t.gone {
@@ -163,7 +166,7 @@ func (t *Table) retire(p *process, status Status) {
 	t.counters.ProcessesGone++
 	t.mark(oldest)
 	delete(t.processes, oldest.id)
-	if t.newest[instanceOf(oldest.id)] == oldest.id.Epoch {
+	if t.newest[instanceOf(oldest.id)].epoch == oldest.id.Epoch {
 		delete(t.newest, instanceOf(oldest.id))
 	}
 }

@@ -82,7 +82,9 @@ func (t *Table) Restore(records []Record, now time.Time) {
 		p := r.process(now)
 		t.processes[p.id] = p
 		t.mark(p)
-		t.newest[instanceOf(p.id)] = max(t.newest[instanceOf(p.id)], p.id.Epoch)
+		if newest, seen := t.newest[instanceOf(p.id)]; !seen || newest.before(r.start()) {
+			t.newest[instanceOf(p.id)] = r.start()
+		}
 		if r.Status != Reporting {
 			p.firstHeard, p.lastHeard = r.LastHeard, r.LastHeard
 			t.retire(p, r.Status)

@@ -18,7 +18,7 @@ type Table struct {
 	emit func(Event)
 
 	processes map[report.Process]*process
-	newest    map[instance]int64 // the newest epoch of each instance that has a record
+	newest    map[instance]start // the newest of each instance that has a record
 	reporting int
 	gone      []*process       // records of ended processes, in the order of their end
 	leaks     []report.Process // that began to miss reports since the last TakeLeaks
@@ -53,7 +53,7 @@ func instanceOf(p report.Process) instance { return instance{p.Service, p.Instan
 func NewTable(limits Limits, emit func(Event)) *Table {
 	return &Table{
 		limits: limits, emit: emit,
-		processes: make(map[report.Process]*process), newest: make(map[instance]int64),
+		processes: make(map[report.Process]*process), newest: make(map[instance]start),
 		tasks: make(map[report.TaskID]*Task), ended: newTombstones[report.TaskID](limits.Tasks),
 		listening: listening{step: cmp.Or(limits.Step, defaultStep)},
 	}
@@ -63,7 +63,7 @@ func NewTable(limits Limits, emit func(Event)) *Table {
 // [report.Used] if there is no room for its process, or another one has its task.
 func (t *Table) Apply(r *report.Report, now time.Time) report.Drop {
 	t.listening.heard(now)
-	p := t.process(r.Process, now)
+	p := t.process(r, now)
 	if p == nil {
 		return report.DropNewProcess
 	}

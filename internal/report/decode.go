@@ -75,7 +75,7 @@ func Decode(process Process, span ptrace.Span, now time.Time) (Report, Drop) {
 		return Report{}, f.drop
 	}
 	r.Shortened = f.shortened
-	if off := end.Sub(now); off > MaxClockError || off < -MaxClockError || process.Epoch > now.Add(MaxClockError).UnixNano() {
+	if off := end.Sub(now); off > MaxClockError || off < -MaxClockError {
 		return r, DropTime
 	}
 	return r, Used
