@@ -97,7 +97,7 @@ func placeHere() uintptr {
 	var stack, words [16]uintptr
 	way := appendWay(nil, stack[:runtime.Callers(3, stack[:])])
 	if len(way) == 0 {
-		way = appendWay(nil, words[:goid.Frames(&words[0], len(words))])
+		way = wayOfWrapper(words[:goid.Frames(&words[0], len(words))])
 	}
 	if len(way) == 0 {
 		return 0
@@ -105,9 +105,24 @@ func placeHere() uintptr {
 	return way[0]
 }
 
+// wayOfWrapper returns the way of a goroutine that was started with a function of this
+// package. There is nothing else on its stack but the function that the compiler makes of
+// the go statement, which runtime.Callers leaves out and frame pointers show.
+func wayOfWrapper(frames []uintptr) []uintptr {
+	if way := appendWay(nil, frames); len(way) > 0 {
+		return way
+	}
+	entries := make([]uintptr, len(frames)) // another function may be inlined into it
+	for i, pc := range frames {
+		if f := runtime.FuncForPC(pc - 1); f != nil {
+			entries[i] = f.Entry() + 1
+		}
+	}
+	return appendWay(nil, entries)
+}
+
 // withoutWrapper returns a function's name without the function that the compiler makes of
 // a statement such as "go sem.Acquire(ctx, 1)": the line is that of the statement.
-// runtime.Callers leaves out such a function, frame pointers do not.
 func withoutWrapper(function string) string {
 	for _, kind := range []string{".gowrap", ".deferwrap"} {
 		if i := strings.LastIndex(function, kind); i > 0 && strings.Trim(function[i+len(kind):], "0123456789") == "" {

@@ -73,7 +73,7 @@ func newSite(frames []uintptr, slot uint64) *site {
 	copy(s.frames[:], frames)
 	way := appendWay(nil, stack)
 	if len(way) == 0 { // the goroutine was started with this very function
-		way = appendWay(nil, frames)
+		way = wayOfWrapper(frames)
 	}
 	if len(way) > 0 {
 		s.place, s.callers = way[0], way[1:]
