@@ -38,12 +38,12 @@ func (s *holderScene) waits(a *actor, do func(context.Context)) {
 }
 
 // writes lets an actor wait for the write lock, and returns when it is the pending
-// writer.
+// writer and has shut the gate to readers.
 func (s *holderScene) writes(a *actor, m *RWMutex) {
 	s.t.Helper()
 	s.waits(a, func(ctx context.Context) { _ = m.LockContext(ctx) })
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
-		if first, _, _ := m.pending.Load(); first == a.id {
+		if first, _, _ := m.pending.Load(); first == a.id && m.gate.Load() != nil {
 			return
 		}
 	}
