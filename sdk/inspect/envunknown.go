@@ -33,8 +33,7 @@ func (c *config) warnOfUnknown() {
 // warnOfUnused warns of a variable that has no effect without another one.
 func (c *config) warnOfUnused() {
 	if valueOf("OTEL_TRACES_SAMPLER_ARG") != "" && valueOf("OTEL_TRACES_SAMPLER") == "" {
-		c.logger.Warn("async-inspect: OTEL_TRACES_SAMPLER_ARG is ignored, because OTEL_TRACES_SAMPLER is not set; " +
-			"set it to parentbased_traceidratio, or set ASYNC_INSPECT_SAMPLING")
+		c.logger.Warn("async-inspect: OTEL_TRACES_SAMPLER_ARG is ignored without OTEL_TRACES_SAMPLER")
 	}
 }
 

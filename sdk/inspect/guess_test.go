@@ -553,16 +553,16 @@ func TestLooksAreMeasured(t *testing.T) {
 			return copy(buf, "goroutine 5 [running]:\nmain.f()\n\tf.go:3\n")
 		}
 		began := now()
-		seen := l.take(map[uint64]bool{5: true})
+		seen, _ := l.take(map[uint64]bool{5: true}, lookAtMost)
 		if seen == nil || seen.at != began || l.cost != 20*time.Microsecond || l.budget != 62*time.Millisecond {
 			t.Errorf("a goroutine costs %v, and %v are left; the look was at %v", l.cost, l.budget, seen)
 		}
 		l.count = func() int { return 3200 } // 64 ms by now
-		if l.take(map[uint64]bool{5: true}) != nil {
+		if _, refused := l.take(map[uint64]bool{5: true}, lookAtMost); refused != overLookBudget {
 			t.Error("a look was taken that costs more than is left")
 		}
 		l.count = func() int { return 3000 }
-		if l.take(map[uint64]bool{5: true}) == nil {
+		if _, refused := l.take(map[uint64]bool{5: true}, lookAtMost); refused != "" {
 			t.Error("a look was refused that costs less than is left")
 		}
 	})

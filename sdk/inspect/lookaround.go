@@ -65,9 +65,8 @@ func (r *reporter) refuseLook(why lookRefusal) {
 		return
 	}
 	r.refused = append(r.refused, why)
-	r.ins.config.logger.Warn("async-inspect: goroutines were not examined; calls behind open client spans and holders that have ended may be "+
-		"missing from the reports; further times are only counted, as goroutine_looks", "reason", string(why),
-		"goroutines", runtime.NumGoroutine(), "limit", r.ins.config.lookLimit)
+	r.ins.config.logger.Warn("async-inspect: goroutines were not examined; further times are only counted",
+		"reason", string(why), "goroutines", runtime.NumGoroutine(), "limit", r.ins.config.lookLimit)
 }
 
 // judge decides what a look says of guesses.

@@ -446,3 +446,45 @@ func BenchmarkWriteLockAfterReaders(b *testing.B) {
 		})
 	}
 }
+
+// Who reads the readers of a lock keeps no more than a part of them from entering and
+// leaving at a time.
+func TestReadingTheReadersHoldsOneShardAtATime(t *testing.T) {
+	freshLooks(t)
+	const busy = 9
+	r := new(moreReaders)
+	for g := range uint64(3 * moreReaderShards) {
+		if !r.enter(g+1, 5) {
+			t.Fatal("there is no room")
+		}
+	}
+	t.Cleanup(func() {
+		for g := range uint64(3 * moreReaderShards) {
+			r.leave(g + 1)
+		}
+	})
+	r[busy].mu.Lock()
+	var set holderSet
+	reader := newActor(t)
+	done := make(chan struct{})
+	reader.starts(func() { defer close(done); r.holders(&set) })
+	waitFor(t, "the reading to come to the busy shard", func() bool {
+		seen, _ := looks.take(map[uint64]bool{reader.id: true}, lookAtMost)
+		return seen != nil && seen.of[reader.id].State == "sync.Mutex.Lock"
+	})
+	for i := range r {
+		if i == busy {
+			continue
+		}
+		if !r[i].mu.TryLock() {
+			t.Errorf("shard %d is held while shard %d is waited for", i, busy)
+			continue
+		}
+		r[i].mu.Unlock()
+	}
+	r[busy].mu.Unlock()
+	within(t, done, "the reading")
+	if len(set.list) != 3*moreReaderShards {
+		t.Errorf("%d readers, want %d", len(set.list), 3*moreReaderShards)
+	}
+}

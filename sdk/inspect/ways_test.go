@@ -660,7 +660,8 @@ func TestAFlightIsForgottenBeforeItIsShared(t *testing.T) {
 	f.mu.Lock()
 	close(goOn)
 	waitFor(t, "the leader to forget the call", func() bool {
-		return looks.take(map[uint64]bool{leader.id: true}).of[leader.id].State == "sync.Mutex.Lock"
+		seen, _ := looks.take(map[uint64]bool{leader.id: true}, lookAtMost)
+		return seen.of[leader.id].State == "sync.Mutex.Lock"
 	})
 	select {
 	case <-call.done:

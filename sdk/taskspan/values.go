@@ -25,8 +25,10 @@ type Confidence string
 
 // The confidences.
 const (
-	// Certain: every waiter declared its wait, and every hold is of a kind that its
-	// taker is known to release.
+	// Certain: every waiter declared its wait, and every hold is of a kind that has been
+	// released before, always by the goroutine that took it. This history is evidence
+	// and no proof: a program that hands over a hold of that kind for the first time is
+	// misjudged until the hand-over.
 	Certain Confidence = "certain"
 	// Suspected: part of it is inferred. An open client span was taken for a wait,
 	// another goroutine may release a hold, or an external lock may end by other means.
