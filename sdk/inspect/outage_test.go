@@ -35,17 +35,11 @@ func (c *shakyClient) tried() int {
 	return c.tries
 }
 
-// numbers are the sequence numbers of the spans that were taken. The last acknowledged
-// heartbeat, which is sent again after an outage, counts once.
 func (c *shakyClient) numbers() (n []int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	spans := make(map[string]bool)
 	for _, s := range c.kept {
-		if id := string(s.SpanId); !spans[id] {
-			spans[id] = true
-			n = append(n, reported(s, taskspan.ReportSequence).GetIntValue())
-		}
+		n = append(n, reported(s, taskspan.ReportSequence).GetIntValue())
 	}
 	return n
 }
