@@ -70,15 +70,7 @@ func (x *inspector) deadlockAnswer(p *picture, dl *deadlock.Deadlock) deadlockAn
 		a.Members = append(a.Members, m)
 	}
 	if a.Standing {
-		victims := p.victims[dl.ID]
-		// The detector counts them every few seconds; what is known here may be newer.
-		a.Victims = max(a.Victims, len(victims))
-		if a.Victims != dl.Victims { // the story has the same number
-			told := *dl
-			told.Victims = a.Victims
-			a.Story = told.Story(until)
-		}
-		for _, id := range victims[:min(len(victims), maxRelated)] {
+		for _, id := range dl.Behind {
 			a.VictimTasks = append(a.VictimTasks, p.ref(id))
 		}
 	}

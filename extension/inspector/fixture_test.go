@@ -247,6 +247,7 @@ func (f *fakeState) Statistics() view.Statistics {
 // fakeDetector is a deadlock_detector that shows what a test says.
 type fakeDetector struct {
 	standing, past []*deadlock.Deadlock
+	victims        map[report.TaskID]struct{}
 	inversions     []*deadlock.Inversion
 	edges          []deadlock.Edge
 	totals         view.DetectorTotals
@@ -257,6 +258,7 @@ type fakeDetector struct {
 
 func (f *fakeDetector) DetectorProcesses() []view.Process                { return slices.Clone(f.processes) }
 func (f *fakeDetector) DetectorCoverage() view.Coverage                  { return f.coverage }
+func (f *fakeDetector) Victims() map[report.TaskID]struct{}              { return f.victims }
 func (f *fakeDetector) Deadlocks() (standing, past []*deadlock.Deadlock) { return f.standing, f.past }
 func (f *fakeDetector) Inversions() []*deadlock.Inversion                { return f.inversions }
 func (f *fakeDetector) Graph(limit int) ([]deadlock.Edge, int) {

@@ -176,25 +176,15 @@ func TestADetectorAloneKnowsTheProcesses(t *testing.T) {
 	x := unstarted(t, testConfig())
 	_, detector := numbersOfAFleet()
 	detector.processes = []view.Process{known("shop", "1", fleet.Reporting, 0), known("shop", "2", fleet.Lost, 0)}
-	stuck := func(n int) *fleet.Task {
-		return &fleet.Task{Task: report.Task{ID: taskOf(n), Name: "order"}, Process: detector.processes[0].Process}
-	}
-	for n := 3; n < 8; n++ {
-		detector.edges = append(detector.edges, deadlock.Edge{Waiter: stuck(n), Holder: taskOf(1), Wait: &fleet.Wait{Task: taskOf(n), Wait: report.Wait{
-			ID: 1, Kind: taskspan.WaitMutex, ResourceName: "stock", Complete: true, Need: 1, Holders: []report.Holder{{Task: taskOf(1), Weight: 1}},
-		}}})
-	}
-	for n, m := range map[int]int{1: 2, 2: 1} {
-		detector.edges = append(detector.edges, deadlock.Edge{Waiter: stuck(n), Holder: taskOf(m), Wait: &fleet.Wait{Task: taskOf(n), Wait: report.Wait{
-			ID: 1, Kind: taskspan.WaitMutex, ResourceName: "stock", Complete: true, Need: 1, Holders: []report.Holder{{Task: taskOf(m), Weight: 1}},
-		}}})
-	}
+	detector.standing[0].Victims, detector.standing[0].Behind = 5, []report.TaskID{taskOf(4), taskOf(6)}
 	x.RegisterDeadlockDetector("deadlock_detector", detector)
 	o := answers[overviewAnswer](t, x, "/api/v1/overview")
 	require.Equal(t, processCounts{Reporting: 1, Lost: 1}, o.Processes)
 	dl := answers[deadlockList](t, x, "/api/v1/deadlocks").Deadlocks[0]
 	require.Equal(t, 5, dl.Victims)
+	require.Len(t, dl.VictimTasks, 2)
 	require.Contains(t, dl.Story, "5 more tasks are stuck behind it")
+	require.Equal(t, 3, o.Deadlocks.Victims, "each task once, whatever it is behind")
 }
 
 // twinned are two task_states and two detectors that hear the same processes, a moment

@@ -73,6 +73,7 @@ func numbersOfAFleet() (*fakeState, *fakeDetector) {
 		}}}
 	}
 	detector := &fakeDetector{
+		victims: map[report.TaskID]struct{}{taskOf(3): {}, taskOf(5): {}, taskOf(6): {}},
 		standing: []*deadlock.Deadlock{{
 			ID: deadlock.ID{1}, Judgment: deadlock.Judgment{Confidence: deadlock.Certain}, Kind: deadlock.Local, Victims: 3, Cycle: 2,
 			Waits: map[report.TaskID][]*fleet.Wait{taskOf(1): waitFor(1, 2), taskOf(2): waitFor(2, 1)},

@@ -2,6 +2,7 @@ package inspector
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ type numbers struct {
 	dropped    []componentDrops
 	totals     []view.DetectorTotals
 	standing   []*deadlock.Deadlock
+	victims    map[report.TaskID]struct{} // stuck behind any of those, and part of none
 	inversions int
 	samplers   []samplerNumbers
 	restored   bool // totals from before the start of the collector are among them
@@ -65,7 +67,7 @@ type samplerNumbers struct {
 
 // readNumbers asks every component once.
 func (r *registry) readNumbers(now time.Time) *numbers {
-	n := &numbers{at: now, deadlocked: make(map[report.TaskID]string)}
+	n := &numbers{at: now, deadlocked: make(map[report.TaskID]string), victims: make(map[report.TaskID]struct{})}
 	n.addTaskStates(&r.taskStates)
 	n.addDetectors(&r.detectors)
 	for _, src := range r.samplers.list() {
@@ -139,6 +141,7 @@ func (n *numbers) addDetectors(sources *sources[view.DeadlockReader]) {
 	for i, src := range list {
 		totals[i], processes[i] = src.reader.DetectorTotals(), src.reader.DetectorProcesses()
 		n.dropped = append(n.dropped, componentDrops{src.id, totals[i].Dropped})
+		maps.Copy(n.victims, src.reader.Victims())
 		standing, _ := src.reader.Deadlocks()
 		for _, dl := range standing {
 			if !seen[dl.ID] {

@@ -64,7 +64,7 @@ type deadlockCounts struct {
 }
 
 func (n *numbers) deadlocks() deadlockCounts {
-	c := deadlockCounts{Standing: len(n.standing)}
+	c := deadlockCounts{Standing: len(n.standing), Victims: len(n.victims)}
 	for _, totals := range n.totals {
 		for _, f := range totals.Found {
 			c.FoundTotal += f.Count
@@ -78,7 +78,6 @@ func (n *numbers) deadlocks() deadlockCounts {
 			c.Suspected++
 		}
 		c.Tasks += len(dl.Core)
-		c.Victims += dl.Victims
 	}
 	return c
 }

@@ -2,6 +2,7 @@ package inspector
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -11,7 +12,6 @@ import (
 	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
-	"github.com/asyncinspect/asyncinspect/sdk/waitgraph"
 )
 
 const (
@@ -36,8 +36,7 @@ type picture struct {
 	standing []*deadlock.Deadlock
 	past     []*deadlock.Deadlock
 	in       map[report.TaskID]membership
-	victims  map[deadlock.ID][]report.TaskID
-	stuck    map[report.TaskID]bool // victims of any
+	victims  map[report.TaskID]struct{} // stuck behind any that stands, and part of none
 }
 
 // waitID names a wait in the fleet.
@@ -79,12 +78,11 @@ func (r *registry) readPicture(now time.Time) *picture {
 	p := &picture{
 		at: now, byID: make(map[report.TaskID]*view.Task), known: make(map[report.TaskID]*fleet.Task),
 		waiters: make(map[report.TaskID][]int), holders: make(map[waitID][]int),
-		in: make(map[report.TaskID]membership), victims: make(map[deadlock.ID][]report.TaskID), stuck: make(map[report.TaskID]bool),
+		in: make(map[report.TaskID]membership), victims: make(map[report.TaskID]struct{}),
 	}
 	p.readTasks(r.taskStates.list())
 	p.readDeadlocks(r.detectors.list())
 	p.indexEdges()
-	p.findVictims()
 	for i := range p.edges {
 		p.edges[i].role = p.roleOfEdge(&p.edges[i])
 	}
@@ -156,6 +154,7 @@ func (p *picture) readDeadlocks(sources []*source[view.DeadlockReader]) {
 				p.edges = append(p.edges, waitEdge{waiter: e.Waiter.ID, holder: e.Holder, wait: e.Wait, ahead: e.Waiter.Ahead})
 			}
 		}
+		maps.Copy(p.victims, src.reader.Victims())
 		standing, past := src.reader.Deadlocks()
 		for _, dl := range standing {
 			if !seen[dl.ID] {
@@ -195,78 +194,18 @@ func (p *picture) indexEdges() {
 	}
 }
 
-// findVictims decides as the detector does who is stuck behind a deadlock: by the
-// reduction of the wait-for graph. A wait whose holders are not all known lets its
-// task go on.
-func (p *picture) findVictims() {
-	if len(p.standing) == 0 {
-		return
-	}
-	var (
-		g      waitgraph.Graph
-		number = make(map[report.TaskID]waitgraph.Task)
-		ids    []report.TaskID
-	)
-	of := func(id report.TaskID) waitgraph.Task {
-		n, ok := number[id]
-		if !ok {
-			n = g.AddTask()
-			number[id] = n
-			ids = append(ids, id)
-		}
-		return n
-	}
-	for i := range p.edges {
-		of(p.edges[i].waiter)
-		of(p.edges[i].holder)
-	}
-	for id, edges := range p.holders {
-		w := p.edges[edges[0]].wait
-		if !w.Complete || len(p.edges) >= maxEdgesRead {
-			continue
-		}
-		need := w.Need
-		if shared := len(w.Holders) == 0; shared {
-			need = 1 // any of those who claim it may be the one that answers
-		}
-		group := make([]waitgraph.Holder, 0, len(edges))
-		for _, i := range edges {
-			group = append(group, waitgraph.Holder{Task: of(p.edges[i].holder), Weight: weightOf(w, p.edges[i].holder)})
-		}
-		g.Wait(of(id.task), need, group...)
-	}
-	g.Solve()
-	for _, dl := range p.standing {
-		core := make([]waitgraph.Task, 0, len(dl.Core))
-		for _, t := range dl.Core {
-			if n, ok := number[t.ID]; ok {
-				core = append(core, n)
-			}
-		}
-		for _, n := range g.Behind(core) {
-			if id := ids[n]; p.in[id].deadlock == nil {
-				p.victims[dl.ID] = append(p.victims[dl.ID], id)
-				p.stuck[id] = true
-			}
-		}
-		slices.SortFunc(p.victims[dl.ID], compareIDs)
-	}
-}
-
-func weightOf(w *fleet.Wait, holder report.TaskID) int64 {
-	if h := holderIn(w, holder); h != nil {
-		return h.Weight
-	}
-	return 1
-}
-
 func compareIDs(a, b report.TaskID) int {
 	return cmp.Or(slices.Compare(a.Trace[:], b.Trace[:]), slices.Compare(a.Span[:], b.Span[:]))
 }
 
+func (p *picture) isVictim(id report.TaskID) bool {
+	_, is := p.victims[id]
+	return is
+}
+
 func (p *picture) roleOf(id report.TaskID) role {
 	switch m := p.in[id]; {
-	case m.deadlock == nil && p.stuck[id]:
+	case m.deadlock == nil && p.isVictim(id):
 		return roleVictim
 	case m.deadlock == nil:
 		return roleNone
@@ -280,7 +219,7 @@ func (p *picture) roleOfEdge(e *waitEdge) role {
 	from, to := p.in[e.waiter], p.in[e.holder]
 	switch {
 	case from.deadlock == nil:
-		if p.stuck[e.waiter] && (p.stuck[e.holder] || to.deadlock != nil) {
+		if p.isVictim(e.waiter) && (p.isVictim(e.holder) || to.deadlock != nil) {
 			return roleVictim
 		}
 		return roleNone

@@ -41,6 +41,9 @@ const (
 	Abandoned   Kind = "abandoned"   // a task waits for what somebody has taken who has ended
 )
 
+// MaxNamed bounds the tasks that are named of those behind a deadlock.
+const MaxNamed = 100
+
 // Ending says how a deadlock ended.
 type Ending string
 
@@ -73,8 +76,10 @@ type Deadlock struct {
 	Cycle int
 	// Waits are the waits of each core task that keep it from going on.
 	Waits map[report.TaskID][]*fleet.Wait
-	// Victims is how many tasks are stuck behind the core.
+	// Victims is how many tasks are stuck behind the core, also those that are in another
+	// deadlock or behind one. Behind are at most [MaxNamed] of them, the nearest first.
 	Victims  int
+	Behind   []report.TaskID
 	Services []string
 	Since    time.Time // when the last of its waits began
 	Found    time.Time

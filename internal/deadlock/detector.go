@@ -48,6 +48,7 @@ type Detector struct {
 	broken    map[ID]Ending               // standing ones of which a wait has ended, and how
 	unjudged  map[ID]struct{}             // standing ones of which a task holds something else now
 	past      []*Deadlock                 // oldest first
+	victims   map[report.TaskID]struct{}  // behind any that stands, and in none; never changed once made
 	victimsAt time.Time
 }
 
@@ -228,7 +229,7 @@ func (d *Detector) Evaluate(now time.Time) (found, ended []*Deadlock) {
 			ended = append(ended, d.end(o, now))
 		}
 	}
-	if len(d.standing) > 0 && (len(found) > 0 || now.Sub(d.victimsAt) >= victimsEvery) {
+	if len(found) > 0 || len(ended) > 0 || len(d.standing) > 0 && now.Sub(d.victimsAt) >= victimsEvery {
 		d.victimsAt = now
 		d.countVictims(found)
 	}
@@ -421,38 +422,12 @@ func (d *Detector) goOn(p proof, rests map[report.TaskID]*broken) (rest *Deadloc
 // end remembers a deadlock that is over.
 func (d *Detector) end(o *broken, now time.Time) *Deadlock {
 	over := *o.Deadlock
-	over.Ended, over.How, over.Added = now, o.how, nil
+	over.Ended, over.How, over.Added, over.Behind = now, o.how, nil, nil
 	if len(d.past) >= d.limits.Deadlocks {
 		d.past = append(d.past[:0], d.past[1:]...)
 	}
 	d.past = append(d.past, &over)
 	return &over
-}
-
-// countVictims counts, for every standing deadlock, the tasks that are stuck behind
-// it. found are brought up to date, too.
-func (d *Detector) countVictims(found []*Deadlock) {
-	g := d.explore(d.allSlots(), nil)
-	g.Solve()
-	all := slices.Collect(maps.Values(d.standing))
-	cores := make([][]waitgraph.Task, len(all))
-	for i, dl := range all {
-		for _, t := range dl.Core {
-			if n := d.number(t.ID); n != waitgraph.Unknown {
-				cores[i] = append(cores[i], n)
-			}
-		}
-	}
-	for i, victims := range g.CountBehind(cores, g.weight) {
-		next := *all[i]
-		next.Victims, next.Raised = victims, false
-		d.stand(&next)
-	}
-	for _, dl := range found {
-		if now := d.standing[dl.ID]; now != nil {
-			dl.Victims = now.Victims
-		}
-	}
 }
 
 // Deadlocked returns the standing deadlock that a task is part of, or nil.

@@ -92,11 +92,24 @@ func TestRandomGraphsAgainstBruteForce(t *testing.T) {
 				core = append(core, d.number(t.ID))
 			}
 			// Through the nodes of resources, too.
-			for _, t := range all.members(all.Behind(core)) {
+			behind := all.members(all.Behind(core))
+			named := make(map[report.TaskID]bool)
+			for _, t := range behind {
 				got[number(t.ID)] = true
+				named[t.ID] = true
 			}
-			require.Equal(t, len(all.members(all.Behind(core))), dl.Victims, "seed %d", seed)
+			require.Equal(t, len(behind), dl.Victims, "seed %d", seed)
+			require.Len(t, dl.Behind, len(behind), "seed %d", seed)
+			for _, id := range dl.Behind {
+				require.True(t, named[id], "seed %d", seed)
+			}
 		}
+		// Each stuck task has one role: it is part of a deadlock or a victim.
+		for id := range d.Victims() {
+			require.Nil(t, d.Deadlocked(id), "seed %d", seed)
+			require.Contains(t, want, number(id), "seed %d", seed)
+		}
+		require.Len(t, d.Victims(), len(want)-len(d.of), "seed %d", seed)
 		require.Equal(t, want, got, "seed %d: %+v", seed, g)
 		if len(want) > 0 {
 			stuckOnes++

@@ -185,6 +185,9 @@ type DeadlockReader interface {
 	// Deadlocks returns those that stand, the oldest first, and those that are over,
 	// the newest first.
 	Deadlocks() (standing, past []*deadlock.Deadlock)
+	// Victims returns the tasks that are stuck behind any standing deadlock and part of
+	// none. The map is immutable.
+	Victims() map[report.TaskID]struct{}
 	// Inversions returns the potential deadlocks, the newest first.
 	Inversions() []*deadlock.Inversion
 	// Graph returns who waits for whom, at most limit edges, and how many waits there

@@ -81,13 +81,12 @@ func (p *detector) registerTelemetry() error {
 			return nil
 		}),
 		t.RegisterProcessorDeadlockDetectorStuckTasksCallback(func(_ context.Context, o metric.Int64Observer) error {
-			var core, victims int64
+			var core int64
 			for _, dl := range p.standing() {
 				core += int64(len(dl.Core))
-				victims += int64(dl.Victims)
 			}
 			o.Observe(core, intake.With("role", "core"))
-			o.Observe(victims, intake.With("role", "victim"))
+			o.Observe(int64(len(p.Victims())), intake.With("role", "victim"))
 			return nil
 		}),
 		t.RegisterProcessorDeadlockDetectorPotentialCallback(intake.Observe(p.potential.Load)),

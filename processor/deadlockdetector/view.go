@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/asyncinspect/asyncinspect/internal/deadlock"
+	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 )
 
@@ -24,6 +25,13 @@ func (p *detector) Deadlocks() (standing, past []*deadlock.Deadlock) {
 	slices.SortFunc(standing, func(a, b *deadlock.Deadlock) int { return a.Since.Compare(b.Since) })
 	slices.Reverse(past)
 	return standing, past
+}
+
+// Victims returns the tasks that are stuck behind any standing deadlock and part of none.
+func (p *detector) Victims() map[report.TaskID]struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.graph.Victims()
 }
 
 // Inversions returns the potential deadlocks, the newest first.

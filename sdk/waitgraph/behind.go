@@ -2,34 +2,41 @@ package waitgraph
 
 import (
 	"encoding/binary"
+	"iter"
 	"slices"
 )
 
 // Behind returns the tasks that are stuck because they wait, themselves or through
 // others, for a task of a core. Call Solve first.
-func (g *Graph) Behind(core []Task) []Task {
-	if !g.solved {
-		return nil
-	}
-	seen := make(map[Task]bool, len(core))
-	for _, t := range core {
-		seen[t] = true
-	}
-	var behind []Task
-	for queue := slices.Clone(core); len(queue) > 0; {
-		t := queue[len(queue)-1]
-		queue = queue[:len(queue)-1]
-		for _, e := range g.byHolder[g.firstEdge[t]:g.firstEdge[t+1]] {
-			gr := &g.groups[e.group]
-			if gr.satisfied || seen[gr.waiter] {
-				continue
+func (g *Graph) Behind(core []Task) []Task { return slices.Collect(g.EachBehind(core)) }
+
+// EachBehind is Behind one at a time, those that wait for the core itself first. Its cost is
+// that of the tasks it has come to.
+func (g *Graph) EachBehind(core []Task) iter.Seq[Task] {
+	return func(yield func(Task) bool) {
+		if !g.solved {
+			return
+		}
+		seen := make(map[Task]bool, len(core))
+		for _, t := range core {
+			seen[t] = true
+		}
+		queue := slices.Clone(core)
+		for i := 0; i < len(queue); i++ {
+			t := queue[i]
+			for _, e := range g.byHolder[g.firstEdge[t]:g.firstEdge[t+1]] {
+				gr := &g.groups[e.group]
+				if gr.satisfied || seen[gr.waiter] {
+					continue
+				}
+				seen[gr.waiter] = true
+				if !yield(gr.waiter) {
+					return
+				}
+				queue = append(queue, gr.waiter)
 			}
-			seen[gr.waiter] = true
-			behind = append(behind, gr.waiter)
-			queue = append(queue, gr.waiter)
 		}
 	}
-	return behind
 }
 
 // CountBehind returns, for each of many sets of stuck tasks, the weight of those that
