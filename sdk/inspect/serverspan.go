@@ -65,6 +65,9 @@ func (p spanProcessor) begin(ctx context.Context, s sdktrace.ReadWriteSpan) bool
 	} else {
 		t.remote = remoteParentOf(parent)
 	}
+	if t.sampled && ins.backtraces {
+		t.rarely().begun = siteHere()
+	}
 	t.measure = t.spanID[0]%measuredTasks == 0
 	t.track()
 	if !t.tracked {

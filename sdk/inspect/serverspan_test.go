@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
 	"github.com/asyncinspect/asyncinspect/sdk/internal/propagator"
@@ -440,6 +441,45 @@ func TestAStartThatIsBookedDuringACount(t *testing.T) {
 			task.unbind()
 			ins.live.Add(-1)
 			followed.tasks.Add(-1)
+		}
+	}
+}
+
+// A server span's task that was blocked, or runs for long, is reported with the stack of its
+// start where stacks are recorded.
+func TestAServerSpanIsReportedWithItsStack(t *testing.T) {
+	for _, backtraces := range []bool{true, false} {
+		for _, sampled := range []float64{1, 0} {
+			rig := newReporterRig(t)
+			ins, _ := newSeen(t, WithSamplingRate(sampled), WithBacktraces(backtraces), WithReports(false))
+			rig.reporter.ins = ins
+			ctx, span := ins.own.Tracer("other").Start(t.Context(), "GET", trace.WithSpanKind(trace.SpanKindServer))
+			c := NewChan[int]("answers", 0)
+			received := make(chan struct{})
+			here := goid.Get()
+			go func() {
+				defer close(received)
+				waitFor(t, "the handler to wait", func() bool { _, waits := waitOf(here); return waits })
+				rig.oneAfter(2 * time.Second)
+				_ = c.Send(context.Background(), 1)
+			}()
+			_, _ = c.Receive(ctx)
+			within(t, received, "the reporter")
+			rig.after(time.Second) // the wait is over
+			var long *tracepb.Span
+			for _, s := range rig.after(40 * time.Second) {
+				if s.Name == taskspan.SpanTaskReport+" GET" {
+					long = s
+				}
+			}
+			if long == nil {
+				t.Fatal("a long task is not reported")
+			}
+			stack := reported(long, taskspan.CodeStacktrace).GetStringValue()
+			if want := backtraces && sampled == 1; strings.Contains(stack, "TestAServerSpanIsReportedWithItsStack") != want {
+				t.Errorf("backtraces %v at %v: its stack is %q", backtraces, sampled, stack)
+			}
+			span.End()
 		}
 	}
 }
