@@ -184,6 +184,7 @@ func deadlocked(t testing.TB, x *inspector) *pipeline {
 	s := shop()
 	p.epoch = s.Epoch
 	p.consume(t,
+		&report.Report{Process: s, Observed: time.Now(), Heartbeat: &report.Heartbeat{Interval: 5 * time.Second, Part: 1, Parts: 1}},
 		waits(s, 1, "south", 2), waits(s, 2, "north", 1), waits(s, 3, "north", 1), waits(s, 4, "till", 99),
 		lockOrder(s, 1, "a", "b"), lockOrder(s, 2, "b", "a"),
 	)

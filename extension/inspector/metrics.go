@@ -31,7 +31,7 @@ var (
 	eventsTotal = family("async_inspect_events_total", counter,
 		"Inspection points that tasks have passed. Changes of state are none.", "service")
 	deadlocksFound = family("async_inspect_deadlocks_found_total", counter,
-		"Deadlocks found since the start of the collector.", "kind", "confidence")
+		"Deadlocks found. One that is found again after a restart is not counted again.", "kind", "confidence")
 	// It has the name that guides use. OpenMetrics has no counter without _total, so it is
 	// untyped; its type does not matter to a query.
 	deadlocksDetected = family("async_inspect_deadlocks_detected", untyped,

@@ -68,7 +68,7 @@ func (t *Table) count(p *process, r *report.Report, now time.Time) {
 	live := newest && p.status == Reporting
 	merged := t.mergeNames(p, h)
 	if !p.counted {
-		p.counted = true
+		p.counted, p.acknowledged = true, h.Acknowledged != nil && *h.Acknowledged
 		if t.countedBefore(r, now) {
 			t.takeOver(p, h, merged)
 		}

@@ -40,6 +40,16 @@ func (t *Table) countedBefore(r *report.Report, now time.Time) bool {
 	return earlier(epoch, now.Add(epoch.Sub(r.Observed))).Before(t.since)
 }
 
+// Counted reports whether a heartbeat of a process has come, and whether the first that did
+// said that an earlier one had been acknowledged: then somebody has had its reports before.
+func (t *Table) Counted(id report.Process) (counted, before bool) {
+	p, ok := t.processes[id]
+	if !ok {
+		return false, false
+	}
+	return p.counted, p.acknowledged
+}
+
 // takeOver notes totals as told without telling them on.
 func (t *Table) takeOver(p *process, h *report.Heartbeat, byName map[string]report.NameCounts) {
 	p.books.byName = make(map[string]account, len(byName))

@@ -34,8 +34,10 @@ type process struct {
 	tasks   map[report.TaskID]struct{}
 
 	counted bool // a heartbeat with counts has come
-	books   books
-	changed bool // since the last call of Changed
+	// acknowledged says that the first of them said so.
+	acknowledged bool
+	books        books
+	changed      bool // since the last call of Changed
 	// gaugesFrom is the sequence number of the heartbeat that running, blocked
 	// and the rest of the present come from.
 	gaugesFrom     int64

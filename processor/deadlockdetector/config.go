@@ -36,6 +36,9 @@ type Config struct {
 	// ProcessTimeout is after how long without a sign of life a process is lost; 0 is
 	// after three missed heartbeats of its own.
 	ProcessTimeout time.Duration `mapstructure:"process_timeout"`
+	// Storage is the id of a storage extension, such as file_storage, that keeps the counts
+	// of deadlocks over a restart. Without it, they begin at 0 with each start.
+	Storage *component.ID `mapstructure:"storage"`
 	// Potential is about orders of locks that could become a deadlock.
 	Potential Potential `mapstructure:"potential"`
 	// ForwardReports says whether report spans go on to the next component, which

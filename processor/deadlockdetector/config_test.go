@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/confmap"
 )
 
@@ -13,14 +14,16 @@ func TestTheDefaultConfigIsValid(t *testing.T) {
 }
 
 func TestEveryFieldIsRead(t *testing.T) {
-	cfg := createDefaultConfig().(*Config)
+	cfg, storage := createDefaultConfig().(*Config), component.MustNewIDWithName("file_storage", "here")
 	require.NoError(t, confmap.NewFromStringMap(map[string]any{
 		"evaluate_interval": "1s", "max_clock_skew": "2s", "max_tasks": 1, "max_edges": 2, "max_processes": 3,
 		"max_deadlocks": 4, "process_timeout": "1m", "potential": map[string]any{"enabled": false, "max_orders": 5}, "forward_reports": false,
+		"storage": "file_storage/here",
 	}).Unmarshal(cfg))
 	require.Equal(t, &Config{
 		EvaluateInterval: time.Second, MaxClockSkew: 2 * time.Second, MaxTasks: 1, MaxEdges: 2, MaxProcesses: 3,
 		MaxDeadlocks: 4, ProcessTimeout: time.Minute, Potential: Potential{MaxOrders: 5},
+		Storage: &storage,
 	}, cfg)
 	require.NoError(t, cfg.Validate())
 }

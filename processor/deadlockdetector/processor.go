@@ -2,6 +2,7 @@ package deadlockdetector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"github.com/asyncinspect/asyncinspect/internal/deadlock"
 	"github.com/asyncinspect/asyncinspect/internal/intake"
 	"github.com/asyncinspect/asyncinspect/internal/lifecycle"
+	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 	"github.com/asyncinspect/asyncinspect/processor/deadlockdetector/internal/metadata"
 )
@@ -46,8 +48,7 @@ type detector struct {
 	intake    *intake.Intake
 	gaps      *intake.Gaps
 	potential atomic.Int64
-	found     foundCounts
-	resolved  resolvedCounts
+	totals    *totals
 
 	loop   lifecycle.Loop
 	remove func() // hides the deadlocks from the inspector
@@ -65,6 +66,7 @@ func newProcessor(set processor.Settings, cfg *Config, next consumer.Traces) (*d
 	}
 	p.intake = intake.New(&p.mu, p.graph.Table(), p.learn, set.Logger)
 	p.gaps = intake.NewGaps(&p.mu, p.graph.Table(), cfg.MaxProcesses, true, set.Logger)
+	p.totals = newTotals(p.heard, set.Logger)
 	builder, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
 	if err != nil {
 		return nil, fmt.Errorf("create telemetry of %s: %w", set.ID, err)
@@ -79,7 +81,10 @@ func (*detector) Capabilities() consumer.Capabilities {
 }
 
 // Start begins to evaluate, and shows the deadlocks to the inspector.
-func (p *detector) Start(_ context.Context, host component.Host) error {
+func (p *detector) Start(ctx context.Context, host component.Host) error {
+	if err := p.totals.start(ctx, host, p.cfg.Storage, p.id, time.Now()); err != nil {
+		return err
+	}
 	if err := p.registerTelemetry(); err != nil {
 		return fmt.Errorf("register telemetry of %s: %w", p.id, err)
 	}
@@ -93,11 +98,18 @@ func (p *detector) Start(_ context.Context, host component.Host) error {
 func (p *detector) Shutdown(ctx context.Context) error {
 	defer p.telemetry.Shutdown()
 	if !p.loop.Stop() {
-		return nil
+		return p.totals.close(ctx)
 	}
 	p.remove()
 	p.evaluate(ctx, time.Now())
-	return p.outlet.Close(ctx)
+	return errors.Join(p.outlet.Close(ctx), p.totals.close(ctx))
+}
+
+// heard asks the table of the fleet about a process.
+func (p *detector) heard(process report.Process) (heard, before bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.graph.Table().Counted(process)
 }
 
 // ConsumeTraces learns from the reports and passes everything on.
@@ -130,14 +142,7 @@ func (p *detector) evaluate(ctx context.Context, now time.Time) {
 	inversions := p.searchOrders(now)
 
 	p.telemetry.ProcessorDeadlockDetectorEvaluationDuration.Record(ctx, took.Seconds())
-	for _, dl := range found {
-		if dl.Added == nil && !dl.Raised {
-			p.found.add(dl)
-		}
-	}
-	for _, dl := range ended {
-		p.resolved.add(dl.How)
-	}
+	p.totals.count(ctx, found, ended, now)
 	p.tell(found, ended, inversions, now)
 	p.outlet.Send(ctx, newSpans(found, ended, inversions, now), now)
 }

@@ -3,37 +3,12 @@ package deadlockdetector
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/asyncinspect/asyncinspect/internal/deadlock"
 	"github.com/asyncinspect/asyncinspect/internal/intake"
 )
-
-// foundCounts counts found deadlocks by kind and confidence.
-type foundCounts [len(deadlock.Kinds)][len(deadlock.Confidences)]atomic.Int64
-
-func (c *foundCounts) add(dl *deadlock.Deadlock) {
-	for i, k := range deadlock.Kinds {
-		for j, sure := range deadlock.Confidences {
-			if dl.Kind == k && dl.Confidence == sure {
-				c[i][j].Add(1)
-			}
-		}
-	}
-}
-
-// resolvedCounts counts deadlocks that are over by how they ended.
-type resolvedCounts [len(deadlock.Endings)]atomic.Int64
-
-func (c *resolvedCounts) add(how deadlock.Ending) {
-	for i, e := range deadlock.Endings {
-		if e == how {
-			c[i].Add(1)
-		}
-	}
-}
 
 func (p *detector) evictions() []intake.Eviction {
 	p.mu.Lock()
@@ -57,16 +32,18 @@ func (p *detector) registerTelemetry() error {
 		t.RegisterProcessorDeadlockDetectorDroppedCallback(p.intake.ObserveDropped),
 		t.RegisterProcessorDeadlockDetectorEvictedCallback(intake.ObserveEvictions(p.evictions)),
 		t.RegisterProcessorDeadlockDetectorFoundCallback(func(_ context.Context, o metric.Int64Observer) error {
+			counts := p.totals.shown()
 			for i, kind := range deadlock.Kinds {
 				for j, sure := range deadlock.Confidences {
-					o.Observe(p.found[i][j].Load(), intake.With("deadlock", string(kind), "confidence", string(sure)))
+					o.Observe(counts.found[i][j], intake.With("deadlock", string(kind), "confidence", string(sure)))
 				}
 			}
 			return nil
 		}),
 		t.RegisterProcessorDeadlockDetectorResolvedCallback(func(_ context.Context, o metric.Int64Observer) error {
+			counts := p.totals.shown()
 			for i, how := range deadlock.Endings {
-				o.Observe(p.resolved[i].Load(), intake.With("how", string(how)))
+				o.Observe(counts.resolved[i], intake.With("how", string(how)))
 			}
 			return nil
 		}),

@@ -55,13 +55,14 @@ func (p *detector) DetectorTotals() view.DetectorTotals {
 	t := view.DetectorTotals{
 		Resolved: make(map[deadlock.Ending]int64, len(deadlock.Endings)), Inversions: p.potential.Load(), Dropped: p.intake.Dropped(),
 	}
+	counts := p.totals.shown()
 	for i, kind := range deadlock.Kinds {
 		for j, confidence := range deadlock.Confidences {
-			t.Found = append(t.Found, view.FoundTotal{Kind: kind, Confidence: confidence, Count: p.found[i][j].Load()})
+			t.Found = append(t.Found, view.FoundTotal{Kind: kind, Confidence: confidence, Count: counts.found[i][j]})
 		}
 	}
 	for i, how := range deadlock.Endings {
-		t.Resolved[how] = p.resolved[i].Load()
+		t.Resolved[how] = counts.resolved[i]
 	}
 	return t
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/confmap"
 )
 
@@ -13,18 +14,18 @@ func TestTheDefaultConfigIsValid(t *testing.T) {
 }
 
 func TestEveryFieldIsRead(t *testing.T) {
-	cfg := defaultConfig()
+	cfg, storage := defaultConfig(), component.MustNewIDWithName("file_storage", "here")
 	require.NoError(t, confmap.NewFromStringMap(map[string]any{
 		"max_tasks": 1, "max_events": 2, "task_retention": "3s", "cleanup_interval": "4s", "max_processes": 5,
 		"max_task_names": 6, "max_resources": 7, "forward_reports": "first_and_last", "log_interval": "8s",
-		"expect_reports": false,
-		"task_spans":     map[string]any{"kinds": []any{"client"}, "roots": false},
+		"expect_reports": false, "storage": "file_storage/here",
+		"task_spans": map[string]any{"kinds": []any{"client"}, "roots": false},
 	}).Unmarshal(cfg))
 	require.NoError(t, cfg.Validate())
 	require.Equal(t, &Config{
 		MaxTasks: 1, MaxEvents: 2, TaskRetention: 3 * time.Second, CleanupInterval: 4 * time.Second, MaxProcesses: 5,
 		MaxTaskNames: 6, MaxResources: 7, ForwardReports: ForwardFirstAndLast, LogInterval: 8 * time.Second,
-		TaskSpans: TaskSpans{Kinds: []string{"client"}},
+		TaskSpans: TaskSpans{Kinds: []string{"client"}}, Storage: &storage,
 	}, cfg)
 }
 
