@@ -75,6 +75,7 @@ func main() {
 		{"deadlock_detector", "processor/deadlockdetector"},
 		{"task_state", "processor/taskstate"},
 		{"adaptive_sampler", "processor/adaptivesampler"},
+		{"scrubber", "processor/scrubber"},
 		{"csv_rotate", "exporter/csvrotate"},
 		{"inspector", "extension/inspector"},
 		{"rate_limiter", "extension/ratelimiter"},

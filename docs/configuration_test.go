@@ -20,6 +20,7 @@ import (
 	"github.com/asyncinspect/asyncinspect/extension/ratelimiter"
 	"github.com/asyncinspect/asyncinspect/processor/adaptivesampler"
 	"github.com/asyncinspect/asyncinspect/processor/deadlockdetector"
+	"github.com/asyncinspect/asyncinspect/processor/scrubber"
 	"github.com/asyncinspect/asyncinspect/processor/taskstate"
 )
 
@@ -34,6 +35,7 @@ func TestTablesOfKeysAreTrue(t *testing.T) {
 		"../processor/deadlockdetector/README.md": {factory: deadlockdetector.NewFactory()},
 		"../processor/taskstate/README.md":        {factory: taskstate.NewFactory()},
 		"../processor/adaptivesampler/README.md":  {factory: adaptivesampler.NewFactory()},
+		"../processor/scrubber/README.md":         {factory: scrubber.NewFactory()},
 		"../extension/ratelimiter/README.md":      {factory: ratelimiter.NewFactory()},
 		"../extension/nestinglimiter/README.md":   {factory: nestinglimiter.NewFactory()},
 		"../exporter/csvrotate/README.md": {csvrotate.NewFactory(), func(key string) bool {

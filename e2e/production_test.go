@@ -96,6 +96,14 @@ func (e *embedded) kill() {
 
 func startProduction(t *testing.T, backend *collector) *production {
 	t.Helper()
+	p := prepareProduction(t, backend)
+	p.start(t, p.http) // the last that listens
+	return p
+}
+
+// prepareProduction makes what it needs and starts nothing.
+func prepareProduction(t *testing.T, backend *collector) *production {
+	t.Helper()
 	directory := t.TempDir()
 	certificate, key, roots := selfSigned(t, directory)
 	p := &production{
@@ -113,7 +121,6 @@ func startProduction(t *testing.T, backend *collector) *production {
 	},
 		"receivers.otlp.protocols.grpc.endpoint="+p.grpc, "receivers.otlp.protocols.http.endpoint="+p.http,
 		"extensions.inspector.endpoint="+p.inspector)
-	p.start(t, p.http) // the last that listens
 	return p
 }
 
@@ -217,7 +224,7 @@ func TestProductionConfiguration(t *testing.T) {
 		t.Fatal(status, err)
 	}
 	eventually(t, time.Minute, "the span in the queue on disk", func() error {
-		files, err := filepath.Glob(filepath.Join(p.queue, "*"))
+		files, err := filepath.Glob(filepath.Join(p.queue, "exporter_*"))
 		if err != nil {
 			return err
 		}

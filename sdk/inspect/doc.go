@@ -51,6 +51,7 @@
 //	ASYNC_INSPECT_MAX_TASK_EVENTS  those of one task, 128
 //	ASYNC_INSPECT_LOOK_LIMIT       goroutines of the process up to which they are examined, 5000
 //	ASYNC_INSPECT_LOCK_ORDER       true or false: whether orders of locks are reported
+//	ASYNC_INSPECT_ERROR_TEXTS      false: spans carry no texts of errors and panics, only their types
 //	ASYNC_INSPECT_OTLP_ENDPOINT    host:port or URL; before OTEL_EXPORTER_OTLP_ENDPOINT
 //
 //	OTEL_SDK_DISABLED                          true turns the SDK off

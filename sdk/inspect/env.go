@@ -154,6 +154,7 @@ var settingVariables = []variable{
 	{name: "ASYNC_INSPECT_MAX_TASK_EVENTS", set: setLimit(func(c *config) *int { return &c.maxTaskEvents })},
 	{name: "ASYNC_INSPECT_LOOK_LIMIT", set: setLimit(func(c *config) *int { return &c.lookLimit })},
 	{name: "ASYNC_INSPECT_LOCK_ORDER", set: func(c *config, v string) (err error) { c.lockOrder, err = parseBool(v); return err }},
+	{name: "ASYNC_INSPECT_ERROR_TEXTS", set: func(c *config, v string) (err error) { c.errorTexts, err = parseBool(v); return err }},
 	{name: "ASYNC_INSPECT_OTLP_ENDPOINT", set: func(c *config, v string) error {
 		c.endpoint = v
 		return checkEndpoint(v)

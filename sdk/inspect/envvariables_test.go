@@ -187,6 +187,7 @@ func TestEveryVariableIsChecked(t *testing.T) {
 		{name: "ASYNC_INSPECT_MAX_TASK_EVENTS", bad: numbers, good: []string{"32"}},
 		{name: "ASYNC_INSPECT_LOOK_LIMIT", bad: numbers, good: []string{"20000"}},
 		{name: "ASYNC_INSPECT_LOCK_ORDER", bad: []bad{{"on", truths}}, good: []string{"true", "0"}},
+		{name: "ASYNC_INSPECT_ERROR_TEXTS", bad: []bad{{"off", truths}}, good: []string{"true", "0"}},
 	} {
 		checkedVariables[test.name] = true
 		t.Run(test.name, func(t *testing.T) {

@@ -20,17 +20,18 @@ type Inspector struct {
 	steering *steering                // sets the sampling rate; nil if it is fixed
 
 	// What the hot paths need, fixed at Start.
-	tracer        trace.Tracer
-	provider      trace.TracerProvider
-	head          *headSampler // nil: somebody else's provider decides
-	names         *names
-	maxTasks      int64
-	maxEvents     int64
-	maxTaskEvents int
-	minWait       time.Duration
-	backtraces    bool
-	stopOrders    func() // nil: it does not want the orders of locks
-	labels        bool
+	tracer         trace.Tracer
+	provider       trace.TracerProvider
+	head           *headSampler // nil: somebody else's provider decides
+	names          *names
+	maxTasks       int64
+	maxEvents      int64
+	maxTaskEvents  int
+	minWait        time.Duration
+	backtraces     bool
+	stopOrders     func() // nil: it does not want the orders of locks
+	showErrorTexts func() // nil: they are shown
+	labels         bool
 
 	allocations bool
 	viewsTasks  bool // the exporter gets views of tasks, see taskSpans

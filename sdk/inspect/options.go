@@ -69,6 +69,7 @@ type config struct {
 	remoteWaits   bool
 	serverTasks   bool
 	reports       bool
+	errorTexts    bool
 	logger        *slog.Logger
 
 	stuckAfter        time.Duration
@@ -87,7 +88,7 @@ func defaultConfig() *config {
 	return &config{
 		enabled: compiledIn, export: true, protocol: protocolGRPC,
 		maxTasks: 10_000, maxEvents: 100_000, maxTaskEvents: 128, lookLimit: lookAtMost,
-		labels: true, remoteWaits: true, serverTasks: true, reports: true, logger: slog.Default(),
+		labels: true, remoteWaits: true, serverTasks: true, reports: true, errorTexts: true, logger: slog.Default(),
 		stuckAfter: time.Second, longTask: 30 * time.Second,
 		minWait: 10 * time.Millisecond, heartbeatInterval: 5 * time.Second,
 		spanLimits: sdktrace.SpanLimits{
@@ -390,6 +391,13 @@ func WithServerTasks(on bool) Option { return optionFunc(func(c *config) { c.ser
 // WithReports sets whether what is stuck is reported, and heartbeats are sent. On by
 // default.
 func WithReports(on bool) Option { return optionFunc(func(c *config) { c.reports = on }) }
+
+// WithErrorTexts sets whether spans of failed tasks and of inspecthttp carry the texts of
+// their errors and panics, which may hold personal data. On by default. Without texts,
+// the types of the errors remain, in error.type and exception.type. It applies to the whole
+// process if any Inspector turns the texts off, until that Inspector has shut down. Spans
+// of other instrumentation are not changed.
+func WithErrorTexts(on bool) Option { return optionFunc(func(c *config) { c.errorTexts = on }) }
 
 // WithSpanExporter exports spans by e instead of OTLP. Shutdown shuts it down.
 func WithSpanExporter(e sdktrace.SpanExporter) Option {

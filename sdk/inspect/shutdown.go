@@ -64,6 +64,7 @@ func (ins *Inspector) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	if !compiledIn || ins.ended == nil {
+		defer ins.stopKeepingTextsOut()
 		return ins.shutdownUnused(ctx)
 	}
 	ctx, cancel := withGrace(ctx)
@@ -72,6 +73,7 @@ func (ins *Inspector) Shutdown(ctx context.Context) error {
 		return ins.awaitEnd(ctx)
 	}
 	defer close(ins.ended)
+	defer ins.stopKeepingTextsOut()
 	if Default() == ins {
 		endingDefault.Store(ins)
 		defer endingDefault.CompareAndSwap(ins, nil)

@@ -11,6 +11,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/asyncinspect/asyncinspect/sdk/internal/failure"
 	"github.com/asyncinspect/asyncinspect/sdk/internal/propagator"
 )
 
@@ -55,15 +56,26 @@ func New(ctx context.Context, opts ...Option) (*Inspector, error) {
 	}
 	c.warnOfUnknown()
 	c.warnOfUnused()
+	if !c.errorTexts {
+		ins.showErrorTexts = failure.KeepTextsOut()
+	}
 	if !compiledIn || !c.enabled {
 		ins.beOff()
 		return ins, nil
 	}
 	ins.ended = make(chan struct{})
 	if err := ins.start(ctx); err != nil {
+		ins.stopKeepingTextsOut()
 		return nil, fmt.Errorf("async-inspect: %w", err)
 	}
 	return ins, nil
+}
+
+// stopKeepingTextsOut ends what WithErrorTexts(false) has begun.
+func (ins *Inspector) stopKeepingTextsOut() {
+	if ins.showErrorTexts != nil {
+		ins.showErrorTexts()
+	}
 }
 
 // beOff does what is not about inspection.

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"reflect"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/codes"
@@ -23,11 +25,26 @@ func (s Status) Error() string { return fmt.Sprintf("status %d %s", int(s), http
 // Type is the value of error.type by the semantic conventions of HTTP.
 func (s Status) Type() string { return strconv.Itoa(int(s)) }
 
+// keepers counts who keeps the texts of errors out of spans.
+var keepers atomic.Int64
+
+// KeepTextsOut makes Record leave out the texts of errors, in the whole process, until end
+// is called.
+func KeepTextsOut() (end func()) {
+	keepers.Add(1)
+	return sync.OnceFunc(func() { keepers.Add(-1) })
+}
+
 // Record records err on a span: the status with its text, and an event. The texts are
 // valid UTF-8, whoever exports the span. A Status is no exception, and its code says all.
 func Record(span trace.Span, err error) {
 	if _, ok := err.(Status); ok {
 		span.SetStatus(codes.Error, "")
+		return
+	}
+	if keepers.Load() > 0 {
+		span.SetStatus(codes.Error, "")
+		span.AddEvent(semconv.ExceptionEventName, trace.WithAttributes(semconv.ExceptionType(exceptionType(err))))
 		return
 	}
 	text := err.Error()
