@@ -5,6 +5,7 @@ package inspect
 import (
 	"runtime"
 	"testing"
+	"time"
 )
 
 func TestProcessCPURises(t *testing.T) {
@@ -18,5 +19,19 @@ func TestProcessCPURises(t *testing.T) {
 	}
 	if stop() < 0 {
 		t.Error("a thread's CPU time falls")
+	}
+}
+
+// Only what a thread uses between the two calls is measured.
+func TestThreadCPUBeginsAtZero(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	whole := threadCPU()
+	for busy := processCPU(); processCPU()-busy < 5*time.Millisecond && busy > 0; {
+		allocationSink = make([]byte, 1024)
+	}
+	part := threadCPU()
+	if p, w := part(), whole(); p > w || w == 0 && processCPU() > 0 {
+		t.Errorf("a part of the time is %v, all of it %v", p, w)
 	}
 }

@@ -342,6 +342,8 @@ func TestUnknownVariablesAreFoundWithTheNearestName(t *testing.T) {
 		{"ASYNC_INSPECT_ENDPOINT", "ASYNC_INSPECT_OTLP_ENDPOINT"},
 		{"ASYNC_INSPECT_LOCKORDERS", "ASYNC_INSPECT_LOCK_ORDER"},
 		{"ASYNC_INSPECT_XYZZY", ""},
+		{"ASYNC_INSPECT_TA", ""},
+		{"ASYNC_INSPECT_TAS", "ASYNC_INSPECT_MAX_TASKS"},
 		{"ASYNC_INSPECT_", ""},
 	} {
 		if got := unknownVariables([]string{"PATH=/bin", test.name + "=x"}); !slices.Equal(got, []string{test.name}) {
@@ -443,6 +445,23 @@ func TestCollectorVariablesAreThoseOfTheDistribution(t *testing.T) {
 	for n := range found {
 		if !slices.Contains(ownNames(), n) {
 			t.Errorf("%s is used there, and the SDK would warn of it", n)
+		}
+	}
+}
+
+// An unknown variable is said, with the nearest name if there is one.
+func TestUnknownVariablesAreSaid(t *testing.T) {
+	for variable, nearest := range map[string]string{"ASYNC_INSPECT_XYZZY": "", "ASYNC_INSPECT_SAMPLNG": "ASYNC_INSPECT_SAMPLING"} {
+		clearEnv(t)
+		t.Setenv(variable, "7")
+		var log strings.Builder
+		c, err := newConfig([]Option{WithLogger(slog.New(slog.NewTextHandler(&log, nil)))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.warnOfUnknown()
+		if n := strings.Count(log.String(), "variable="+variable); n != 1 || strings.Contains(log.String(), "nearest=") != (nearest != "") || !strings.Contains(log.String(), nearest) {
+			t.Errorf("of %s is said %q", variable, log.String())
 		}
 	}
 }

@@ -698,3 +698,51 @@ func TestAReadingOfAGuessIsNotKept(t *testing.T) {
 	m.Unlock()
 	ended.Wait()
 }
+
+// What a look makes of a goroutine that is not to be seen, or that has come the same way
+// again.
+func TestWhatALookMakesOfCalls(t *testing.T) {
+	quietInspector(t)
+	for _, one := range []struct {
+		name                   string
+		there, whole, repeated bool
+		returned               bool
+		agreeing               int
+	}{
+		{"it waits", true, true, false, false, 1},
+		{"it waits, in a part of the dump", true, false, false, false, 1},
+		{"it has ended", false, true, false, true, 0},
+		{"it may have ended", false, false, false, false, 0},
+		{"it calls again", true, true, true, true, 0},
+		{"it calls again, in a part of the dump", true, false, true, true, 0},
+	} {
+		var calls [2]*remoteCall
+		var views []waitView
+		for i := range calls {
+			calls[i] = newRemoteCall(newIdentity(), "GET")
+			calls[i].guessed.Store(true)
+			if i == 0 || one.repeated {
+				w := beginWait(context.Background(), taskspan.WaitRemote, calls[i])
+				views = append(views, w.view())
+				defer endWait(w)
+			}
+		}
+		first := views[0]
+		seen := &look{at: now(), whole: one.whole, of: make(map[uint64]stacks.Goroutine)}
+		if one.there {
+			seen.of[first.goroutine] = stacks.Goroutine{ID: first.goroutine, State: "select", Frames: first.site.calls()}
+		}
+		judge(views[:1], seen, now())
+		if g := &calls[0].guess; g.returned != one.returned || g.agreeing != one.agreeing {
+			t.Errorf("%s: returned %t, %d agree", one.name, g.returned, g.agreeing)
+		}
+		if gone := seen.gone(first.goroutine); gone != (one.whole && !one.there) {
+			t.Errorf("%s: gone %t", one.name, gone)
+		}
+		calls[0].guessed.Store(false) // declared since: nothing is judged
+		judge(views[:1], &look{whole: true}, now())
+		if g := &calls[0].guess; g.returned != one.returned {
+			t.Errorf("%s: judged after it was declared", one.name)
+		}
+	}
+}

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -488,5 +490,109 @@ func TestWhoAnswersForAServerSpan(t *testing.T) {
 		}
 		span.End()
 		_ = ins.Shutdown(context.Background())
+	}
+}
+
+// Who has called a wait is listed, the nearest first.
+func TestTasksSaysWhoCalled(t *testing.T) {
+	ins := quietInspector(t)
+	for callers := range 4 {
+		var m Mutex
+		m.Lock()
+		waiter := newActor(t)
+		waiter.starts(func() { lockBelow(callers, &m) })
+		waiter.blocked()
+		defaultInspector.Store(ins) // which lists goroutines without a task
+		tasks := ins.Tasks()
+		defaultInspector.Store(nil)
+		found := false
+		for _, task := range tasks {
+			if task.Goroutine != waiter.id {
+				continue
+			}
+			found = true
+			var names []string
+			for _, c := range task.Wait.Callers {
+				names = append(names, shortFunction(c.Function))
+			}
+			if len(names) != 2 || !strings.HasSuffix(task.Wait.Place.Function, ".lockBelow") || (names[0] == "inspect.lockBelow") != (callers > 0) || (names[1] == "inspect.lockBelow") != (callers > 1) {
+				t.Errorf("%d callers: at %v, called by %q", callers, task.Wait.Place, names)
+			}
+		}
+		if !found {
+			t.Error("the waiter is not listed")
+		}
+		m.Unlock()
+		waiter.does(func() {})
+	}
+}
+
+//go:noinline
+func lockBelow(callers int, m *Mutex) {
+	if callers > 0 {
+		lockBelow(callers-1, m)
+		return
+	}
+	m.Lock()
+	m.Unlock() //nolint:staticcheck // the wait is the point
+}
+
+// What a wait is for and why, as Wait was told it; a kind that nobody knows is io.
+func TestWhatWaitShows(t *testing.T) {
+	quietInspector(t)
+	for _, one := range []struct{ kind, want taskspan.Kind }{{taskspan.WaitIO, taskspan.WaitIO}, {taskspan.WaitCond, taskspan.WaitCond}, {"coffee", taskspan.WaitIO}} {
+		ran := false
+		err := Wait(context.Background(), one.kind, "price list", func(context.Context) error {
+			ran = true
+			w, waits := waitOf(goid.Get())
+			if !waits {
+				t.Fatal("it does not wait")
+			}
+			if id, name := w.on.name().identity(); id != "price list" || name != "price list" || w.kind != one.want {
+				t.Errorf("%s: waits for %q called %q as %s", one.kind, id, name, w.kind)
+			}
+			return context.Canceled
+		})
+		if err != context.Canceled || !ran {
+			t.Errorf("returned %v, ran %t", err, ran)
+		}
+		if _, waits := waitOf(goid.Get()); waits {
+			t.Error("it still waits")
+		}
+	}
+}
+
+// A nil Inspector, and the functions while there is none, answer and do nothing.
+func TestWithoutAnInspector(t *testing.T) {
+	clearEnv(t)
+	var none *Inspector
+	if rate := none.SamplingRate(); rate != -1 {
+		t.Errorf("the rate is %v", rate)
+	}
+	if m := none.MemoryStats(); m != (MemoryStats{}) {
+		t.Errorf("%+v is in use", m)
+	}
+	if none.Tasks() != nil || Tasks() != nil || none.running() || Default() != nil || Enabled(context.Background()) {
+		t.Error("there are tasks, or an Inspector")
+	}
+	if none.TracerProvider() != otel.GetTracerProvider() {
+		t.Error("its provider is not the global one")
+	}
+	Point(context.Background(), "nobody's")
+}
+
+// Point is for the task of the context.
+func TestPointOfAContext(t *testing.T) {
+	ins := quietInspector(t)
+	ctx, task := ins.Begin(context.Background(), "work")
+	defer task.End(nil)
+	_, other := ins.Begin(context.Background(), "other")
+	defer other.End(nil)
+	Point(ctx, "passed", attribute.Int("n", 7))
+	if got := task.points.Load().list(); len(got) != 1 || got[0].name != "passed" || len(got[0].attributes) != 1 || other.points.Load() != nil {
+		t.Errorf("it has passed %v", got)
+	}
+	if n := ins.events.Load(); n != 1 {
+		t.Errorf("%d points are counted", n)
 	}
 }

@@ -350,3 +350,40 @@ func began(ins *Inspector) *Task {
 	_, task := ins.Begin(context.Background(), "work")
 	return task
 }
+
+// An order with a lock that was handed over is none: by its name, by itself, or by the
+// place where it was taken.
+func TestOrdersOfLocksThatWereHandedOver(t *testing.T) {
+	forgetHolds(t)
+	places := permitPlaces()
+	name := unique("handed")
+	holdKinds.addHanded(holdKind{name: name})
+	holdKinds.addHanded(holdKind{place: places[1]})
+	itself := &lockName{id: 1, first: places[0]}
+	itself.handed.Store(true)
+	for what, one := range map[string]struct {
+		view heldView
+		want bool
+	}{
+		"nothing":                {heldView{lock: &lockName{id: 2, first: places[0]}, place: places[0]}, false},
+		"its name":               {heldView{lock: &lockName{id: 3, name: name, declared: true}, place: places[0]}, true},
+		"another name":           {heldView{lock: &lockName{id: 4, name: name + "x", declared: true}, place: places[1]}, false},
+		"the lock":               {heldView{lock: itself, place: places[0]}, true},
+		"its place":              {heldView{lock: &lockName{id: 5, first: places[0]}, place: places[1]}, true},
+		"no place":               {heldView{lock: &lockName{id: 6, first: places[0]}}, false},
+		"a name that is made up": {heldView{lock: &lockName{id: 7, name: name}, place: places[2]}, false},
+	} {
+		if got := one.view.handedOver(); got != one.want {
+			t.Errorf("%s: handed over %t", what, got)
+		}
+		fine := heldView{lock: &lockName{id: 9, first: places[3]}, place: places[3]}
+		for _, order := range []*lockOrder{{held: one.view, taken: fine}, {held: fine, taken: one.view}} {
+			var set orderSet
+			set.add(order)
+			set.calls.add(order)
+			if want := map[bool]int{false: 1}[one.want]; len(set.list) != want || len(set.calls.list) != want {
+				t.Errorf("%s: %d orders and %d of calls, want %d", what, len(set.list), len(set.calls.list), want)
+			}
+		}
+	}
+}

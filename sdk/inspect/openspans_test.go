@@ -324,3 +324,33 @@ func TestSpansOfNoInterestAreNotFollowed(t *testing.T) {
 		t.Errorf("%d are still followed", n)
 	}
 }
+
+// A span belongs to the Inspector of its task, else to that of its provider, else to the
+// default one.
+func TestWhoseASpanIs(t *testing.T) {
+	of, task, standard := quietInspector(t), quietInspector(t), quietInspector(t)
+	in, began := task.Begin(context.Background(), "work")
+	defer began.End(nil)
+	for _, one := range []struct {
+		provider  *Inspector
+		ctx       context.Context
+		isDefault bool
+		want      *Inspector
+	}{
+		{of, context.Background(), true, of},
+		{of, in, true, task},
+		{nil, in, true, task},
+		{nil, context.Background(), true, standard},
+		{nil, context.Background(), false, nil},
+		{of, context.Background(), false, of},
+	} {
+		if one.isDefault {
+			defaultInspector.Store(standard)
+		}
+		got := spanProcessor{ins: one.provider}.inspector(one.ctx)
+		defaultInspector.Store(nil)
+		if got != one.want {
+			t.Errorf("%+v: another one", one)
+		}
+	}
+}

@@ -504,3 +504,69 @@ func TestWhoSaysThatItAnswers(t *testing.T) {
 	m.Unlock()
 	all.Wait()
 }
+
+// Each wait that ends is told, also of several that end at once.
+func TestSeveralEndsAtOnce(t *testing.T) {
+	r := newReporterRig(t)
+	var (
+		m     Mutex
+		ended sync.WaitGroup
+	)
+	m.Lock()
+	open := make(map[int64]bool)
+	for i := range 3 {
+		r.blockedOn(&m, fmt.Sprint("waiter ", i), &ended)
+	}
+	for _, s := range r.after(2 * time.Second) {
+		open[reported(s, taskspan.WaitID).GetIntValue()] = reported(s, taskspan.WaitOpen).GetBoolValue()
+	}
+	if len(open) != 3 {
+		t.Fatalf("%v are told", open)
+	}
+	m.Unlock()
+	ended.Wait()
+	tasks := 0
+	for _, s := range r.after(time.Second) {
+		if reported(s, taskspan.Report).GetStringValue() == "task" {
+			tasks++
+			continue
+		}
+		open[reported(s, taskspan.WaitID).GetIntValue()] = reported(s, taskspan.WaitOpen).GetBoolValue()
+	}
+	for id, is := range open {
+		if is {
+			t.Errorf("the end of wait %d is not told", id)
+		}
+	}
+	if tasks != 3 || len(open) != 3 {
+		t.Errorf("the ends of %d tasks and %d waits are told", tasks, len(open))
+	}
+}
+
+// A wait rests while nothing is due, whoever it is for: each term alone.
+func TestWhenAWaitRests(t *testing.T) {
+	const at, far = nanos(1_000_000_000_000), nanos(1) << 60
+	soon := at + 2*nanos(scanInterval)
+	for name, one := range map[string]struct {
+		change func(*toldWait)
+		rests  bool
+	}{
+		"nothing":                   {func(*toldWait) {}, true},
+		"it differs":                {func(w *toldWait) { w.differs = true }, false},
+		"a guess":                   {func(w *toldWait) { w.looked = true }, false},
+		"the clock has moved":       {func(w *toldWait) { w.moved = true }, false},
+		"restless":                  {func(w *toldWait) { w.restless = true }, false},
+		"steady since just now":     {func(w *toldWait) { w.steadySince = at - nanos(restAfter) + 1 }, false},
+		"due":                       {func(w *toldWait) { w.tellAt = at }, false},
+		"due in a moment":           {func(w *toldWait) { w.tellAt = at + 1 }, true},
+		"fate, and holders":         {func(w *toldWait) { w.fateAt, w.holders = soon, []uint64{7} }, false},
+		"fate later, and holders":   {func(w *toldWait) { w.fateAt, w.holders = soon+1, []uint64{7} }, true},
+		"fate, and nobody to doubt": {func(w *toldWait) { w.fateAt = soon }, true},
+	} {
+		w := &toldWait{steadySince: at - nanos(restAfter), tellAt: far, fateAt: far}
+		one.change(w)
+		if got := w.rests(at); got != one.rests {
+			t.Errorf("%s: it rests: %t", name, got)
+		}
+	}
+}

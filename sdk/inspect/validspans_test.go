@@ -287,3 +287,30 @@ func TestTheNamesOfAProcessKeepToTheLimit(t *testing.T) {
 		}
 	}
 }
+
+// Each span of a batch is looked at with its own resource and scope.
+func TestABatchOfSeveralOrigins(t *testing.T) {
+	exporter := tracetest.NewInMemoryExporter()
+	var batch tracetest.SpanStubs
+	origins := []struct{ resource, scope string }{
+		{"good", "good"}, {"good", "bad\xff"}, {"good", "good"}, {"bad\xff", "good"}, {"good", "good"}, {"bad\xff", "worse\xff"}, {"worse\xff", "worse\xff"},
+	}
+	for _, o := range origins {
+		batch = append(batch, tracetest.SpanStub{
+			Name: "x", Resource: resource.NewSchemaless(attribute.String("is", o.resource)), InstrumentationScope: instrumentation.Scope{Name: o.scope},
+		})
+	}
+	if err := NewSpanExporter(exporter).ExportSpans(context.Background(), batch.Snapshots()); err != nil {
+		t.Fatal(err)
+	}
+	valid := func(s string) string { return strings.ReplaceAll(s, "\xff", "\uFFFD") }
+	for i, s := range exporter.GetSpans() {
+		is, _ := s.Resource.Set().Value("is")
+		if is.AsString() != valid(origins[i].resource) || s.InstrumentationScope.Name != valid(origins[i].scope) {
+			t.Errorf("span %d has the resource %q and the scope %q", i, is.AsString(), s.InstrumentationScope.Name)
+		}
+	}
+	if n := len(exporter.GetSpans()); n != len(origins) {
+		t.Errorf("%d spans arrive", n)
+	}
+}

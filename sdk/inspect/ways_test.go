@@ -955,3 +955,53 @@ func TestPermitsOfNobodyAreHandedOver(t *testing.T) {
 		}
 	}
 }
+
+// Where goroutines cannot be told apart a reader is nobody's, and is released by anybody.
+func TestAReaderOfNobody(t *testing.T) {
+	var m RWMutex
+	m.rw.RLock()
+	m.enter(0, 5)
+	m.rw.RLock()
+	m.enter(0, 5)
+	if n := m.untracked.Load(); n != 2 || m.pass(0, 5) {
+		t.Errorf("%d are untracked", n)
+	}
+	m.RUnlock()
+	if n := m.untracked.Load(); n != 1 || m.TryLock() {
+		t.Errorf("after a release %d are untracked", n)
+	}
+	m.RUnlock()
+	m.atRest(t, "in the end")
+}
+
+// Each waiter for permits waits for the one before it, by its number.
+func TestWaitersForPermitsAreNumbered(t *testing.T) {
+	watched(t)
+	s := NewSemaphore(unique("numbered"), 2)
+	_ = s.Acquire(context.Background(), 2)
+	waiters := []*actor{newActor(t), newActor(t), newActor(t)}
+	for i, w := range waiters {
+		w.starts(func() {
+			_ = s.Acquire(context.Background(), 1)
+			s.Release(1)
+		})
+		w.blocked()
+		if i == 0 {
+			continue
+		}
+		s.mu.Lock()
+		before := s.back.prev
+		s.mu.Unlock()
+		set := w.blocked()
+		if len(set.list) != 1 || set.list[0].goroutine != waiters[i-1].id || set.list[0].generation != before.ticket || !set.complete || set.need != 0 {
+			t.Errorf("waiter %d waits for %+v, want number %d", i, set, before.ticket)
+		}
+		if i == 2 && before.ticket == before.prev.ticket {
+			t.Error("two waiters have one number")
+		}
+	}
+	s.Release(2)
+	for _, w := range waiters {
+		w.does(func() {})
+	}
+}

@@ -455,3 +455,17 @@ func TestCredentialsOfTheConventionsAreRedacted(t *testing.T) {
 		}
 	}
 }
+
+// A route that is known when the task begins is not changed by a mux inside.
+func TestTheRouteOfAMuxOutside(t *testing.T) {
+	s := start(t)
+	inner := http.NewServeMux()
+	inner.Handle("/orders/{item}", statusHandler(200))
+	outer := http.NewServeMux()
+	between := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { inner.ServeHTTP(w, r) })
+	outer.Handle("/orders/", NewHandler(between))
+	outer.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://shop.example/orders/7", nil))
+	if got := attributeOf(s.spans()["GET /orders/"], "http.route"); got != "/orders/" {
+		t.Errorf("http.route is %v", got)
+	}
+}

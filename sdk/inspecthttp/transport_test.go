@@ -298,3 +298,28 @@ func TestWhomARequestBesideAServerSpanAnswers(t *testing.T) {
 		_ = s.ins.Shutdown(t.Context())
 	}
 }
+
+// The wait for an answer is called after the address that is called, not after the host
+// that the request names.
+func TestWhatARequestWaitsFor(t *testing.T) {
+	start(t)
+	var waits []string
+	base := roundTripper(func(r *http.Request) (*http.Response, error) {
+		for _, task := range inspect.Tasks() {
+			if task.Wait != nil {
+				waits = append(waits, task.Wait.Resource)
+			}
+		}
+		return &http.Response{StatusCode: 200, Body: http.NoBody, Request: r}, nil
+	})
+	r := httptest.NewRequest("GET", "http://bank.example:8443/pay", nil)
+	r.Host = "virtual.example"
+	response, err := NewTransport(base).RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if len(waits) != 1 || waits[0] != "bank.example:8443" {
+		t.Errorf("it waits for %q", waits)
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/asyncinspect/asyncinspect/sdk/inspect"
+	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
 // recorder is a test whose failures are looked at.
@@ -255,7 +256,7 @@ func TestALongWaitIsTold(t *testing.T) {
 			r := &recorder{TB: t}
 			AssertNotStuck(r, c.atMost, WithGrace(time.Hour), noCrash(t))
 			waiting(c.name, c.wait)
-			time.Sleep(5 * time.Millisecond) // longer than what is allowed
+			time.Sleep(3 * poll) // longer than what is allowed, and the watcher has looked
 			message := r.end()
 			if len(c.says) == 0 && message != "" {
 				t.Errorf("all is well, but: %s", message)
@@ -435,3 +436,109 @@ type dueRecorder struct {
 }
 
 func (r *dueRecorder) Deadline() (time.Time, bool) { return r.due, true }
+
+// A deadlock counts when it has stood for the grace without a break, certain ones apart
+// from suspected ones.
+func TestHowLongADeadlockHasStood(t *testing.T) {
+	at := func(ms int) time.Time { return time.UnixMilli(int64(1_000_000 + ms)) }
+	deadlock := func(goroutine uint64, sure taskspan.Confidence) inspect.Deadlock {
+		return inspect.Deadlock{Confidence: sure, Size: 1, Cycle: []inspect.TaskInfo{{
+			Goroutine: goroutine, Wait: &inspect.WaitInfo{ResourceID: "r1", Since: at(0)},
+		}}}
+	}
+	first, second, guess := deadlock(1, taskspan.Certain), deadlock(2, taskspan.Certain), deadlock(1, taskspan.Suspected)
+	var s standing
+	const grace = 100 * time.Millisecond
+	for i, step := range []struct {
+		ms                 int
+		found              []inspect.Deadlock
+		certain, suspected int
+	}{
+		{0, []inspect.Deadlock{first}, 0, 0},
+		{99, []inspect.Deadlock{first, second}, 0, 0},
+		{100, []inspect.Deadlock{first, second}, 1, 0},
+		{198, []inspect.Deadlock{second, first}, 1, 0},
+		{199, []inspect.Deadlock{first, second}, 2, 0},
+		{250, []inspect.Deadlock{second}, 1, 0}, // a break
+		{320, []inspect.Deadlock{first, second}, 1, 0},
+		{420, []inspect.Deadlock{first, guess}, 1, 0},
+		{520, []inspect.Deadlock{first, guess}, 1, 1},
+		{521, nil, 0, 0},
+		{900, []inspect.Deadlock{guess}, 0, 0},
+		{1000, []inspect.Deadlock{guess}, 0, 1},
+	} {
+		certain, suspected := s.look(step.found, at(step.ms), grace)
+		if len(certain) != step.certain || len(suspected) != step.suspected {
+			t.Errorf("step %d, at %d ms: %d are certain and %d suspected, want %d and %d", i, step.ms, len(certain), len(suspected), step.certain, step.suspected)
+		}
+		for _, d := range suspected {
+			if d.Confidence != taskspan.Suspected {
+				t.Errorf("step %d: suspected is %v", i, d)
+			}
+		}
+	}
+}
+
+// A suspected deadlock has ten times the grace to end after the test, and a certain one
+// the grace.
+func TestHowLongADeadlockMayStandAfterTheTest(t *testing.T) {
+	for _, used := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := &recorder{TB: t}
+			AssertNoDeadlock(r, WithGrace(time.Second), optionFunc(func(c *config) { c.crash = func(string) {} }))
+			ctx, cancel := context.WithCancel(t.Context())
+			// No mutex: time stands still in a bubble while somebody waits for one.
+			permits := inspect.NewSemaphore(fresh(fmt.Sprint("bubble ", used)), 2)
+			if used {
+				_ = permits.Acquire(ctx, 1)
+				_ = permits.Acquire(ctx, 1)
+				permits.Release(1)
+				permits.Release(1)
+			}
+			h := inspect.Go(ctx, "forgetful", func(ctx context.Context) error {
+				_ = permits.Acquire(ctx, 2)
+				return permits.Acquire(ctx, 1)
+			})
+			synctest.Wait()
+			began := time.Now()
+			message := r.end()
+			want := suspicion * time.Second
+			if used {
+				want = time.Second
+			}
+			if took := time.Since(began); took < want || took > want+2*poll || message == "" {
+				t.Errorf("used before %t: told after %v, want %v: %q", used, took, want, message)
+			}
+			cancel()
+			<-h.Done()
+			permits.Release(2)
+		})
+	}
+}
+
+// What is stuck: each term of that alone.
+func TestWhoIsStuck(t *testing.T) {
+	now := time.Now()
+	wait := func(change func(*inspect.WaitInfo)) *inspect.WaitInfo {
+		w := &inspect.WaitInfo{Kind: taskspan.WaitMutex, Since: now.Add(-time.Hour)}
+		change(w)
+		return w
+	}
+	for name, one := range map[string]struct {
+		wait *inspect.WaitInfo
+		want int
+	}{
+		"nothing":         {nil, 0},
+		"a long wait":     {wait(func(*inspect.WaitInfo) {}), 1},
+		"a young one":     {wait(func(w *inspect.WaitInfo) { w.Since = now.Add(-29 * time.Minute) }), 0},
+		"an old one":      {wait(func(w *inspect.WaitInfo) { w.Since = now.Add(-31 * time.Minute) }), 1},
+		"as old as may":   {wait(func(w *inspect.WaitInfo) { w.Since = now.Add(-2 * time.Hour) }), 1},
+		"from before":     {wait(func(w *inspect.WaitInfo) { w.Since = now.Add(-2*time.Hour - 1) }), 0},
+		"with a deadline": {wait(func(w *inspect.WaitInfo) { w.Deadline = &now }), 0},
+		"a sleep":         {wait(func(w *inspect.WaitInfo) { w.Kind = taskspan.WaitSleep }), 0},
+	} {
+		if got := stuck([]inspect.TaskInfo{{Name: name, Wait: one.wait}}, now.Add(-2*time.Hour), 30*time.Minute); len(got) != one.want {
+			t.Errorf("%s: %d are stuck", name, len(got))
+		}
+	}
+}
