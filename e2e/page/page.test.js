@@ -214,7 +214,7 @@ describe('the page', { timeout: 240_000 }, () => {
       await eventually('two processes, and a stuck task', 30_000, async () => {
         const { processes, gaps } = await other.ask('overview')
         assert.equal(processes.reporting, 2)
-        assert.deepEqual(gaps.map((g) => g.reason), ['no_component'])
+        assert.ok(gaps.some((g) => g.reason === 'no_component'), JSON.stringify(gaps))
         assert.ok((await other.ask('graph')).edges_total >= 2)
         if (missing === 'task_state') assert.equal((await other.ask('deadlocks')).standing, 1)
       })

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -37,6 +38,8 @@ const (
 	gapUnreported  = "unreported"   // processes are known, and their reports do not arrive at a processor
 	gapIncomplete  = "incomplete"   // a part of the reports of processes does not arrive
 	gapFull        = "full"         // a table is full
+	gapStarting    = "starting"     // it has just started: processes may be there that have not reported to it yet
+	gapUntold      = "untold"       // processes have open waits that they have not told it yet
 )
 
 // gapTopics and gapsThatWarn are the labels of the metric, which begins at 0 for each.
@@ -50,6 +53,9 @@ const (
 	// orderKnownAfter is for how long a component must know a process before another
 	// one must know it, too.
 	orderKnownAfter = 4 * heardTogether
+	// startingFor is for how long after the start of a detector a process may be there
+	// that it has not heard: four heartbeats.
+	startingFor = 20 * time.Second
 	// processesNamed bounds the processes that a message names.
 	processesNamed = 3
 )
@@ -88,7 +94,11 @@ func (n *numbers) findGaps() []gap {
 		gaps = append(gaps, g)
 	}
 	for i := range n.components {
-		gaps = append(gaps, n.unheard(&n.components[i])...)
+		c := &n.components[i]
+		gaps = append(gaps, n.unheard(c)...)
+		if c.kind == isDetector {
+			gaps = append(gaps, n.catchingUp(c)...)
+		}
 	}
 	return append(gaps, n.fullTables()...)
 }
@@ -155,7 +165,7 @@ func (n *numbers) unheard(c *componentCoverage) []gap {
 	var gaps []gap
 	if unheard := n.unheardBy(c); len(unheard) > 0 {
 		gaps = append(gaps, gap{c.kind.topic(), gapUnreported, statusWarning, c.component, fmt.Sprintf(
-			"no report of %s arrives at %s; the order must be deadlock_detector, task_state, then processors that sample or filter",
+			"the reports of %s do not arrive at %s; the order must be deadlock_detector, task_state, then processors that sample or filter",
 			named(unheard), c.component)})
 	}
 	var (
@@ -176,10 +186,39 @@ func (n *numbers) unheard(c *componentCoverage) []gap {
 	return gaps
 }
 
+// catchingUp says what a detector does not know yet after a start, or a reload of the
+// configuration: heartbeats come every 5 s, and open waits are told again within 30 s.
+func (n *numbers) catchingUp(c *componentCoverage) []gap {
+	var gaps []gap
+	if age := n.at.Sub(c.Since); !c.Since.IsZero() && age >= 0 && age < startingFor {
+		gaps = append(gaps, gap{aboutDeadlocks, gapStarting, statusInfo, c.component, fmt.Sprintf(
+			"%s started %.0f s ago; processes that ran before may not have reported to it yet", c.component, age.Seconds())})
+	}
+	var untold []report.Process
+	waits := 0
+	for i := range c.processes {
+		if p := &c.processes[i]; p.Untold > 0 && p.Status == fleet.Reporting {
+			untold, waits = append(untold, p.Process), waits+p.Untold
+		}
+	}
+	if waits > 0 {
+		sortProcesses(untold)
+		gaps = append(gaps, gap{aboutDeadlocks, gapUntold, statusInfo, c.component, fmt.Sprintf(
+			"%d open waits of %s are not known to %s yet; they are told again within 30 s", waits, named(untold), c.component)})
+	}
+	return gaps
+}
+
 // unheardBy are the processes that a component should hear and does not: their spans
 // arrive there, or their reports arrive at components of the other kind only.
 func (n *numbers) unheardBy(c *componentCoverage) []report.Process {
-	unheard := slices.Clone(c.Unreported)
+	partly := make(map[report.Process]bool) // which is another gap
+	for i := range c.processes {
+		if c.processes[i].Missing > 0 {
+			partly[c.processes[i].Process] = true
+		}
+	}
+	unheard := slices.DeleteFunc(slices.Clone(c.Unreported), func(p report.Process) bool { return partly[p] })
 	if !c.Elsewhere {
 		known := make(map[report.Process]bool)
 		for _, other := range n.components {

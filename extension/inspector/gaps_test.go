@@ -30,6 +30,8 @@ func TestWhatCannotBeKnown(t *testing.T) {
 	fresh := shop
 	fresh.FirstHeard = time.Now()
 	partly := known("bank", "2", fleet.Reporting, 0.52)
+	behind, gone := bank, known("bank", "1", fleet.Goodbye, 0)
+	behind.Untold, gone.Untold = 4, 3
 	type processes = []view.Process
 	type state struct {
 		processes
@@ -57,7 +59,7 @@ func TestWhatCannotBeKnown(t *testing.T) {
 		{"no detector, and spans without reports", &state{Coverage: view.Coverage{Unreported: []report.Process{mail}}}, nil, []told{
 			{"deadlocks", "no_component", "warning", "", "nobody looks for deadlocks"},
 			{"deadlocks", "no_process", "info", "", "no process of the SDK has reported"},
-			{"tasks", "unreported", "warning", "task_state", "no report of mail (3) arrives at task_state" + order},
+			{"tasks", "unreported", "warning", "task_state", "the reports of mail (3) do not arrive at task_state" + order},
 		}},
 		{"a gateway", &state{Coverage: view.Coverage{Elsewhere: true}}, nil, []told{
 			{"deadlocks", "elsewhere", "info", "task_state", "deadlocks are found there"},
@@ -83,17 +85,34 @@ func TestWhatCannotBeKnown(t *testing.T) {
 		},
 		{"one is lost", &state{processes: processes{shop, known("shop", "2", fleet.Lost, 0)}}, &state{processes: processes{shop, known("shop", "2", fleet.Lost, 0)}}, nil},
 		{"the detector comes last", &state{processes: processes{shop, bank}}, &state{Coverage: view.Coverage{Unreported: []report.Process{shop.Process}}}, []told{
-			{"deadlocks", "unreported", "warning", "deadlock_detector", "no report of bank (2), shop (1) arrives at deadlock_detector" + order},
+			{"deadlocks", "unreported", "warning", "deadlock_detector", "the reports of bank (2), shop (1) do not arrive at deadlock_detector" + order},
 		}},
 		{"the detector keeps the reports", new(state), &state{processes: processes{shop}}, []told{
-			{"tasks", "unreported", "warning", "task_state", "no report of shop (1) arrives at task_state" + order},
+			{"tasks", "unreported", "warning", "task_state", "the reports of shop (1) do not arrive at task_state" + order},
 		}},
 		{"a process that has just begun", &state{processes: processes{fresh}}, &state{processes: processes{bank}}, []told{
-			{"tasks", "unreported", "warning", "task_state", "no report of bank (2) arrives at task_state" + order},
+			{"tasks", "unreported", "warning", "task_state", "the reports of bank (2) do not arrive at task_state" + order},
 		}},
 		{"half of the reports are missing", &state{processes: processes{shop, partly}}, &state{processes: processes{shop, partly}}, []told{
 			{"tasks", "incomplete", "warning", "task_state", "52 % of the reports of bank (2) do not arrive at task_state: another collector gets them, too"},
 			{"deadlocks", "incomplete", "warning", "deadlock_detector", "52 % of the reports of bank (2) do not arrive at deadlock_detector"},
+		}},
+		{"some of the reports of a lost process came", &state{processes: processes{shop}, Coverage: view.Coverage{Unreported: []report.Process{mail}}}, &state{
+			processes: processes{shop, {Process: mail, Status: fleet.Lost, Missing: 0.9}}, Coverage: view.Coverage{Unreported: []report.Process{mail}},
+		}, []told{
+			{"tasks", "unreported", "warning", "task_state", "the reports of mail (3) do not arrive at task_state" + order},
+			{"deadlocks", "incomplete", "warning", "deadlock_detector", "90 % of the reports of mail (3)"},
+		}},
+		{"a start a moment ago", &state{processes: processes{shop}, Coverage: view.Coverage{Since: time.Now()}}, &state{
+			processes: processes{shop}, Coverage: view.Coverage{Since: time.Now().Add(-19 * time.Second)},
+		}, []told{
+			{"deadlocks", "starting", "info", "deadlock_detector", "deadlock_detector started 19 s ago; processes that ran before"},
+		}},
+		{"a start a while ago", &state{processes: processes{shop}}, &state{
+			processes: processes{shop}, Coverage: view.Coverage{Since: time.Now().Add(-startingFor)},
+		}, nil},
+		{"waits that were told to nobody", &state{processes: processes{shop, behind}}, &state{processes: processes{shop, behind, gone}}, []told{
+			{"deadlocks", "untold", "info", "deadlock_detector", "4 open waits of bank (2) are not known to deadlock_detector yet; they are told again within 30 s"},
 		}},
 		{
 			"a table is full", &state{processes: processes{shop}},

@@ -122,3 +122,28 @@ func TestHeardSaysWhenAndForHowLong(t *testing.T) {
 	last, _ = table.Heard(s.process)
 	require.Equal(t, at(5), last)
 }
+
+// What a heartbeat lists and no report has told is untold: after a start of the collector,
+// and when a report of a newer revision was lost.
+func TestWaitsThatWereNotTold(t *testing.T) {
+	table := NewTable(Limits{Processes: 5, Tasks: 9, Waits: 9}, func(Event) {})
+	s := newSpeaker("a")
+	untold := func() int { return table.Processes(nil)[0].Untold }
+	apply := func(r *report.Report) { require.Equal(t, report.Used, table.Apply(r, r.Observed)) }
+	apply(s.wait(1, 11, 1, true, at(1), at(2)))
+	require.Zero(t, untold(), "there is no heartbeat yet")
+	apply(s.beat(at(3), 11, 1, 12, 1, 13, 4))
+	require.Equal(t, 2, untold())
+	apply(s.wait(2, 12, 1, true, at(1), at(4)))
+	require.Equal(t, 1, untold())
+	apply(s.wait(3, 13, 3, true, at(1), at(4)))
+	require.Equal(t, 1, untold(), "it has another holder by now")
+	apply(s.wait(3, 13, 4, true, at(1), at(5)))
+	require.Zero(t, untold())
+	apply(s.wait(2, 12, 1, false, at(1), at(6)))
+	require.Zero(t, untold(), "it has ended since the heartbeat")
+	apply(s.beat(at(8), 11, 1, 13, 4, 14, 1, 15, 1))
+	require.Equal(t, 2, untold())
+	apply(s.beat(at(13), 11, 1, 13, 4))
+	require.Zero(t, untold())
+}

@@ -61,7 +61,24 @@ func (p *process) copy() Process {
 		OpenWaits: len(p.waits), LiveTasks: len(p.tasks), Counts: p.books.sum.Counts, LostTasks: p.books.sum.Lost, Events: p.events,
 		Dropped: p.dropped, Overhead: p.overhead, Rate: p.rate, Memory: p.memory,
 		LostSpans: p.sequences.lost, Duplicates: p.sequences.again, Missing: p.losses.steady(),
+		Untold: p.untold(),
 	}
+}
+
+// untold counts the waits that the newest heartbeat lists and that are not known as it
+// lists them.
+func (p *process) untold() int {
+	if p.beat == nil {
+		return 0
+	}
+	untold := 0
+	for id, revision := range p.beat.lists {
+		w, known := p.waits[id]
+		if known && w.Revision < revision || !known && !p.closed.has(id) {
+			untold++
+		}
+	}
+	return untold
 }
 
 func newProcess(id report.Process, now time.Time) *process {

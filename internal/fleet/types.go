@@ -163,6 +163,9 @@ type Process struct {
 	Memory     string
 	LostSpans  int64 // sequence numbers that never came
 	Duplicates int64
+	// Untold counts open waits that its newest heartbeat lists and whose reports have not
+	// come: the collector has started since, or lost them. They are told again.
+	Untold int
 	// Missing is the share of its reports that do not arrive, if that has been steady
 	// over its last heartbeats; else 0.
 	Missing float64

@@ -38,6 +38,8 @@ type Reader interface {
 
 // Coverage says what a component hears of the processes of the SDK.
 type Coverage struct {
+	// Since is when the component started to hear.
+	Since time.Time
 	// Reports counts those that the component has understood.
 	Reports int64
 	// Elsewhere says that reports are meant to go to another collector.

@@ -51,7 +51,8 @@ type detector struct {
 	totals    *totals
 
 	loop   lifecycle.Loop
-	remove func() // hides the deadlocks from the inspector
+	since  time.Time // when it started
+	remove func()    // hides the deadlocks from the inspector
 }
 
 var _ processor.Traces = (*detector)(nil)
@@ -88,6 +89,7 @@ func (p *detector) Start(ctx context.Context, host component.Host) error {
 	if err := p.registerTelemetry(); err != nil {
 		return fmt.Errorf("register telemetry of %s: %w", p.id, err)
 	}
+	p.since = time.Now()
 	p.remove = lifecycle.Show(host, func(r view.DeadlockRegistrar) func() { return r.RegisterDeadlockDetector(p.id.String(), p) })
 	p.outlet.Start(host)
 	p.loop.Start(p.cfg.EvaluateInterval, p.evaluate)

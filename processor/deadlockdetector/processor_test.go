@@ -493,7 +493,7 @@ func TestSpansWithoutReportsAreAGap(t *testing.T) {
 		warnings := f.logs.FilterMessageSnippet("none of its reports").All()
 		require.Len(t, warnings, 1)
 		require.Equal(t, "shop", warnings[0].ContextMap()["service"])
-		require.Equal(t, view.Coverage{Reports: 7, Unreported: []report.Process{mute.process}}, f.DetectorCoverage())
+		require.Equal(t, view.Coverage{Since: mute.began, Reports: 7, Unreported: []report.Process{mute.process}}, f.DetectorCoverage())
 		require.Len(t, f.DetectorProcesses(), 1)
 
 		require.NoError(t, f.ConsumeTraces(t.Context(), mute.spans()))

@@ -44,7 +44,7 @@ func TestSpansWithoutReportsAreAGap(t *testing.T) {
 					}
 					time.Sleep(5 * time.Second)
 				}
-				want := view.Coverage{Reports: 7, Elsewhere: !expected}
+				want := view.Coverage{Since: time.Unix(0, epoch), Reports: 7, Elsewhere: !expected}
 				if expected {
 					want.Unreported = []report.Process{{Service: "shop", Instance: "1", Epoch: epoch}}
 				}

@@ -54,7 +54,8 @@ type taskState struct {
 	keeping lifecycle.Loop
 
 	loop   lifecycle.Loop
-	remove func() // hides the state from the inspector
+	since  time.Time // when it started
+	remove func()    // hides the state from the inspector
 }
 
 var (
@@ -101,6 +102,7 @@ func (p *taskState) Start(ctx context.Context, host component.Host) (err error) 
 	if err := p.registerTelemetry(); err != nil {
 		return fmt.Errorf("register telemetry of %s: %w", p.id, err)
 	}
+	p.since = time.Now()
 	p.remove = lifecycle.Show(host, func(r view.Registrar) func() { return r.RegisterTaskState(p.id.String(), p) })
 	p.outlet.Start(host)
 	p.cleanup, p.picture = now.Add(p.cfg.CleanupInterval), now.Add(p.cfg.LogInterval)

@@ -39,7 +39,7 @@ export interface Deadlock {
   size: number; cycle: number; members: Member[]; victims: number; victim_tasks: TaskRef[]; trace_url: string
 }
 export interface Gap {
-  about: 'deadlocks' | 'tasks'; reason: 'no_component' | 'elsewhere' | 'no_process' | 'unreported' | 'incomplete' | 'full'
+  about: 'deadlocks' | 'tasks'; reason: 'no_component' | 'elsewhere' | 'no_process' | 'unreported' | 'incomplete' | 'full' | 'starting' | 'untold'
   status: 'warning' | 'info'; component: string; message: string
 }
 export interface ComponentCoverage {
