@@ -14,21 +14,28 @@ const (
 )
 
 // The collector's counts equal those that the demo has made by itself, at every
-// sampling rate and over both protocols.
+// sampling rate, over both protocols, also across a crash of a collector with a storage.
 func TestCountsAreExact(t *testing.T) {
 	for _, c := range []struct {
 		protocol, sampling string
+		crash              bool
 	}{
-		{"grpc", "1.0"},
-		{"grpc", "0.01"},
-		{"http/protobuf", "1.0"},
-		{"http/protobuf", "0.01"},
+		{"grpc", "1.0", false},
+		{"grpc", "0.01", true},
+		{"http/protobuf", "1.0", true},
+		{"http/protobuf", "0.01", false},
 	} {
-		name := fmt.Sprintf("%s/sampling %s", c.protocol, c.sampling)
+		name := fmt.Sprintf("%s/sampling %s/crash %v", c.protocol, c.sampling, c.crash)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			collector := startCollector(t)
+			collector := startCollector(t, withStorage(t)...)
 			demo := startDemo(t, sendTo(collector, c.protocol, c.sampling), "-orders", "60", "-for", "12s")
+			if c.crash {
+				heardOf(t, collector, "shop")
+				heardOf(t, collector, "bank")
+				collector.kill(killed)
+				collector.start(t)
+			}
 			demo.wait(t)
 			counted := demo.counted(t)
 			if n := counted["shop"]["POST /orders/{item}"]; n.Completed < 50 || n.Cancelled == 0 || counted["shop"]["reserve"].Failed == 0 {
@@ -36,6 +43,15 @@ func TestCountsAreExact(t *testing.T) {
 			}
 			eventually(t, 20*time.Second, "equal counts", func() error { return equalCounts(collector, counted) })
 		})
+	}
+}
+
+// withStorage changes the configuration so that totals are kept.
+func withStorage(t *testing.T) []string {
+	return []string{
+		"processors:\n  deadlock_detector:", fmt.Sprintf("extensions:\n  file_storage: {directory: %q}\nprocessors:\n  deadlock_detector:\n    storage: file_storage", t.TempDir()),
+		"  task_state:", "  task_state:\n    storage: file_storage",
+		"service:\n", "service:\n  extensions: [file_storage]\n",
 	}
 }
 

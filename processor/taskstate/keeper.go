@@ -105,18 +105,13 @@ func (k *keeper) save(ctx context.Context) error {
 	changes := k.changes()
 	for i := range changes {
 		c := &changes[i]
-		record := c.record - 1
-		if record < 0 {
-			record = k.store.New()
-			c.use(record + 1)
-		}
 		value, err := c.value.encode()
 		if err != nil {
 			return fmt.Errorf("encode totals: %w", err)
 		}
-		k.pending[record] = value
+		k.pending[c.record] = value
 		if c.written != nil {
-			k.written[record] = c.written
+			k.written[c.record] = c.written
 		}
 	}
 	if err := k.store.Write(ctx, k.pending); err != nil {
@@ -137,23 +132,23 @@ func (k *keeper) changes() (out []change) {
 	k.live.table.Changed(func(id report.Process, r *fleet.Record) {
 		record, known := k.processes[id]
 		switch {
-		case r != nil && known:
-			out = append(out, change{record: record + 1, value: saved{Process: r}})
 		case r != nil:
-			use := func(record int) { k.processes[id] = record - 1 }
-			out = append(out, change{value: saved{Process: r}, use: use})
+			if !known {
+				record = k.store.New()
+				k.processes[id] = record
+			}
+			out = append(out, change{record: record, value: saved{Process: r}})
 		case known:
 			delete(k.processes, id)
 			k.pending[record] = nil
-			delete(k.written, record)
 		}
 	})
-	out = k.stats.changes(out)
+	// What is removed after this has its turn the next time, after it was written.
 	for _, record := range k.stats.takeRemoved() {
 		k.pending[record] = nil
 		delete(k.written, record)
 	}
-	return out
+	return k.stats.changes(out, k.store.New)
 }
 
 // tick writes once, and says once if that fails.

@@ -434,3 +434,42 @@ func TestStartSaysThatTheStorageIsMissing(t *testing.T) {
 	require.ErrorContains(t, err, `storage: extension "file_storage" is not in service::extensions`)
 	require.NoError(t, p.Shutdown(context.Background()))
 }
+
+// A series that is removed takes its record with it, also if it was removed while it was
+// written for the first time: a name that comes back is counted once after a restart.
+func TestARemovedSeriesLeavesNoRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCollectors(t)
+		records := func() (tasks int) {
+			for _, value := range c.disk.Data() {
+				r, err := decodeSaved(value)
+				if err == nil && r.Task != nil {
+					tasks++
+				}
+			}
+			return tasks
+		}
+		plain := func(n int) { c.take(tasksOf("plain", "GET /", n, nil)) }
+		plain(7)
+		c.written()
+		require.Equal(t, 1, records())
+		time.Sleep(c.cfg.TaskRetention + 3*c.cfg.CleanupInterval)
+		c.written()
+		require.Empty(t, c.Statistics().Tasks)
+		require.Zero(t, records())
+		plain(5)
+		c.written()
+		require.Equal(t, 1, records())
+		c.stop()
+		c.start()
+		require.EqualValues(t, 5, c.Summary().Started)
+
+		c.stats.add("other", &batch{tasks: []taskSpan{{name: "t", weight: 3}}})
+		made := c.stats.changes(nil, func() int { return 77 })
+		require.Len(t, made, 1)
+		svc := c.stats.service("other")
+		require.True(t, svc.cutTask())
+		require.Equal(t, []int{77}, c.stats.takeRemoved())
+		c.stop()
+	})
+}

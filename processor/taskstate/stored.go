@@ -120,35 +120,39 @@ func (svc *serviceStatistics) saveActivity() saved {
 
 // change is a record that is to be written.
 type change struct {
-	record int // as in stored; 0: it needs one
-	use    func(record int)
+	record int
 	value  saved
-	// written is called when it has been written.
+	// written is called when it has been written; nil: nobody wants to know.
 	written func()
 }
 
-// changes copies the series that have changed since the last call.
-func (s *statistics) changes(out []change) []change {
+// changes copies the series that have changed since the last call. Those without a record
+// get one, under the lock, so that whoever removes a series sees its record.
+func (s *statistics) changes(out []change, newRecord func() int) []change {
 	for _, svc := range s.all() {
 		svc.mu.Lock()
+		if svc.gone {
+			svc.mu.Unlock()
+			continue
+		}
 		for _, t := range svc.changedTasks {
 			t.changed = false
 			if t.gone {
 				continue
 			}
-			out = append(out, changeOf(svc, &t.stored, t.taskCounts, t.save()))
+			out = append(out, changeOf(svc, &t.stored, t.taskCounts, t.save(), newRecord))
 		}
 		for _, w := range svc.changedWaits {
 			w.changed = false
 			if w.gone {
 				continue
 			}
-			out = append(out, changeOf(svc, &w.stored, w.waitCounts, w.save()))
+			out = append(out, changeOf(svc, &w.stored, w.waitCounts, w.save(), newRecord))
 		}
 		if svc.changedActivity {
 			svc.changedActivity = false
 			counts := activityCounts{svc.events, maps.Clone(svc.dropped)}
-			out = append(out, changeOf(svc, &svc.stored, counts, svc.saveActivity()))
+			out = append(out, changeOf(svc, &svc.stored, counts, svc.saveActivity(), newRecord))
 		}
 		clear(svc.changedTasks)
 		clear(svc.changedWaits)
@@ -158,11 +162,13 @@ func (s *statistics) changes(out []change) []change {
 	return out
 }
 
-// changeOf is the change of one series of a service.
-func changeOf[T any](svc *serviceStatistics, of *stored[T], counts T, value saved) change {
+// changeOf is the change of one series of a service; mu is held.
+func changeOf[T any](svc *serviceStatistics, of *stored[T], counts T, value saved, newRecord func() int) change {
+	if of.record == 0 {
+		of.record = newRecord() + 1
+	}
 	return change{
-		record: of.record, value: value,
-		use: func(record int) { of.record = record },
+		record: of.record - 1, value: value,
 		written: func() {
 			svc.mu.Lock()
 			defer svc.mu.Unlock()
