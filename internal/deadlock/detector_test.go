@@ -521,7 +521,7 @@ func TestSuspicionsAreWordedAsSuch(t *testing.T) {
 			guessed(s.mutex(1, "x", 2), true, 1, 1), guessed(s.stuck(2, 0, 1, taskspan.WaitSemaphore, "y", nil, 1), true, 1, 1),
 		}, []string{
 			`2 tasks of shop may be waiting for each other: a deadlock if mutex "x" and semaphore "y" are released only by the goroutines that took them`,
-			"nother goroutine may be about to release this one", "If it is a deadlock: ",
+			"nother goroutine may be about to release this one", "If it is a deadlock: ", "no goroutine has held as many permits at a time",
 		}},
 		{"one lock of two", []*report.Report{s.mutex(1, "x", 2), guessed(s.mutex(2, "y", 1), true, 1, 1)}, []string{
 			`a deadlock if mutex "y" is released only by the goroutine that took it`,

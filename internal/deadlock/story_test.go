@@ -98,6 +98,12 @@ func TestStoriesWordForWord(t *testing.T) {
 		}},
 		{"a deadline", []*report.Report{a.wants(1, "ext:y", holds(forever("ext:x")), deadline(8)), b.wants(2, "ext:x", holds(forever("ext:y")))}},
 		{"until their release", []*report.Report{a.wants(1, "ext:y", holds(forever("ext:x"))), b.wants(2, "ext:x", holds(forever("ext:y")))}},
+		{"nobody has said how the waits end", []*report.Report{
+			a.wants(1, "ext:y", holds(forever("ext:x")), inferred), b.wants(2, "ext:x", holds(forever("ext:y")), inferred),
+		}},
+		{"nobody has said how anything ends", []*report.Report{
+			a.wants(1, "ext:y", holds(report.Hold{Resource: "ext:x"}), inferred), b.wants(2, "ext:x", holds(forever("ext:y")), inferred),
+		}},
 		{"nobody has said how it ends", []*report.Report{a.wants(1, "ext:y", holds(report.Hold{Resource: "ext:x"})), b.wants(2, "ext:x", holds(forever("ext:y")), cancellable)}},
 	} {
 		d := New(roomy, skew)

@@ -18,6 +18,10 @@ type guesses struct {
 	locks []string // no hold of these kinds has been released yet by who took it
 	ends  []string // no end of these kinds has been used yet by who opened it
 	joins []string // no task of these groups has ended yet by itself
+	// externals are external locks of which a waiter has not said that only the release
+	// ends its wait.
+	externals []string
+	permits   bool // one of locks is a semaphore
 }
 
 func (dl *Deadlock) guesses() (g guesses) {
@@ -28,6 +32,7 @@ func (dl *Deadlock) guesses() (g guesses) {
 			case w.Kind == taskspan.WaitRemote:
 				g.calls = true
 			default:
+				g.permits = g.permits || w.Kind == taskspan.WaitSemaphore
 				names := g.of(w.Kind)
 				if name := resource(w); !slices.Contains(*names, name) {
 					*names = append(*names, name)
@@ -35,7 +40,7 @@ func (dl *Deadlock) guesses() (g guesses) {
 			}
 		}
 	}
-	for _, names := range [...][]string{g.locks, g.ends, g.joins} {
+	for _, names := range [...][]string{g.locks, g.ends, g.joins, g.externals} {
 		slices.Sort(names)
 	}
 	return g
@@ -48,6 +53,8 @@ func (g *guesses) of(kind taskspan.Kind) *[]string {
 		return &g.ends
 	case taskspan.WaitJoin:
 		return &g.joins
+	case taskspan.WaitExternal:
+		return &g.externals
 	}
 	return &g.locks
 }
@@ -59,6 +66,9 @@ func (dl *Deadlock) condition() string {
 		return "no other goroutine releases it"
 	}
 	g := dl.guesses()
+	if dl.Undeclared != "" {
+		g.externals = nil // said below
+	}
 	var all []string
 	for _, a := range []struct {
 		names     []string
@@ -67,6 +77,7 @@ func (dl *Deadlock) condition() string {
 		{g.locks, " is released only by the goroutine that took it", " are released only by the goroutines that took them"},
 		{g.ends, " has ends that only the goroutines use that opened them", " have ends that only the goroutines use that opened them"},
 		{g.joins, " comes only from the task itself", " come only from the tasks themselves"},
+		{g.externals, " is waited for without a timeout", " are waited for without a timeout"},
 	} {
 		switch n := len(a.names); {
 		case n > maxNamed:
@@ -105,7 +116,12 @@ func (dl *Deadlock) suspicion() string {
 	g := dl.guesses()
 	var all []string
 	if len(g.locks) > 0 {
-		all = append(all, "No lock of that name, or taken at that line, has been released yet. Another goroutine may be about to release "+
+		known := "No lock of that name, or taken at that line, has been released yet. "
+		if g.permits {
+			known = "No lock of that name, or taken at that line, has been released yet. Or, of a semaphore, no goroutine has held as many " +
+				"permits at a time and released all of them. "
+		}
+		all = append(all, known+"Another goroutine may be about to release "+
 			"this one, as workers release the permits that their parent acquired. The wait then ends, and such waits are not reported again.")
 	}
 	if len(g.ends) > 0 {
