@@ -108,16 +108,18 @@ service:
 			return err
 		}
 		said["backend"] = string(spans)
-		files, err := filepath.Glob(filepath.Join(csv, "*"))
-		if err != nil {
-			return err
-		}
-		for _, file := range files {
-			text, err := os.ReadFile(file)
+		for where, directory := range map[string]string{"CSV": csv, "state on disk": p.queue} {
+			files, err := filepath.Glob(filepath.Join(directory, "*"))
 			if err != nil {
 				return err
 			}
-			said["CSV"] += string(text)
+			for _, file := range files {
+				text, err := os.ReadFile(file)
+				if err != nil {
+					return err
+				}
+				said[where] += string(text)
+			}
 		}
 		for where, what := range map[string][]string{
 			"/api/v1/processes":        {"shop-1795694507123", "shop-1795694507124"},

@@ -25,6 +25,8 @@ type process struct {
 	// losses are those that the marks have settled; leaky says that they were steady.
 	losses losses
 	leaky  bool
+	// olderBeats counts heartbeats that were sent beside a newer start of the instance.
+	olderBeats int
 
 	beat    *beat // the newest whole heartbeat
 	pending []partial

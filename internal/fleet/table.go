@@ -21,6 +21,7 @@ type Table struct {
 	newest    map[instance]start // the newest of each instance that has a record
 	reporting int
 	gone      []*process       // records of ended processes, in the order of their end
+	older     []report.Process // older starts that run on, since the last TakeOlder
 	leaks     []report.Process // that began to miss reports since the last TakeLeaks
 
 	// strangers are processes of which everything has been refused for its time.
@@ -80,6 +81,7 @@ func (t *Table) Apply(r *report.Report, now time.Time) report.Drop {
 	}
 	switch {
 	case r.Heartbeat != nil:
+		t.noteOlder(p, r)
 		t.heartbeat(p, r, now)
 	case p.status != Reporting:
 		// It is over: what comes late may be counted, but opens nothing.

@@ -242,6 +242,7 @@ type Event struct {
 type Counters struct {
 	Duplicates      int64 // reports that came again
 	LateReports     int64 // of processes that were over
+	OlderStart      int64 // heartbeats of a start beside a newer one of the instance
 	LostSpans       int64 // sequence numbers that never came
 	ProcessesGone   int64 // records of ended processes forgotten to make room
 	TasksRefused    int64 // live tasks that found no room

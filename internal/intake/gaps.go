@@ -54,7 +54,7 @@ func (g *Gaps) Spans(resources ptrace.ResourceSpansSlice, now time.Time) (report
 // Look logs each gap once. Call it about once a second, without the guard.
 func (g *Gaps) Look(now time.Time) {
 	g.guard.Lock()
-	news, leaks := g.unreported.Check(now, g.table.Heard), g.table.TakeLeaks()
+	news, leaks, older := g.unreported.Check(now, g.table.Heard), g.table.TakeLeaks(), g.table.TakeOlder()
 	g.guard.Unlock()
 	if len(news) > 0 {
 		g.logger.Warn("Spans of a process arrive, but none of its reports; its tasks are not counted and its deadlocks not found. "+
@@ -65,6 +65,10 @@ func (g *Gaps) Look(now time.Time) {
 		g.logger.Warn("A part of the reports of a process does not arrive; it may be taken for lost, and its deadlocks found late. "+
 			"Another collector gets reports of it, too, or a processor before this one samples or drops them",
 			append(who(leaks[0].Process, len(leaks)-1), zap.Float64("missing", leaks[0].Missing))...)
+	}
+	if len(older) > 0 {
+		g.logger.Warn("Two processes use one service.instance.id; only the one that started last is watched, and the deadlocks of the other are not found. "+
+			"Give each replica an id of its own", who(older[0], len(older)-1)...)
 	}
 }
 

@@ -95,6 +95,28 @@ func TestReportsThatArriveInPart(t *testing.T) {
 	require.InDelta(t, 2./3, fields["missing"], 0.1)
 }
 
+// Two replicas with one fixed id are a warning, once.
+func TestTwoProcessesWithOneInstanceID(t *testing.T) {
+	f := newFixture(t, fleet.Limits{Processes: 9, Tasks: 9, Waits: 9})
+	g, logs := f.gaps(true)
+	other := shop
+	other.Epoch++
+	for i := range int64(12) {
+		for _, p := range []report.Process{shop, other} {
+			f.Take(reporttest.Traces(f.beat(p, i+1)).ResourceSpans(), f.now)
+		}
+		g.Look(f.now)
+		f.now = f.now.Add(5 * time.Second)
+	}
+	require.Equal(t, 1, logs.Len())
+	require.Contains(t, logs.All()[0].Message, "Two processes use one service.instance.id")
+	fields := logs.All()[0].ContextMap()
+	require.Equal(t, "shop", fields["service"])
+	require.EqualValues(t, shop.Epoch, fields["epoch"])
+	require.Contains(t, f.Evictions(f.table.Counters()), intake.Eviction{Table: "heartbeats", Reason: "older_start", Count: f.table.Counters().OlderStart})
+	require.Positive(t, f.table.Counters().OlderStart)
+}
+
 // gaps watches at most three processes.
 func (f *fixture) gaps(expected bool) (*intake.Gaps, *observer.ObservedLogs) {
 	core, logs := observer.New(zapcore.InfoLevel)

@@ -56,5 +56,6 @@ func (in *Intake) Evictions(c fleet.Counters) []Eviction {
 		{"reports", "shortened", in.shortened.Load()},
 		{"reports", "duplicate", c.Duplicates},
 		{"reports", "process_over", c.LateReports},
+		{"heartbeats", "older_start", c.OlderStart},
 	}
 }
