@@ -174,6 +174,44 @@ func TestRowsAreTheTasksOfTheTaskState(t *testing.T) {
 	}
 }
 
+// A state that no task can end in is none: the status says how the task ended. Only a
+// detector's spans are about tasks that may be live.
+func TestAStateThatIsNoEndIsNone(t *testing.T) {
+	for i, c := range []struct {
+		told     string
+		failed   bool
+		detector bool
+		want     string // "": no row
+	}{
+		{"blocked", false, false, "completed"},
+		{"deadlocked", true, false, "failed"},
+		{"asleep", true, false, "failed"},
+		{"cancelled", true, false, "cancelled"},
+		{"lost", false, false, "lost"},
+		{"lost", true, true, "lost"},
+		{"deadlocked", true, true, ""},
+		{"completed", false, true, ""},
+	} {
+		td := ptrace.NewTraces()
+		scope := "app"
+		if c.detector {
+			scope = taskspan.ScopeDetector
+		}
+		s := span(scopeOf(td, scope), "x")
+		s.Attributes().PutStr(taskspan.TaskState, c.told)
+		if c.failed {
+			s.Status().SetCode(ptrace.StatusCodeError)
+		}
+		cfg := defaultConfig(t)
+		cfg.Columns = []string{"name", "state"}
+		got := ""
+		for _, row := range rows(t, cfg, td) {
+			got = row["state"]
+		}
+		require.Equal(t, c.want, got, "case %d", i)
+	}
+}
+
 func TestADeadlockIsARow(t *testing.T) {
 	cfg := defaultConfig(t)
 	cfg.Rows = rowsDeadlocks

@@ -40,6 +40,7 @@ func TestASuspectedDeadlockIsNoState(t *testing.T) {
 	o := answers[overviewAnswer](t, x, "/api/v1/overview")
 	require.Zero(t, o.Tasks.Deadlocked)
 	require.EqualValues(t, 2, o.Tasks.Suspected)
+	require.EqualValues(t, 2, o.Tasks.Blocked, "also before the first heartbeat")
 	require.Equal(t, 1, o.Deadlocks.Suspected)
 	require.Zero(t, answers[taskList](t, x, "/api/v1/tasks?state=deadlocked").Total)
 	text := x.scrape(asText).Body.String()

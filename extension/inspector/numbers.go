@@ -266,7 +266,8 @@ func (n *numbers) noteDeadlocked(dl *deadlock.Deadlock) {
 
 // live counts the live tasks of each service.
 func (n *numbers) live() map[string]fleet.Live {
-	running, blocked, deadlocked := make(map[string]int64), make(map[string]int64), make(map[string]int64)
+	running, blocked := make(map[string]int64), make(map[string]int64)
+	deadlocked, doubtful := make(map[string]int64), make(map[string]int64)
 	for i := range n.tasks {
 		t := &n.tasks[i]
 		running[t.Service] += t.Running
@@ -276,9 +277,13 @@ func (n *numbers) live() map[string]fleet.Live {
 		deadlocked[service]++
 		running[service] += 0 // also one of which no heartbeat is known
 	}
+	for service, in := range n.inDeadlock() {
+		doubtful[service] = in[taskspan.Suspected] + in[taskspan.Transient]
+		running[service] += 0
+	}
 	live := make(map[string]fleet.Live, len(running))
 	for service := range running {
-		live[service] = fleet.LiveOf(running[service], blocked[service], deadlocked[service])
+		live[service] = fleet.LiveOf(running[service], blocked[service], deadlocked[service], doubtful[service])
 	}
 	return live
 }

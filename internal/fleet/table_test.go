@@ -587,20 +587,24 @@ func TestAMarkOnAReportIsAWordOfADetector(t *testing.T) {
 
 func TestLiveCountsAddUp(t *testing.T) {
 	for _, c := range []struct {
-		running, blocked, deadlocked int64
-		want                         Live
+		running, blocked, deadlocked, doubtful int64
+		want                                   Live
 	}{
-		{7, 5, 0, Live{7, 5, 0}},
-		{7, 5, 3, Live{7, 2, 3}},
-		{7, 5, 5, Live{7, 0, 5}},
-		{7, 5, 8, Live{4, 0, 8}},    // the heartbeat is older than the waits
-		{7, 5, 14, Live{0, 0, 14}},  // and older than the tasks
-		{-2, 5, 1, Live{0, 4, 1}},   // gauges of a heartbeat that makes no sense
-		{3, -4, 2, Live{1, 0, 2}},   //
-		{0, 0, 6, Live{0, 0, 6}},    // no heartbeat yet
-		{0, 11, 11, Live{0, 0, 11}}, //
+		{7, 5, 0, 0, Live{7, 5, 0}},
+		{7, 5, 3, 0, Live{7, 2, 3}},
+		{7, 5, 5, 0, Live{7, 0, 5}},
+		{7, 5, 8, 0, Live{4, 0, 8}},    // the heartbeat is older than the waits
+		{7, 5, 14, 0, Live{0, 0, 14}},  // and older than the tasks
+		{-2, 5, 1, 0, Live{0, 4, 1}},   // gauges of a heartbeat that makes no sense
+		{3, -4, 2, 0, Live{1, 0, 2}},   //
+		{0, 0, 6, 0, Live{0, 0, 6}},    // no heartbeat yet
+		{0, 11, 11, 0, Live{0, 0, 11}}, //
+		{7, 5, 0, 5, Live{7, 5, 0}},    // those in doubt are blocked
+		{7, 5, 0, 6, Live{6, 6, 0}},    // also if the heartbeat is older
+		{7, 5, 3, 4, Live{5, 4, 3}},
+		{1, 0, 0, 3, Live{0, 3, 0}},
 	} {
-		require.Equal(t, c.want, LiveOf(c.running, c.blocked, c.deadlocked), "%+v", c)
+		require.Equal(t, c.want, LiveOf(c.running, c.blocked, c.deadlocked, c.doubtful), "%+v", c)
 	}
 	sum := Live{1, 2, 3}
 	sum.Add(Live{10, 20, 30})

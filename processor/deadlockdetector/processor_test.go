@@ -228,6 +228,9 @@ func TestWhatADeadlockLooksLike(t *testing.T) {
 		}
 
 		f.consume(t, s.waits(1, false, "x", 2))
+		last := f.sink.AllTraces()[len(f.sink.AllTraces())-1].ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).Attributes().AsRaw()
+		require.Equal(t, "blocked", last[taskspan.TaskState], "as the process says: its wait is over")
+		require.NotContains(t, last, taskspan.DeadlockConfidence)
 		time.Sleep(time.Second)
 		over := f.spans(taskspan.SpanDeadlockResolved)
 		require.Len(t, over, 1)

@@ -3,6 +3,7 @@ package taskstate
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -10,6 +11,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
+	"github.com/asyncinspect/asyncinspect/internal/report"
+	"github.com/asyncinspect/asyncinspect/internal/reporttest"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -144,6 +147,39 @@ func TestTheNumbersOfAFleet(t *testing.T) {
 	for _, x := range []*taskState{p, other} {
 		require.NoError(t, x.Shutdown(context.Background()))
 	}
+}
+
+// What a task was blocked for is the sum of its reported waits, if its span does not come.
+func TestATaskWithoutASpanWasBlockedInAllItsWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := started(t, defaultConfig())
+		process := report.Process{Service: "shop", Instance: "1", Epoch: time.Now().UnixNano()}
+		began := time.Now()
+		sequence := int64(0)
+		say := func(id int64, open bool, since, observed time.Duration) {
+			sequence++
+			require.NoError(t, p.ConsumeTraces(context.Background(), reporttest.Traces(&report.Report{
+				Process: process, Sequence: sequence, Observed: began.Add(observed),
+				Task: &report.Task{ID: report.TaskID{Trace: [16]byte{1}, Span: [8]byte{2}}, Name: "order", State: taskspan.Blocked, Start: began},
+				Wait: &report.Wait{
+					ID: id, Revision: 1, Open: open, Kind: taskspan.WaitMutex, ResourceID: "stock", ResourceName: "stock", Since: began.Add(since), Complete: true,
+				},
+			})))
+		}
+		say(1, true, time.Second, 3*time.Second)
+		say(1, false, time.Second, 5*time.Second) // 4 s
+		say(2, true, 6*time.Second, 8*time.Second)
+		say(2, false, 6*time.Second, 13*time.Second) // 7 s
+		time.Sleep(time.Minute)
+		tasks, n := p.Tasks(view.TaskQuery{})
+		require.Equal(t, 1, n)
+		require.Equal(t, "quiet", tasks[0].Reason)
+		require.Equal(t, 11*time.Second, tasks[0].Blocked)
+		stuck := p.Statistics().Waits[0].Stuck
+		require.EqualValues(t, 2, stuck.Count)
+		require.EqualValues(t, 11, stuck.Sum)
+		require.NoError(t, p.Shutdown(context.Background()))
+	})
 }
 
 // A process that was replaced before this collector began reports after its next start: it

@@ -68,16 +68,21 @@ func liveByService(series []taskTotals, tasks []*fleet.Task) map[string]fleet.Li
 		sum.add(s.totals)
 		sums[s.service] = sum
 	}
-	deadlocked := make(map[string]int64)
+	deadlocked, doubtful := make(map[string]int64), make(map[string]int64)
 	for _, t := range tasks {
-		if t.Live() == taskspan.Deadlocked {
+		switch t.Deadlock() {
+		case "":
+			continue
+		case taskspan.Certain:
 			deadlocked[t.Process.Service]++
-			sums[t.Process.Service] = sums[t.Process.Service]
+		default:
+			doubtful[t.Process.Service]++
 		}
+		sums[t.Process.Service] = sums[t.Process.Service] // also without a heartbeat
 	}
 	live := make(map[string]fleet.Live, len(sums))
 	for service, sum := range sums {
-		live[service] = fleet.LiveOf(sum.running, sum.blocked, deadlocked[service])
+		live[service] = fleet.LiveOf(sum.running, sum.blocked, deadlocked[service], doubtful[service])
 	}
 	return live
 }
