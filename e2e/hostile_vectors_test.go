@@ -195,6 +195,20 @@ var vectors = []struct {
 			return nil
 		})
 	}},
+	{name: "running tasks", n: 11_000, of: "tasks that run for long", send: func(t *testing.T, a *attack, n int) {
+		p := a.process("noisy", "1")
+		for i := range n {
+			p.runs(t.Context(), spanID{uint64(i), 1}, "run")
+		}
+		a.keep(t, p, 0)
+	}, after: func(t *testing.T, a *attack) { a.shows(t, "ring", 3) }},
+	{name: "blocked tasks", n: 11_000, of: "tasks that wait", send: func(t *testing.T, a *attack, n int) {
+		p := a.process("noisy", "1")
+		for i := range n {
+			p.waits(t.Context(), spanID{uint64(i), 1}, int64(i+1), "m", []spanID{{1, 2}})
+		}
+		a.keep(t, p, min(n, 65_536))
+	}, after: func(t *testing.T, a *attack) { a.shows(t, "ring", 3) }},
 }
 
 // shows waits until the inspector shows that many tasks of a service.

@@ -86,7 +86,7 @@ func BenchmarkAbandoned(b *testing.B) {
 
 // ring is a ring of n tasks of two processes, whose waits did not stand together.
 func ring(n int) (d *Detector, a, b *speaker) {
-	d, a, b = hall(n), newSpeaker("a"), newSpeaker("b")
+	d, a, b = hall(n+10), newSpeaker("a"), newSpeaker("b") // room for some more
 	for i := range n {
 		s, since := a, 0.0
 		if i%2 == 0 {

@@ -13,7 +13,7 @@ import (
 func TestTheCrowdKnowsWhoHasMost(t *testing.T) {
 	for seed := range uint64(50) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
-		var c crowd
+		c := crowd{of: func(p *process) *ranked { return &p.byWaits }}
 		require.Nil(t, c.largest())
 		processes := make([]*process, 1+rnd.IntN(6))
 		for i := range processes {
@@ -21,24 +21,24 @@ func TestTheCrowdKnowsWhoHasMost(t *testing.T) {
 		}
 		for range 300 {
 			p := processes[rnd.IntN(len(processes))]
-			if p.ranked.waits > 0 && rnd.IntN(2) == 0 {
-				c.shrank(p)
+			if p.byWaits.n > 0 && rnd.IntN(2) == 0 {
+				c.setTo(p, p.byWaits.n-1)
 			} else {
-				c.grew(p)
+				c.setTo(p, p.byWaits.n+1)
 			}
 			most := 0
 			for _, q := range processes {
-				most = max(most, q.ranked.waits)
+				most = max(most, q.byWaits.n)
 			}
 			if most == 0 {
 				require.Nil(t, c.largest())
 			} else {
-				require.Equal(t, most, c.largest().ranked.waits)
+				require.Equal(t, most, c.largest().byWaits.n)
 			}
 		}
 		for _, p := range processes {
-			for p.ranked.waits > 0 {
-				c.shrank(p)
+			for p.byWaits.n > 0 {
+				c.setTo(p, p.byWaits.n-1)
 			}
 		}
 		require.Nil(t, c.largest())

@@ -13,5 +13,6 @@
 // copied the pointers needs no lock.
 //
 // Everything is bounded by [Limits]. At the limit a process with more than its
-// fair share loses its youngest waits to others; nothing is lost silently.
+// fair share loses its youngest waits and tasks to others, and running tasks go before
+// blocked ones; nothing is lost silently.
 package fleet

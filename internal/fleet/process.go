@@ -31,9 +31,11 @@ type process struct {
 	beat    *beat // the newest whole heartbeat
 	pending []partial
 	waits   map[int64]*Wait
-	ranked  ranked // by the number of waits
 	closed  *tombstones[int64]
 	tasks   map[report.TaskID]struct{}
+	running map[report.TaskID]struct{} // of tasks, those without open waits
+	// Its places by the numbers of these.
+	byWaits, byTasks, byRunning ranked
 
 	counted bool // a heartbeat with counts has come
 	// acknowledged says that the first of them said so.
@@ -87,7 +89,7 @@ func newProcess(id report.Process, now time.Time) *process {
 	return &process{
 		id: id, firstHeard: now, lastHeard: now, interval: defaultInterval,
 		waits: make(map[int64]*Wait), closed: newTombstones[int64](maxClosed),
-		tasks: make(map[report.TaskID]struct{}), gaugesFrom: -1,
+		tasks: make(map[report.TaskID]struct{}), running: make(map[report.TaskID]struct{}), gaugesFrom: -1,
 	}
 }
 

@@ -36,8 +36,9 @@ type Table struct {
 	waits  int // open ones
 	edges  int // holders of all open waits
 	listed int // wait ids in all kept heartbeats
-	crowd  crowd
-	since  time.Time // see CountSince
+	// Who has most of the waits, of the live tasks, and of those that do not wait.
+	byWaits, byTasks, byRunning crowd
+	since                       time.Time // see CountSince
 
 	listening listening
 
@@ -54,6 +55,9 @@ func instanceOf(p report.Process) instance { return instance{p.Service, p.Instan
 func NewTable(limits Limits, emit func(Event)) *Table {
 	return &Table{
 		limits: limits, emit: emit,
+		byWaits:   crowd{of: func(p *process) *ranked { return &p.byWaits }},
+		byTasks:   crowd{of: func(p *process) *ranked { return &p.byTasks }},
+		byRunning: crowd{of: func(p *process) *ranked { return &p.byRunning }},
 		processes: make(map[report.Process]*process), newest: make(map[instance]start),
 		tasks: make(map[report.TaskID]*Task), ended: newTombstones[report.TaskID](limits.Tasks),
 		listening: listening{step: cmp.Or(limits.Step, defaultStep)},
@@ -208,8 +212,7 @@ func (t *Table) mergeTask(p *process, r *report.Report, now time.Time) *Task {
 	}
 	old, known := t.tasks[r.Task.ID]
 	if !known {
-		if len(t.tasks) >= t.limits.Tasks {
-			t.counters.TasksRefused++
+		if !t.roomForTask(p, r.Wait != nil && r.Wait.Open) {
 			return nil
 		}
 		task := &Task{
@@ -257,6 +260,13 @@ func (t *Table) put(p *process, task *Task) {
 	t.tasks[task.ID] = task
 	t.slots[task.Slot] = task
 	p.tasks[task.ID] = struct{}{}
+	t.byTasks.setTo(p, len(p.tasks))
+	if len(task.Waits) == 0 {
+		p.running[task.ID] = struct{}{}
+	} else {
+		delete(p.running, task.ID)
+	}
+	t.byRunning.setTo(p, len(p.running))
 }
 
 // change replaces a task and tells it if its state changed.
@@ -283,6 +293,9 @@ func (t *Table) endTask(task *Task, state taskspan.State, reason Reason, at time
 	}
 	delete(t.tasks, task.ID)
 	delete(p.tasks, task.ID)
+	delete(p.running, task.ID)
+	t.byTasks.setTo(p, len(p.tasks))
+	t.byRunning.setTo(p, len(p.running))
 	t.slots[task.Slot] = nil
 	t.free = append(t.free, task.Slot)
 	for _, w := range task.Waits {

@@ -241,16 +241,23 @@ func (t *Table) check(tb testing.TB) {
 			require.False(tb, w.Last.Before(w.First) || w.Confirmed().Before(w.Last), "wait %d: First <= Last <= Confirmed", w.ID)
 			require.Contains(tb, t.tasks[w.Task].Waits, w, "a wait is listed by its task")
 		}
+		running := 0
 		for id := range p.tasks {
 			require.Equal(tb, p.id, t.tasks[id].Process)
+			if len(t.tasks[id].Waits) == 0 {
+				require.Contains(tb, p.running, id)
+				running++
+			}
 		}
+		require.Len(tb, p.running, running)
+		require.Equal(tb, []int{len(p.waits), len(p.tasks), running}, []int{p.byWaits.n, p.byTasks.n, p.byRunning.n})
 		require.LessOrEqual(tb, len(p.books.byName), maxNames+1)
 	}
 	most := 0
 	for _, p := range t.processes {
 		most = max(most, len(p.waits))
 	}
-	if largest := t.crowd.largest(); largest != nil {
+	if largest := t.byWaits.largest(); largest != nil {
 		require.Len(tb, largest.waits, most)
 	} else {
 		require.Zero(tb, most)

@@ -246,6 +246,7 @@ type Counters struct {
 	LostSpans       int64 // sequence numbers that never came
 	ProcessesGone   int64 // records of ended processes forgotten to make room
 	TasksRefused    int64 // live tasks that found no room
+	TasksEvicted    int64 // live tasks that made room for those of smaller processes, or for blocked ones
 	WaitsRefused    int64 // waits of the process that has most, refused at the limit
 	WaitsEvicted    int64 // waits that made room for those of smaller processes
 	WaitsOfTask     int64 // waits of a task that had as many as are kept of one

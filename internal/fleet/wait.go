@@ -101,10 +101,10 @@ func (t *Table) putWait(p *process, w *Wait) {
 		t.edges -= len(before.Holders)
 	} else {
 		t.waits++
-		t.crowd.grew(p)
 	}
 	t.edges += len(w.Holders)
 	p.waits[w.ID] = w
+	t.byWaits.setTo(p, len(p.waits))
 	old := t.tasks[w.Task]
 	task := *old
 	at, found := slices.BinarySearchFunc(old.Waits, w.ID, byWaitID)
@@ -126,7 +126,7 @@ func (t *Table) putWait(p *process, w *Wait) {
 func (t *Table) closeWait(p *process, w *Wait, reason Reason, at time.Time) {
 	delete(p.waits, w.ID)
 	t.waits--
-	t.crowd.shrank(p)
+	t.byWaits.setTo(p, len(p.waits))
 	t.edges -= len(w.Holders)
 	if old := t.tasks[w.Task]; old != nil {
 		task := *old
@@ -140,37 +140,3 @@ func (t *Table) closeWait(p *process, w *Wait, reason Reason, at time.Time) {
 }
 
 func byWaitID(w *Wait, id int64) int { return cmp.Compare(w.ID, id) }
-
-// room makes sure that p may open one more wait. At the limit a process below
-// its fair share takes the place of a young wait of one above it; a process
-// above its share gets nothing, so a noisy one never pushes out the others.
-func (t *Table) room(p *process) bool {
-	if t.waits < t.limits.Waits {
-		return true
-	}
-	share := t.limits.Waits / max(1, t.reporting)
-	victim := t.crowd.largest()
-	if victim == nil || victim == p || len(p.waits) >= share || len(victim.waits) <= share {
-		t.counters.WaitsRefused++
-		return false
-	}
-	t.counters.WaitsEvicted++
-	w := victim.young()
-	t.closeWait(victim, w, ByEviction, w.Last)
-	return true
-}
-
-// young returns a wait of p that is younger than most: ids grow with time.
-func (p *process) young() *Wait {
-	var youngest *Wait
-	looked := 0
-	for _, w := range p.waits {
-		if youngest == nil || w.ID > youngest.ID {
-			youngest = w
-		}
-		if looked++; looked == 16 {
-			break
-		}
-	}
-	return youngest
-}

@@ -44,6 +44,7 @@ type Eviction struct {
 func (in *Intake) Evictions(c fleet.Counters) []Eviction {
 	return []Eviction{
 		{"tasks", "refused", c.TasksRefused},
+		{"tasks", "evicted", c.TasksEvicted},
 		{"waits", "refused", c.WaitsRefused},
 		{"waits", "evicted", c.WaitsEvicted},
 		{"waits", "task_full", c.WaitsOfTask},

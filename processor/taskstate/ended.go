@@ -141,6 +141,13 @@ func (e *endedTasks) addReported(ev fleet.Event, stats *taskStatistics, history 
 	e.linkEvents(rec)
 }
 
+// forget gives back what the events of a history take.
+func (e *endedTasks) forget(h *history) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.events.kept -= len(h.events)
+}
+
 func interestOf(s endState) interest {
 	switch s {
 	case failed:

@@ -173,6 +173,10 @@ func (l *liveTasks) taskEnded(e fleet.Event) {
 	h := l.histories[e.Task.ID]
 	delete(l.histories, e.Task.ID)
 	l.ended.setLive(len(l.histories))
+	if e.Reason == fleet.ByEviction {
+		l.ended.forget(h) // it has not ended
+		return
+	}
 	l.ended.addReported(e, l.stats.of(e.Process.Service, e.Task.Name), h, l.now)
 	if e.State != taskspan.Lost {
 		return
