@@ -267,3 +267,15 @@ func TestANameIsCountedInOnePlaceForEver(t *testing.T) {
 		t.Errorf("rare %d, frequent %d, task 399 %d", told["rare"], told["frequent"], told["task 399"])
 	}
 }
+
+// A name that two goroutines add at once is one entry.
+func TestANameIsAddedOnce(t *testing.T) {
+	n := newNames()
+	first := n.add("work")
+	if again := n.add("work"); again != first || first == n.other {
+		t.Error("the second one to add it gets another entry")
+	}
+	if e, name := n.entry("work"); e != first || name != "work" {
+		t.Errorf("it is %q in another entry", name)
+	}
+}

@@ -881,3 +881,26 @@ func TestWhoseHoldAnExternalLockIs(t *testing.T) {
 		}
 	}
 }
+
+// A lock that somebody has released for another one is in nobody's hands, as far as is
+// told.
+func TestHoldsThatWereHandedOverAreNotTold(t *testing.T) {
+	fewExternals(t)
+	name := unique("ext:handed")
+	for _, handed := range []bool{false, true} {
+		if handed {
+			handedOver.add(name)
+		}
+		externals.add(&externalHold{goroutine: 7, id: name, ends: endsByRelease})
+		want := 1
+		if handed {
+			want = 0
+		}
+		var s holderSet
+		externals.addHolders(name, &s)
+		if told := holdsOf(7); len(told) != want || len(s.list) != want {
+			t.Errorf("handed over %t: told are %v, holders are %v", handed, told, s.list)
+		}
+		externals.release(7, name)
+	}
+}

@@ -127,11 +127,17 @@ func (n *named) handOver(place uintptr) {
 		n.identify("lock", placeHere())
 		r = n.res.Load()
 	}
+	n.markHandedOver(r)
+	n.kindHandedOver(anyHold, place)
+}
+
+// markHandedOver marks the lock that was called r a moment ago. If it has got another name
+// since, that one is marked as well; see rename, which does the same from its side.
+func (n *named) markHandedOver(r *lockName) {
 	r.handed.Store(true)
 	if now := n.res.Load(); now != r {
-		now.handed.Store(true) // it has got a name meanwhile
+		now.handed.Store(true)
 	}
-	n.kindHandedOver(anyHold, place)
 }
 
 // kindHandedOver notes that nothing of a kind proves anything from now on.

@@ -483,3 +483,23 @@ func TestAServerSpanIsReportedWithItsStack(t *testing.T) {
 		}
 	}
 }
+
+// Each Inspector counts its own server spans.
+func TestServerSpansOfTwoInspectors(t *testing.T) {
+	first, _ := newSeen(t)
+	second, _ := newSeen(t)
+	for n, ins := range map[int]*Inspector{2: first, 3: second} {
+		for range n {
+			_, span := ins.own.Tracer("x").Start(context.Background(), "GET", trace.WithSpanKind(trace.SpanKindServer))
+			defer span.End()
+		}
+	}
+	for n, ins := range map[int]*Inspector{2: first, 3: second} {
+		if got := len(ins.unbooked(nil)); got != n {
+			t.Errorf("%d are not booked, want %d", got, n)
+		}
+		if total, _ := ins.counts(); total.Running != int64(n) {
+			t.Errorf("%d run, want %d", total.Running, n)
+		}
+	}
+}

@@ -13,6 +13,8 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
@@ -518,5 +520,33 @@ func TestAllocatedUntilNow(t *testing.T) {
 		if got := (allocated{bytes: 70, objects: 3}).attributes()[i]; got != want {
 			t.Errorf("attribute %d is %v, want %v", i, got, want)
 		}
+	}
+}
+
+// panickingProcessor panics when a span ends.
+type panickingProcessor struct{ sdktrace.SpanProcessor }
+
+func (panickingProcessor) OnEnd(sdktrace.ReadOnlySpan) { panic("no disk") }
+
+// A task ends, also if somebody's processor panics at the end of its span.
+func TestATaskWhoseSpanPanicsEnds(t *testing.T) {
+	clearEnv(t)
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(panickingProcessor{sdktrace.NewSimpleSpanProcessor(tracetest.NewInMemoryExporter())}))
+	ins, err := New(t.Context(), WithTracerProvider(provider), WithReports(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ins.Shutdown(t.Context())
+	_, task := ins.Begin(t.Context(), "work")
+	func() {
+		defer func() {
+			if r := recover(); r != "no disk" {
+				t.Errorf("the panic arrives as %v", r)
+			}
+		}()
+		task.end(nil)
+	}()
+	if n := countsOf(ins, "work"); n.Completed != 1 || n.Running != 0 || !task.ended() || currentTask() == task || ins.live.Load() != 0 {
+		t.Errorf("counted is %+v, ended %t, %d are live", n, task.ended(), ins.live.Load())
 	}
 }

@@ -296,15 +296,19 @@ func TestWaitsThatBeganBefore(t *testing.T) {
 	}
 }
 
-// A lock that gets its name late keeps what is known of it.
+// A lock that gets its name late keeps what is known of it, also if that becomes known
+// while it gets the name.
 func TestALockThatWasHandedOverGetsAName(t *testing.T) {
-	for _, handed := range []bool{true, false} {
+	for i, handed := range []bool{true, false, true} {
 		m := new(Mutex)
 		r := m.orderName(9)
-		if handed {
-			r.handed.Store(true)
+		if handed && i == 0 {
+			m.markHandedOver(r)
 		}
 		m.SetName(unique("late"))
+		if handed && i > 0 {
+			m.markHandedOver(r) // who has read the name before
+		}
 		if now := m.res.Load(); now == r || now.id != r.id || now.handed.Load() != handed || !now.declared {
 			t.Errorf("handed over %v: %+v", handed, now)
 		}

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
@@ -1003,5 +1004,56 @@ func TestWaitersForPermitsAreNumbered(t *testing.T) {
 	s.Release(2)
 	for _, w := range waiters {
 		w.does(func() {})
+	}
+}
+
+// A slot that is given back names nobody.
+func TestAFreeSlotNamesNobody(t *testing.T) {
+	m := new(RWMutex)
+	a, other := newActor(t), newActor(t)
+	for name, release := range map[string]*actor{"by its goroutine": a, "by another one": other} {
+		a.does(m.RLock)
+		var slot *goid.Owner
+		b := bucketOf(a.id)
+		for i := range b.holders {
+			if g, _, _ := b.holders[i].Load(); g == a.id {
+				slot = &b.holders[i]
+			}
+		}
+		if slot == nil {
+			t.Fatalf("%s: the reader has no slot", name)
+		}
+		release.does(m.RUnlock)
+		if g, _, _ := slot.Load(); g != 0 {
+			t.Errorf("%s: it names goroutine %d", name, g)
+		}
+	}
+	m.atRest(t, "in the end")
+}
+
+// A wait for permits is a guess as soon as one of those who have some acquired them at more
+// places than are known.
+func TestOneHolderOfUnknownPlacesIsEnough(t *testing.T) {
+	forgetHolds(t)
+	places := permitPlaces()
+	for _, unplaced := range []int{-1, 0, 1, 2} {
+		s := NewSemaphore("", 30)
+		s.holds = make(map[uint64]semaphoreHold)
+		for g := range 3 {
+			h := semaphoreHold{generation: uint64(g + 1), unplaced: g == unplaced}
+			h.add(2, places[g])
+			holdKinds.addOwn(holdKind{side: permitHold, place: places[g]}, 2)
+			s.holds[uint64(g+1)] = h
+		}
+		for range 20 { // in any order
+			set := holderSet{complete: true}
+			for g, h := range s.holds {
+				set.add(holder{goroutine: g, generation: h.generation, weight: h.weight, place: h.place()})
+			}
+			s.judgePermits(77, &set)
+			if set.inferred != (unplaced >= 0) || !set.complete {
+				t.Fatalf("holder %d: inferred %t, complete %t", unplaced, set.inferred, set.complete)
+			}
+		}
 	}
 }
