@@ -264,3 +264,32 @@ func TestSpanOfAContextWithoutItsKey(t *testing.T) {
 		task.End(nil)
 	}
 }
+
+// A task with a trace of its own takes nothing of the tracestate that it leaves, and a
+// child keeps all of it, sampled or not.
+func TestTheTracestateOfANewRoot(t *testing.T) {
+	for _, rate := range []float64{0, 1} {
+		ins, _ := newSeen(t, WithSamplingRate(rate))
+		state, err := trace.ParseTraceState("vendor=7,ot=rv:00000000000001")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, caller := remoteCaller()
+		ctx = trace.ContextWithRemoteSpanContext(ctx, caller.WithTraceState(state).WithTraceFlags(trace.TraceFlags(0).WithSampled(rate == 1)))
+		for _, root := range []bool{false, true} {
+			var opts []TaskOption
+			if root {
+				opts = append(opts, WithNewRoot())
+			}
+			_, task := ins.Begin(ctx, "work", opts...)
+			sc := task.SpanContext()
+			if got := sc.TraceState(); (got.Get("vendor") == "7") == root || (getOT(got, keyRandomness) != "") == root || (sc.TraceID() == caller.TraceID()) == root {
+				t.Errorf("rate %v, a root %t: its tracestate is %q in the trace %v", rate, root, got.String(), sc.TraceID())
+			}
+			if sc.IsSampled() != (rate == 1) {
+				t.Errorf("rate %v, a root %t: sampled %t", rate, root, sc.IsSampled())
+			}
+			task.End(nil)
+		}
+	}
+}
