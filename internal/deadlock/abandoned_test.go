@@ -43,8 +43,10 @@ func TestAbandoned(t *testing.T) {
 	// The first gives up: the next one stands for the lock.
 	d.Apply(shop.stuck(2, 0, 3, taskspan.WaitMutex, "stock", func(r *report.Report) { r.Wait.Open = false }, 90), at(3))
 	found, ended := d.Evaluate(at(3))
-	require.Len(t, ended, 1)
+	require.Empty(t, ended, "the lock is still not released")
 	require.Len(t, found, 1)
+	require.Equal(t, dl.ID, found[0].ID)
+	require.Len(t, found[0].Added, 1)
 	require.Equal(t, id(3), found[0].Core[0].ID)
 	require.Equal(t, 1, found[0].Victims)
 

@@ -76,8 +76,12 @@ type Deadlock struct {
 	Cycle int
 	// Waits are the waits of each core task that keep it from going on.
 	Waits map[report.TaskID][]*fleet.Wait
-	// Victims is how many tasks are stuck behind the core, also those that are in another
-	// deadlock or behind one. Behind are at most [MaxNamed] of them, the nearest first.
+	// Count is how many deadlocks of the same processes by the same places stand. The record
+	// is that of one of them, and Others are the tasks of the others.
+	Count  int
+	Others []*fleet.Task
+	// Victims is how many tasks are stuck behind it and those like it, also those that are in
+	// another deadlock or behind one. Behind are at most [MaxNamed] of them, the nearest first.
 	Victims  int
 	Behind   []report.TaskID
 	Services []string
@@ -104,7 +108,7 @@ func (dl *Deadlock) TaskState() taskspan.State {
 func (p *proof) deadlock(j Judgment, now time.Time) *Deadlock {
 	dl := &Deadlock{
 		ID: identify(p), Core: slices.Clone(p.cycle), Cycle: len(p.cycle), Waits: p.waits,
-		Since: p.closed, Found: now, Judgment: j, Kind: Local,
+		Since: p.closed, Found: now, Judgment: j, Kind: Local, Count: 1,
 	}
 	inCycle := make(map[report.TaskID]bool, len(p.cycle))
 	for _, t := range p.cycle {
@@ -172,6 +176,12 @@ func (dl *Deadlock) contains(id report.TaskID) bool { return len(dl.Waits[id]) >
 
 func (dl *Deadlock) waitsFor(w *fleet.Wait) bool {
 	return slices.ContainsFunc(dl.Waits[w.Task], func(o *fleet.Wait) bool { return o.ID == w.ID })
+}
+
+// next is another id that follows from one.
+func (id ID) next() ID {
+	sum := sha256.Sum256(id[:])
+	return ID(sum[:16])
 }
 
 // identify derives the id from the wait of the core that has stood for longest: it

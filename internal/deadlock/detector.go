@@ -14,8 +14,8 @@ import (
 // Limits bound a Detector. All counts must be positive.
 type Limits struct {
 	fleet.Limits
-	// Deadlocks bounds those that stand, and separately those that are over and
-	// remembered.
+	// Deadlocks bounds those that stand and are listed, and separately those that are over
+	// and remembered. Those that are alike are one.
 	Deadlocks int
 }
 
@@ -45,6 +45,7 @@ type Detector struct {
 
 	standing  map[ID]*Deadlock
 	of        map[report.TaskID]*Deadlock // the standing deadlock of a core task
+	kinds     kinds                       // of all that stand
 	broken    map[ID]Ending               // standing ones of which a wait has ended, and how
 	unjudged  map[ID]struct{}             // standing ones of which a task holds something else now
 	past      []*Deadlock                 // oldest first
@@ -56,7 +57,7 @@ type Detector struct {
 type Counters struct {
 	Evaluations      int64
 	Proofs           int64 // searches for the evidence of a core
-	DeadlocksRefused int64 // found while max_deadlocks stood
+	DeadlocksGivenUp int64 // standing ones that were taken off the list to make room
 	ClaimsRefused    int64 // resources that a task says it holds and that found no room
 	SearchesCutShort int64 // evaluations that have not looked at all stuck tasks
 }
@@ -67,7 +68,7 @@ func New(limits Limits, skew time.Duration) *Detector {
 		limits: limits, skew: skew,
 		left: make(leftBehind), resources: make(map[string]struct{}), unproven: newUnproven(), claims: newClaims(),
 		standing: make(map[ID]*Deadlock), of: make(map[report.TaskID]*Deadlock), broken: make(map[ID]Ending),
-		unjudged: make(map[ID]struct{}),
+		unjudged: make(map[ID]struct{}), kinds: newKinds(limits.Deadlocks),
 	}
 	d.table = fleet.NewTable(limits.Limits, d.on)
 	return d
@@ -226,7 +227,7 @@ func (d *Detector) Evaluate(now time.Time) (found, ended []*Deadlock) {
 	}
 	for _, o := range over {
 		if !o.goesOn {
-			ended = append(ended, d.end(o, now))
+			ended = d.end(ended, o, now)
 		}
 	}
 	if len(found) > 0 || len(ended) > 0 || len(d.standing) > 0 && now.Sub(d.victimsAt) >= victimsEvery {
@@ -272,8 +273,8 @@ func (d *Detector) known(core []*fleet.Task) bool {
 	})
 }
 
-// report makes a deadlock of a proof, or lets one that stands grow. It returns nil if
-// there is nothing new.
+// report makes a deadlock of a proof, or lets one that stands grow. It returns the record
+// that tells what is new, or nil if nothing is.
 func (d *Detector) report(p proof, rests map[report.TaskID]*broken, now time.Time) *Deadlock {
 	var (
 		known *Deadlock
@@ -287,51 +288,69 @@ func (d *Detector) report(p proof, rests map[report.TaskID]*broken, now time.Tim
 		}
 	}
 	if known == nil {
-		if rest, joined := d.goOn(p, rests); rest != nil {
-			dl := d.again(rest, p)
-			if len(joined) > 0 {
-				next := *d.of[p.core[0].ID]
-				next.Added = joined
-				dl = &next
-			}
-			return dl
+		known, fresh = d.goOn(p, rests)
+		if known == nil {
+			return d.begin(p, now)
 		}
+		if raised := d.again(known, p); len(fresh) == 0 {
+			return raised
+		}
+		return d.added(d.of[p.core[0].ID], fresh)
 	}
-	switch {
-	case len(fresh) == 0:
+	if len(fresh) == 0 {
 		return d.again(known, p)
-	case known == nil && len(d.standing) >= d.limits.Deadlocks:
-		d.counters.DeadlocksRefused++
-		return nil
 	}
-	dl := p.deadlock(d.judge(p.core, p.waits), now)
-	if known != nil {
-		dl = known.grown(dl, fresh)
-	}
+	dl := known.grown(p.deadlock(d.judge(p.core, p.waits), now), fresh)
 	d.stand(dl)
-	return dl
+	return d.added(dl, fresh)
+}
+
+// begin makes a deadlock of a proof. If others like it stand, it is told as tasks that are
+// added to those.
+func (d *Detector) begin(p proof, now time.Time) *Deadlock {
+	dl := p.deadlock(d.judge(p.core, p.waits), now)
+	for d.kinds.of[dl.ID] != nil || d.kinds.byID[dl.ID] != nil {
+		dl.ID = dl.ID.next() // of a part of it that stood before
+	}
+	if !d.stand(dl) {
+		return d.added(dl, dl.Core)
+	}
+	record := *dl
+	return &record
+}
+
+// added tells tasks that have been added to what stands.
+func (d *Detector) added(dl *Deadlock, tasks []*fleet.Task) *Deadlock {
+	record := *dl
+	record.ID, record.Added = d.kinds.of[dl.ID].id, tasks
+	return &record
 }
 
 // again takes in a newer proof of a deadlock that stands: what was a guess may be known
-// by now, or the other way round. It returns the deadlock if it is certain now and was
-// not before.
+// by now, or the other way round. It returns the deadlock if it is certain now and neither
+// it nor one like it was before.
 func (d *Detector) again(known *Deadlock, p proof) *Deadlock {
+	_, before := d.kinds.of[known.ID].first()
 	next := known.proved(p)
 	next.Judgment = d.judge(next.Core, next.Waits)
-	next.Raised = known.Confidence == Suspected && next.Confidence == Certain
 	d.stand(next)
-	if next.Raised {
-		return next
+	if before != Suspected || next.Confidence != Certain {
+		return nil
 	}
-	return nil
+	record := *next
+	record.ID, record.Raised = d.kinds.of[next.ID].id, true
+	return &record
 }
 
-// stand puts a deadlock, or a newer record of it, in its place.
-func (d *Detector) stand(dl *Deadlock) {
+// stand puts a deadlock, or a newer record of it, in its place. It reports whether none
+// like it stood before.
+func (d *Detector) stand(dl *Deadlock) (news bool) {
 	d.standing[dl.ID] = dl
 	for _, t := range dl.Core {
 		d.of[t.ID] = dl
 	}
+	_, news = d.kinds.put(dl)
+	return news
 }
 
 // broken is a deadlock of which a wait has ended, or a task can proceed.
@@ -419,27 +438,39 @@ func (d *Detector) goOn(p proof, rests map[report.TaskID]*broken) (rest *Deadloc
 	return rest, joined
 }
 
-// end remembers a deadlock that is over.
-func (d *Detector) end(o *broken, now time.Time) *Deadlock {
+// end remembers a deadlock that is over, and appends it to ended, if it was the last of
+// those that are alike.
+func (d *Detector) end(ended []*Deadlock, o *broken, now time.Time) []*Deadlock {
+	a := d.kinds.remove(o.ID)
+	if a.len() > 0 {
+		return ended
+	}
 	over := *o.Deadlock
+	over.ID, over.Found, over.Victims = a.id, a.found, a.victims
 	over.Ended, over.How, over.Added, over.Behind = now, o.how, nil, nil
 	if len(d.past) >= d.limits.Deadlocks {
 		d.past = append(d.past[:0], d.past[1:]...)
 	}
 	d.past = append(d.past, &over)
-	return &over
+	return append(ended, &over)
 }
 
 // Deadlocked returns the standing deadlock that a task is part of, or nil.
 func (d *Detector) Deadlocked(id report.TaskID) *Deadlock { return d.of[id] }
 
-// Standing appends the deadlocks that stand to dst, in no order. They are immutable.
+// Standing appends the deadlocks that stand and are listed to dst, in no order. Those that
+// are alike are one. They are immutable.
 func (d *Detector) Standing(dst []*Deadlock) []*Deadlock {
-	for _, dl := range d.standing {
-		dst = append(dst, dl)
+	for _, a := range d.kinds.byID {
+		if a.kept {
+			dst = append(dst, d.record(a))
+		}
 	}
 	return dst
 }
+
+// NotKept returns how many more stand.
+func (d *Detector) NotKept() int { return d.kinds.unkept.len() }
 
 // Past appends the deadlocks that are over to dst, oldest first. They are immutable.
 func (d *Detector) Past(dst []*Deadlock) []*Deadlock { return append(dst, d.past...) }
@@ -450,12 +481,12 @@ func (d *Detector) Table() *fleet.Table { return d.table }
 // Counters returns what the detector has seen and refused.
 func (d *Detector) Counters() Counters {
 	c := d.counters
-	c.ClaimsRefused = d.claims.refused
+	c.ClaimsRefused, c.DeadlocksGivenUp = d.claims.refused, d.kinds.givenUp
 	return c
 }
 
 // Sizes says how much the detector keeps beside the fleet: claims, standing and past
 // deadlocks, and cores that lack evidence.
 func (d *Detector) Sizes() (claims, standing, past, unproven int) {
-	return d.claims.len, len(d.standing), len(d.past), d.unproven.len()
+	return d.claims.len, d.kinds.kept, len(d.past), d.unproven.len()
 }

@@ -581,12 +581,19 @@ func TestBounds(t *testing.T) {
 		r := s.mutex(n+1, "x", n+2)
 		d.Apply(r, at(1))
 		d.Apply(s.mutex(n+2, "y", n+1), at(1))
+	}
+	for i := range 20 {
+		s := newSpeaker(fmt.Sprint("p", i))
+		s.sequence = 50
+		n := 10 * i
 		wide := s.stuck(n+3, 0, 1, taskspan.WaitRWMutexWrite, "z", holding("ext:a", "ext:b", "ext:c"), 1, 2, 4, 5, 6, 7, 8)
 		d.Apply(wide, at(1))
 	}
 	found, _ := d.Evaluate(at(1))
-	require.Len(t, found, 3)
-	require.NotZero(t, d.Counters().DeadlocksRefused)
+	require.Len(t, found, 20, "each is told")
+	require.Len(t, d.Standing(nil), 3)
+	require.Equal(t, 17, d.NotKept())
+	require.EqualValues(t, 17, d.Counters().DeadlocksGivenUp)
 	require.NotZero(t, d.Table().Counters().EdgesRefused)
 	require.LessOrEqual(t, d.Table().Edges(), 50)
 	for i := range 20 {

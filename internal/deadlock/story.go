@@ -129,6 +129,12 @@ func (dl *Deadlock) Story(now time.Time) string {
 	default:
 		fmt.Fprintf(&b, "\n\n  %d more tasks are part of the deadlock", more)
 	}
+	switch more := dl.Count - 1; {
+	case more == 1:
+		b.WriteString("\n\n  1 more deadlock like this one stands: the same processes wait at the same lines")
+	case more > 1:
+		fmt.Fprintf(&b, "\n\n  %s more deadlocks like this one stand: the same processes wait at the same lines", words.Number(int64(more)))
+	}
 	fmt.Fprintf(&b, "\n\n  what to do   %s", words.Wrap(dl.Suggestion(), "               "))
 	return b.String()
 }

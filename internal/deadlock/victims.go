@@ -1,15 +1,12 @@
 package deadlock
 
 import (
-	"maps"
-	"slices"
-
 	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/sdk/waitgraph"
 )
 
-// countVictims finds the tasks that are stuck behind the standing deadlocks. found are
-// brought up to date, too.
+// countVictims finds the tasks that are stuck behind the standing deadlocks, and counts
+// them for those that are listed. found are brought up to date, too.
 func (d *Detector) countVictims(found []*Deadlock) {
 	d.victims = nil
 	if len(d.standing) == 0 {
@@ -17,23 +14,27 @@ func (d *Detector) countVictims(found []*Deadlock) {
 	}
 	g := d.explore(d.allSlots(), nil)
 	g.Solve()
-	all := slices.Collect(maps.Values(d.standing))
-	cores := make([][]waitgraph.Task, len(all))
-	for i, dl := range all {
-		for _, t := range dl.Core {
+	var listed []*alike
+	for _, a := range d.kinds.byID {
+		if a.kept {
+			listed = append(listed, a)
+		}
+	}
+	cores := make([][]waitgraph.Task, len(listed))
+	for i, a := range listed {
+		for _, t := range d.record(a).Members() {
 			if n := d.number(t.ID); n != waitgraph.Unknown {
 				cores[i] = append(cores[i], n)
 			}
 		}
 	}
 	for i, victims := range g.CountBehind(cores, g.weight) {
-		next := *all[i]
-		next.Victims, next.Behind, next.Raised = victims, g.named(cores[i]), false
-		d.stand(&next)
+		a := listed[i]
+		a.victims, a.behind, a.told = victims, g.named(cores[i]), nil
 	}
 	for _, dl := range found {
-		if now := d.standing[dl.ID]; now != nil {
-			dl.Victims, dl.Behind = now.Victims, now.Behind
+		if a := d.kinds.byID[dl.ID]; a != nil {
+			dl.Victims, dl.Behind, dl.Count = a.victims, a.behind, a.len()
 		}
 	}
 	stuck := make([]waitgraph.Task, 0, len(d.of))

@@ -16,7 +16,7 @@ func (p *detector) evictions() []intake.Eviction {
 	p.mu.Unlock()
 	return append(append(p.intake.Evictions(c), p.gaps.Evictions()...),
 		intake.Eviction{Table: "claims", Reason: "refused", Count: own.ClaimsRefused},
-		intake.Eviction{Table: "deadlocks", Reason: "refused", Count: own.DeadlocksRefused},
+		intake.Eviction{Table: "deadlocks", Reason: "not_listed", Count: own.DeadlocksGivenUp},
 		intake.Eviction{Table: "deadlocks", Reason: "search_cut_short", Count: own.SearchesCutShort},
 		intake.Eviction{Table: "lock_orders", Reason: "refused", Count: orders.Refused},
 		intake.Eviction{Table: "lock_orders", Reason: "search_cut_short", Count: orders.CutShort},
