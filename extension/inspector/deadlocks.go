@@ -28,9 +28,11 @@ type deadlockAnswer struct {
 	EndedAt       instant             `json:"ended_at"`
 	How           deadlock.Ending     `json:"how"`
 	LastedSeconds float64             `json:"lasted_seconds"`
+	Count         int                 `json:"count"`
 	Size          int                 `json:"size"`
 	Cycle         int                 `json:"cycle"`
 	Members       []memberAnswer      `json:"members"`
+	MoreMembers   int                 `json:"more_members"`
 	Victims       int                 `json:"victims"`
 	VictimTasks   []taskRef           `json:"victim_tasks"`
 	TraceURL      string              `json:"trace_url"`
@@ -42,10 +44,22 @@ type memberAnswer struct {
 	Instance string       `json:"instance"`
 	ThreadID int64        `json:"thread_id"`
 	Waits    []waitAnswer `json:"waits"`
-	TraceURL string       `json:"trace_url"`
+	// MoreWaits are those that keep it from going on and found no room in Waits.
+	MoreWaits int    `json:"more_waits"`
+	TraceURL  string `json:"trace_url"`
 }
 
-func (x *inspector) deadlockAnswer(p *picture, dl *deadlock.Deadlock) deadlockAnswer {
+const (
+	// maxMembers bounds the members of one deadlock in an answer, and maxMembersInAll those
+	// of all deadlocks in it; each deadlock has fewMembers in any case. The cycle comes first.
+	maxMembers      = 100
+	maxMembersInAll = 2000
+	fewMembers      = 2
+	maxMemberWaits  = 8
+)
+
+// deadlockAnswer tells of a deadlock. room is how many members the answer has room for.
+func (x *inspector) deadlockAnswer(p *picture, dl *deadlock.Deadlock, room *int) deadlockAnswer {
 	until := p.at
 	if !dl.Ended.IsZero() {
 		until = dl.Ended
@@ -55,16 +69,21 @@ func (x *inspector) deadlockAnswer(p *picture, dl *deadlock.Deadlock) deadlockAn
 		Headline: dl.Headline(), Story: dl.Story(until), CycleText: dl.CycleText(), Suggestion: dl.Suggestion(),
 		EndsAt: instant(dl.Ends), Cancellable: dl.Cancellable,
 		Services: append([]string{}, dl.Services...), Since: instant(dl.Since), FoundAt: instant(dl.Found), EndedAt: instant(dl.Ended), How: dl.How,
-		LastedSeconds: seconds(until.Sub(dl.Since)), Size: len(dl.Core), Cycle: dl.Cycle, Members: []memberAnswer{},
+		LastedSeconds: seconds(until.Sub(dl.Since)), Count: dl.Count, Size: len(dl.Core), Cycle: dl.Cycle, Members: []memberAnswer{},
 		Victims: dl.Victims, VictimTasks: []taskRef{}, TraceURL: traceURL(x.cfg.TraceURL, dl.ID.String(), ""),
 	}
-	for i, t := range dl.Core {
+	members := min(len(dl.Core), maxMembers, max(fewMembers, *room))
+	*room -= members
+	a.MoreMembers = len(dl.Core) - members
+	for i, t := range dl.Core[:members] {
 		id := idOf(t.ID)
 		m := memberAnswer{
 			Task: p.refOf(t), InCycle: i < dl.Cycle, Instance: t.Process.Instance, ThreadID: t.Thread, Waits: []waitAnswer{},
 			TraceURL: traceURL(x.cfg.TraceURL, id.TraceID, id.SpanID),
 		}
-		for _, w := range dl.Waits[t.ID] {
+		waits := dl.Waits[t.ID]
+		m.MoreWaits = max(0, len(waits)-maxMemberWaits)
+		for _, w := range waits[:len(waits)-m.MoreWaits] {
 			m.Waits = append(m.Waits, p.wait(w, t.Ahead, until))
 		}
 		a.Members = append(a.Members, m)
@@ -122,8 +141,9 @@ func (x *inspector) listDeadlocks(q *query) (any, error) {
 	n := x.numbers.get()
 	counts := n.deadlocks()
 	list.FoundTotal, list.ResolvedTotal, list.Gaps = counts.FoundTotal, counts.ResolvedTotal, gapsAbout(n.gaps, aboutDeadlocks)
+	room := maxMembersInAll
 	for _, dl := range page {
-		list.Deadlocks = append(list.Deadlocks, x.deadlockAnswer(p, dl))
+		list.Deadlocks = append(list.Deadlocks, x.deadlockAnswer(p, dl, &room))
 	}
 	if format == "csv" {
 		return deadlocksCSV(list.Deadlocks), nil
@@ -143,7 +163,8 @@ func (x *inspector) getDeadlock(q *query, text string) (any, error) {
 	for _, list := range [][]*deadlock.Deadlock{p.standing, p.past} {
 		for _, dl := range list {
 			if dl.ID == id {
-				return x.deadlockAnswer(p, dl), nil
+				room := maxMembers
+				return x.deadlockAnswer(p, dl, &room), nil
 			}
 		}
 	}

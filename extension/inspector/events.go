@@ -220,9 +220,10 @@ func (x *inspector) firstEvents() []event {
 		x.makeEvent("hello", helloAnswer{instant(time.Now()), apiVersion, x.version}),
 		x.makeEvent("overview", overview),
 	}
+	room := maxMembersInAll
 	for _, dl := range p.standing {
 		if len(first) < maxBehind {
-			first = append(first, x.makeEvent("deadlock", x.deadlockAnswer(p, dl)))
+			first = append(first, x.makeEvent("deadlock", x.deadlockAnswer(p, dl, &room)))
 		}
 	}
 	return first
@@ -303,16 +304,16 @@ func (x *inspector) deadlockChanges(t, fresh *told) (events []event) {
 	if !changed {
 		return nil
 	}
-	p := x.picture.get()
+	p, room := x.picture.get(), maxMembersInAll
 	for _, dl := range p.standing {
 		if t.deadlocks[dl.ID] != toldOf(dl) {
-			events = append(events, x.makeEvent("deadlock", x.deadlockAnswer(p, dl)))
+			events = append(events, x.makeEvent("deadlock", x.deadlockAnswer(p, dl, &room)))
 		}
 	}
 	for _, dl := range p.past {
 		if _, stood := t.deadlocks[dl.ID]; stood {
 			if _, stands := fresh.deadlocks[dl.ID]; !stands {
-				events = append(events, x.makeEvent("deadlock_resolved", x.deadlockAnswer(p, dl)))
+				events = append(events, x.makeEvent("deadlock_resolved", x.deadlockAnswer(p, dl, &room)))
 			}
 		}
 	}

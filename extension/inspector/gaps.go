@@ -247,6 +247,15 @@ func (n *numbers) fullTables() []gap {
 			continue
 		}
 		for _, t := range c.tables {
+			if c.kind == isDetector && t.Name == "deadlocks" {
+				if more := t.Size - t.Limit; more > 0 {
+					gaps = append(gaps, gap{
+						aboutDeadlocks, gapFull, statusWarning, c.component,
+						fmt.Sprintf("%d more deadlocks stand and are not listed; max_deadlocks of %s is %d", more, c.component, t.Limit),
+					})
+				}
+				continue
+			}
 			if full(t) != statusFailed || slices.Contains(keepsTheLast[c.kind], t.Name) {
 				continue
 			}

@@ -119,6 +119,11 @@ func TestWhatCannotBeKnown(t *testing.T) {
 			&state{processes: processes{shop}, tables: []view.Table{{Name: "waits", Size: 30, Limit: 30}, {Name: "past_deadlocks", Size: 9, Limit: 9}, {Name: "tasks", Size: 39, Limit: 40}}},
 			[]told{{"deadlocks", "full", "warning", "deadlock_detector", "the table waits of deadlock_detector is full (30)"}},
 		},
+		{
+			"more deadlocks stand than are listed", &state{processes: processes{shop}},
+			&state{processes: processes{shop}, tables: []view.Table{{Name: "deadlocks", Size: 57, Limit: 50}}},
+			[]told{{"deadlocks", "full", "warning", "deadlock_detector", "7 more deadlocks stand and are not listed; max_deadlocks of deadlock_detector is 50"}},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x := unstarted(t, testConfig())
@@ -344,4 +349,16 @@ func TestFaultsOfTheConfigurationAreLogged(t *testing.T) {
 	say()
 	say()
 	require.Equal(t, 3, logs.Len())
+}
+
+// A full list of deadlocks hides none. Those beyond it are counted.
+func TestDeadlocksThatAreNotListed(t *testing.T) {
+	for size, want := range map[int]string{49: "", 50: "", 51: "1 more deadlocks stand and are not listed; max_deadlocks of d is 50"} {
+		n := numbers{tables: []componentTables{{"d", isDetector, []view.Table{{Name: "deadlocks", Size: size, Limit: 50}}}}}
+		gaps := n.fullTables()
+		require.Equal(t, want != "", len(gaps) == 1, "%d", size)
+		if want != "" {
+			require.Equal(t, want, gaps[0].Message)
+		}
+	}
 }

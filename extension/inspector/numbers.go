@@ -259,7 +259,7 @@ func (n *numbers) noteDeadlocked(dl *deadlock.Deadlock) {
 	if dl.TaskState() != taskspan.Deadlocked {
 		return
 	}
-	for _, t := range dl.Core {
+	for _, t := range dl.Members() {
 		n.deadlocked[t.ID] = t.Process.Service
 	}
 }
@@ -292,7 +292,7 @@ func (n *numbers) live() map[string]fleet.Live {
 func (n *numbers) inDeadlock() map[string]map[taskspan.Confidence]int64 {
 	counts := make(map[string]map[taskspan.Confidence]int64)
 	for _, dl := range n.standing {
-		for _, t := range dl.Core {
+		for _, t := range dl.Members() {
 			of := counts[t.Process.Service]
 			if of == nil {
 				of = make(map[taskspan.Confidence]int64)

@@ -77,7 +77,7 @@ func (n *numbers) deadlocks() deadlockCounts {
 		if dl.Confidence == deadlock.Suspected {
 			c.Suspected++
 		}
-		c.Tasks += len(dl.Core)
+		c.Tasks += len(dl.Members())
 	}
 	return c
 }

@@ -58,7 +58,7 @@ func (e *waitEdge) since() time.Time { return e.wait.Since.Add(-e.ahead) }
 // membership says which standing deadlock a task is part of.
 type membership struct {
 	deadlock *deadlock.Deadlock
-	index    int // of its core
+	index    int // of its members
 }
 
 func (m membership) inCycle() bool { return m.index < m.deadlock.Cycle }
@@ -172,7 +172,7 @@ func (p *picture) readDeadlocks(sources []*source[view.DeadlockReader]) {
 	slices.SortStableFunc(p.standing, func(a, b *deadlock.Deadlock) int { return a.Since.Compare(b.Since) })
 	slices.SortStableFunc(p.past, func(a, b *deadlock.Deadlock) int { return b.Ended.Compare(a.Ended) })
 	for _, dl := range p.standing {
-		for i, t := range dl.Core {
+		for i, t := range dl.Members() {
 			p.learn(t)
 			p.in[t.ID] = membership{dl, i}
 		}

@@ -469,7 +469,21 @@ func (d *Detector) Standing(dst []*Deadlock) []*Deadlock {
 	return dst
 }
 
-// NotKept returns how many more stand.
+// Active counts the deadlocks that stand, listed or not, by how sure they are. Those that
+// are alike are one.
+func (d *Detector) Active() map[Confidence]int {
+	active := make(map[Confidence]int)
+	for _, a := range d.kinds.byID {
+		_, sure := a.first()
+		active[sure]++
+	}
+	return active
+}
+
+// CoreTasks returns how many tasks are part of deadlocks that stand.
+func (d *Detector) CoreTasks() int { return len(d.of) }
+
+// NotKept returns how many more stand than are listed.
 func (d *Detector) NotKept() int { return d.kinds.unkept.len() }
 
 // Past appends the deadlocks that are over to dst, oldest first. They are immutable.

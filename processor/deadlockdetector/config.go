@@ -30,8 +30,8 @@ type Config struct {
 	// MaxProcesses bounds the processes that report, and separately the records of
 	// those that are gone.
 	MaxProcesses int `mapstructure:"max_processes"`
-	// MaxDeadlocks bounds the deadlocks that stand, and separately those that are over
-	// and remembered.
+	// MaxDeadlocks bounds the standing deadlocks that are listed, and separately those that
+	// are over and remembered. Deadlocks of the same processes at the same lines are one.
 	MaxDeadlocks int `mapstructure:"max_deadlocks"`
 	// ProcessTimeout is after how long without a sign of life a process is lost; 0 is
 	// after three missed heartbeats of its own.

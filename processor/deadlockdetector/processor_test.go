@@ -118,6 +118,44 @@ func (s *speaker) order(held, taken string) *report.Report {
 	}
 }
 
+// A service that leaks one double lock in each request has one deadlock, with a count: one
+// story in the log, one root span, and a span in the trace of each task. Of many that
+// differ the first are told in words.
+func TestOneStoryAndNotAThousand(t *testing.T) {
+	f := start(t, defaultConfig(), nil, componenttest.NewNopHost())
+	s := newSpeaker("shop")
+	leak := func(n byte, line int) *report.Report {
+		r := s.waits(n, true, fmt.Sprint("lock ", n), n)
+		r.Wait.Place.Line = line
+		return r
+	}
+	stories := func() int { return f.logs.FilterMessageSnippet("DEADLOCK  ").Len() }
+	for n := byte(1); n <= 60; n++ {
+		f.consume(t, leak(n, 41))
+	}
+	f.evaluate(context.Background(), time.Now())
+	for n := byte(61); n <= 100; n++ {
+		f.consume(t, leak(n, 41))
+	}
+	f.evaluate(context.Background(), time.Now())
+	require.Equal(t, 1, stories())
+	require.Len(t, f.spans(taskspan.SpanDeadlock), 101)
+	standing, _ := f.Deadlocks()
+	require.Len(t, standing, 1)
+	require.Equal(t, 100, standing[0].Count)
+	require.EqualValues(t, 1, f.found[0][0].Load())
+
+	for n := range maxStories + 7 {
+		f.consume(t, leak(byte(101+n), 200+n))
+	}
+	f.evaluate(context.Background(), time.Now())
+	require.Equal(t, 1+maxStories, stories())
+	more := f.logs.FilterMessageSnippet("More deadlocks were found").All()
+	require.Len(t, more, 1)
+	require.EqualValues(t, 7, more[0].ContextMap()["more"])
+	f.stopped(t)
+}
+
 // A suspected deadlock is told as a suspicion; when it is certain it is told once more,
 // with the same ids, and is still one.
 func TestASuspectedDeadlockThatBecomesCertain(t *testing.T) {

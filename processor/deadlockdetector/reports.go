@@ -63,13 +63,22 @@ func (p *detector) searchOrders(now time.Time) []*deadlock.Inversion {
 	return found
 }
 
+// maxStories bounds the deadlocks of one evaluation that are logged in words.
+const maxStories = 20
+
 // tell logs what has been found or has ended, once each.
 func (p *detector) tell(found, ended []*deadlock.Deadlock, inversions []*deadlock.Inversion, now time.Time) {
+	stories := 0
 	for _, dl := range found {
 		if dl.Added != nil {
-			continue // it has been told before it grew
+			continue // it has been told before it grew, or one like it
 		}
-		p.logger.Warn(dl.Story(now)+"\n", zap.Stringer("deadlock", dl.ID))
+		if stories++; stories <= maxStories {
+			p.logger.Warn(dl.Story(now)+"\n", zap.Stringer("deadlock", dl.ID))
+		}
+	}
+	if more := stories - maxStories; more > 0 {
+		p.logger.Warn("More deadlocks were found at the same time; the inspector and their spans show them", zap.Int("more", more))
 	}
 	for _, dl := range ended {
 		p.logger.Info("A deadlock is over.", zap.Stringer("deadlock", dl.ID), zap.String("how", string(dl.How)),

@@ -48,22 +48,20 @@ func (p *detector) registerTelemetry() error {
 			return nil
 		}),
 		t.RegisterProcessorDeadlockDetectorActiveCallback(func(_ context.Context, o metric.Int64Observer) error {
-			counts := make(map[deadlock.Confidence]int64)
-			for _, dl := range p.standing() {
-				counts[dl.Confidence]++
-			}
+			p.mu.Lock()
+			counts := p.graph.Active()
+			p.mu.Unlock()
 			for _, sure := range deadlock.Confidences {
-				o.Observe(counts[sure], intake.With("confidence", string(sure)))
+				o.Observe(int64(counts[sure]), intake.With("confidence", string(sure)))
 			}
 			return nil
 		}),
 		t.RegisterProcessorDeadlockDetectorStuckTasksCallback(func(_ context.Context, o metric.Int64Observer) error {
-			var core int64
-			for _, dl := range p.standing() {
-				core += int64(len(dl.Core))
-			}
-			o.Observe(core, intake.With("role", "core"))
-			o.Observe(int64(len(p.Victims())), intake.With("role", "victim"))
+			p.mu.Lock()
+			core, victims := p.graph.CoreTasks(), len(p.graph.Victims())
+			p.mu.Unlock()
+			o.Observe(int64(core), intake.With("role", "core"))
+			o.Observe(int64(victims), intake.With("role", "victim"))
 			return nil
 		}),
 		t.RegisterProcessorDeadlockDetectorPotentialCallback(intake.Observe(p.potential.Load)),

@@ -10,12 +10,6 @@ import (
 
 var _ view.DeadlockReader = (*detector)(nil)
 
-func (p *detector) standing() []*deadlock.Deadlock {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.graph.Standing(nil)
-}
-
 // Deadlocks returns those that stand, the oldest first, and those that are over, the
 // newest first.
 func (p *detector) Deadlocks() (standing, past []*deadlock.Deadlock) {
@@ -79,7 +73,7 @@ func (p *detector) DetectorTables() []view.Table {
 		{Name: "edges", Size: p.graph.Table().Edges(), Limit: p.cfg.MaxEdges, Setting: "max_edges"},
 		{Name: "claims", Size: claims, Limit: p.cfg.MaxEdges, Setting: "max_edges"},
 		{Name: "processes", Size: reporting, Limit: p.cfg.MaxProcesses, Setting: "max_processes"},
-		{Name: "deadlocks", Size: standing, Limit: p.cfg.MaxDeadlocks, Setting: "max_deadlocks"},
+		{Name: "deadlocks", Size: standing + p.graph.NotKept(), Limit: p.cfg.MaxDeadlocks, Setting: "max_deadlocks"},
 		{Name: "past_deadlocks", Size: past, Limit: p.cfg.MaxDeadlocks},
 		{Name: "unproven", Size: unproven, Limit: p.cfg.MaxTasks},
 		{Name: "lock_orders", Size: p.orders.Len(), Limit: p.cfg.Potential.MaxOrders, Setting: "potential::max_orders"},

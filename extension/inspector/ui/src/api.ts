@@ -31,12 +31,12 @@ export interface TaskDetail {
   waits: Wait[]; waiters: Waiter[]; waiters_total: number; chain: ChainLink[]
   chain_end: 'running' | 'unknown' | 'cycle' | 'cut' | 'none'; events: TaskEvent[]; events_cut: number
 }
-export interface Member { task: TaskRef; in_cycle: boolean; instance: string; thread_id: number; waits: Wait[]; trace_url: string }
+export interface Member { task: TaskRef; in_cycle: boolean; instance: string; thread_id: number; waits: Wait[]; more_waits: number; trace_url: string }
 export interface Deadlock {
   id: string; standing: boolean; confidence: Confidence; kind: 'self' | 'local' | 'distributed' | 'abandoned'
   headline: string; story: string; cycle_text: string; suggestion: string; ends_at: string | null; cancellable: boolean; services: string[]
   since: string; found_at: string; ended_at: string | null; how: string; lasted_seconds: number
-  size: number; cycle: number; members: Member[]; victims: number; victim_tasks: TaskRef[]; trace_url: string
+  count: number; size: number; cycle: number; members: Member[]; more_members: number; victims: number; victim_tasks: TaskRef[]; trace_url: string
 }
 export interface Gap {
   about: 'deadlocks' | 'tasks'; reason: 'no_component' | 'elsewhere' | 'no_process' | 'unreported' | 'incomplete' | 'full' | 'starting' | 'untold'

@@ -79,9 +79,12 @@ function Story({ deadlock: d }: { deadlock: Deadlock }) {
               <TaskLink task={m.task} /> {m.thread_id > 0 && <span className="muted">goroutine {m.thread_id}</span>} <TraceLink to={m.trace_url} />
             </h3>
             {m.waits.map((w) => <WaitText key={w.id} wait={w} />)}
+            {m.more_waits > 0 && <p className="muted">and {count(m.more_waits)} more waits</p>}
           </li>
         ))}
       </ol>
+      {d.more_members > 0 && <p className="muted">{d.more_members === 1 ? 'One more task is' : `${count(d.more_members)} more tasks are`} part of it.</p>}
+      {d.count > 1 && <p>{d.count === 2 ? 'One more deadlock like this one stands' : `${count(d.count - 1)} more deadlocks like this one stand`}: the same processes wait at the same lines.</p>}
       <section className="suggestion">
         <h3>What to do</h3>
         <p>{d.suggestion}</p>
