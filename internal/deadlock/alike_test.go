@@ -100,6 +100,23 @@ func TestDeadlocksThatAreAlikeAreOne(t *testing.T) {
 	require.NotEqual(t, first, found[0].ID)
 }
 
+// A collector that starts and sees all at once gives them the name of the one that has
+// stood for longest, which is that of the one that was found first before.
+func TestDeadlocksThatAreAlikeHaveOneIdentity(t *testing.T) {
+	for _, order := range [][]int{{1, 2, 3}, {3, 2, 1}, {2, 3, 1}} {
+		s := newSpeaker("shop")
+		alone, _ := detect(t, s.twice(1, 41, 1))
+		var reports []*report.Report
+		for _, n := range order {
+			reports = append(reports, s.twice(n, 41, float64(n)))
+		}
+		all, found := detect(t, reports...)
+		require.Len(t, found, 3)
+		require.Len(t, all.Standing(nil), 1)
+		require.Equal(t, alone.Standing(nil)[0].ID, all.Standing(nil)[0].ID, "%v", order)
+	}
+}
+
 // Of those that are alike, the surest one stands for all, and that one is certain now is
 // told once.
 func TestTheSurestStandsForAll(t *testing.T) {

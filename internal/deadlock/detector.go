@@ -218,8 +218,8 @@ func (d *Detector) Evaluate(now time.Time) (found, ended []*Deadlock) {
 		}
 		d.touched, d.resources = slotSet{}, make(map[string]struct{})
 		rests := restsOf(over)
-		for _, core := range g.Cores() {
-			found = append(found, d.examine(g.members(core), rests, now)...)
+		for _, core := range g.oldestFirst(g.Cores()) {
+			found = append(found, d.examine(core, rests, now)...)
 		}
 		if g.CutShort() > 0 {
 			d.counters.SearchesCutShort++
@@ -242,6 +242,19 @@ func (d *Detector) exploreTouched() *subgraph {
 	g := d.explore(d.touched.all(), slices.Sorted(maps.Keys(d.resources)))
 	g.Solve()
 	return g
+}
+
+// oldestFirst are the tasks of cores, the core first that has the longest wait: of those
+// that are alike it gives the name, also after a restart of the collector.
+func (g *subgraph) oldestFirst(cores [][]waitgraph.Task) [][]*fleet.Task {
+	members := make([][]*fleet.Task, len(cores))
+	first := make(map[*fleet.Task]*fleet.Task, len(cores)) // by the first member
+	for i, core := range cores {
+		members[i] = g.members(core)
+		first[members[i][0]] = slices.MinFunc(members[i], waitsLonger)
+	}
+	slices.SortFunc(members, func(a, b []*fleet.Task) int { return waitsLonger(first[a[0]], first[b[0]]) })
+	return members
 }
 
 // examine reports what can be proved of a core, and remembers the rest.
