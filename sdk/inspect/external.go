@@ -81,7 +81,8 @@ func (untilReleased) applyWait(u *externalUse)    { u.untilReleased = true }
 
 // UntilReleased declares that no TTL, lease or session can end the lock before its
 // holder releases it, and that a waiter waits for the release unless its context is
-// done.
+// done. It also declares that the goroutine that acquires the lock calls Release: do not
+// use it for a lock that is handed over to another goroutine.
 func UntilReleased() WaitOption { return untilReleased{} }
 
 // NewExternal returns a handle on the lock with that name. Several handles with
