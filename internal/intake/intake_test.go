@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
+	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -175,4 +176,11 @@ func TestAFullTableIsWarnedAboutOnce(t *testing.T) {
 		require.Equal(t, step.warnings, logs.Len(), "step %d", i)
 	}
 	require.Equal(t, map[string]any{"table": "a", "size": int64(19), "limit": int64(20), "setting": "max_a"}, logs.All()[1].ContextMap())
+}
+
+func TestLabelsAreValidUTF8(t *testing.T) {
+	set := metric.NewObserveConfig([]metric.ObserveOption{intake.With("task", "caf\xe9", "service", "shop")}).Attributes()
+	task, _ := set.Value("task")
+	service, _ := set.Value("service")
+	require.Equal(t, []string{"caf\uFFFD", "shop"}, []string{task.AsString(), service.AsString()})
 }

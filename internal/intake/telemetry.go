@@ -2,6 +2,8 @@ package intake
 
 import (
 	"context"
+	"strings"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -63,11 +65,12 @@ func Observe(read func() int64) metric.Int64Callback {
 	return func(_ context.Context, o metric.Int64Observer) error { o.Observe(read()); return nil }
 }
 
-// With are attributes, as key, value, key, value.
+// With are attributes, as key, value, key, value. One value that is not valid UTF-8 would make
+// the whole scrape fail.
 func With(pairs ...string) metric.MeasurementOption {
 	attrs := make([]attribute.KeyValue, 0, len(pairs)/2)
 	for i := 0; i < len(pairs); i += 2 {
-		attrs = append(attrs, attribute.String(pairs[i], pairs[i+1]))
+		attrs = append(attrs, attribute.String(pairs[i], strings.ToValidUTF8(pairs[i+1], string(utf8.RuneError))))
 	}
 	return metric.WithAttributeSet(attribute.NewSet(attrs...))
 }
