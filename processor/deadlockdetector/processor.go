@@ -44,6 +44,7 @@ type detector struct {
 	outlet   *lifecycle.Outlet
 	full     *intake.Fullness
 	advanced time.Time // when it was last looked what time has done
+	told     told
 
 	intake    *intake.Intake
 	gaps      *intake.Gaps
@@ -140,11 +141,13 @@ func (p *detector) evaluate(ctx context.Context, now time.Time) {
 	began := time.Now()
 	found, ended := p.graph.Evaluate(now)
 	took := time.Since(began)
+	standing := p.graph.Standing(nil)
 	p.mu.Unlock()
+	changed := p.told.changed(standing, found)
 	inversions := p.searchOrders(now)
 
 	p.telemetry.ProcessorDeadlockDetectorEvaluationDuration.Record(ctx, took.Seconds())
 	p.totals.count(ctx, found, ended, now)
 	p.tell(found, ended, inversions, now)
-	p.outlet.Send(ctx, newSpans(found, ended, inversions, now), now)
+	p.outlet.Send(ctx, newSpans(append(found, changed...), ended, inversions, now), now)
 }

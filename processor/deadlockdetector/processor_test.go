@@ -217,6 +217,40 @@ func TestASuspectedDeadlockThatBecomesCertain(t *testing.T) {
 	})
 }
 
+// When the confidence of a standing deadlock falls, spans say so: its tasks are not
+// deadlocked any more. It is no news for the log.
+func TestADeadlockThatIsLessSureIsToldBySpans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, defaultConfig(), nil, componenttest.NewNopHost())
+		defer f.stopped(t)
+		s := newSpeaker("shop")
+		wants := func(n byte, resource string, holds report.Hold) *report.Report {
+			r := s.waits(n, true, resource, 0)
+			r.Wait.Kind, r.Wait.Holders = taskspan.WaitExternal, nil
+			r.Task.Holds = []report.Hold{holds}
+			return r
+		}
+		x, y := report.Hold{Resource: "ext:x", UntilReleased: true}, report.Hold{Resource: "ext:y", UntilReleased: true}
+		for range 3 {
+			f.consume(t, wants(1, "ext:y", x), wants(2, "ext:x", y))
+			time.Sleep(time.Second)
+		}
+		x = report.Hold{Resource: "ext:x", Ends: time.Now().Add(time.Hour)} // Extend
+		f.consume(t, wants(1, "ext:y", x))
+		time.Sleep(10 * time.Second)
+		var got []string
+		for _, span := range f.spans(taskspan.SpanDeadlock) {
+			a := span.Attributes().AsRaw()
+			got = append(got, fmt.Sprint(a[taskspan.DeadlockConfidence], " ", a[taskspan.TaskState]))
+		}
+		require.Equal(t, []string{
+			"certain deadlocked", "certain deadlocked", "certain deadlocked", "transient blocked", "transient blocked", "transient blocked",
+		}, got)
+		require.Len(t, f.logs.FilterLevelExact(zapcore.WarnLevel).All(), 1)
+		require.EqualValues(t, 1, f.DetectorTotals().Found[3].Count+f.DetectorTotals().Found[4].Count+f.DetectorTotals().Found[5].Count, "it is one")
+	})
+}
+
 func TestWhatADeadlockLooksLike(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, defaultConfig(), nil, componenttest.NewNopHost())

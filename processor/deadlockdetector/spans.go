@@ -28,7 +28,7 @@ type spanWriter struct {
 
 // newSpans makes the spans for what has been found and has ended: for each deadlock a root
 // span in a trace of its own, and a child of each stuck task in the trace of that. One that
-// was suspected and is certain now is written again, with the same ids.
+// is more or less sure now is written again, with the same ids.
 func newSpans(found, ended []*deadlock.Deadlock, inversions []*deadlock.Inversion, now time.Time) ptrace.Traces {
 	w := spanWriter{td: ptrace.NewTraces(), scopes: make(map[report.Process]ptrace.SpanSlice), now: now}
 	for _, dl := range found {
