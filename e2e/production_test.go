@@ -236,6 +236,9 @@ func TestProductionConfiguration(t *testing.T) {
 		}
 		return errors.New("not yet")
 	})
+	// The bytes are in the file before the transaction ends that makes them valid, which
+	// waits for the disk.
+	time.Sleep(time.Second)
 	p.kill()
 	p.start(t, p.http) // the last that listens
 	backend.start(t)
