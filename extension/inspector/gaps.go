@@ -56,6 +56,10 @@ const (
 	// startingFor is for how long after the start of a detector a process may be there
 	// that it has not heard: four heartbeats.
 	startingFor = 20 * time.Second
+	// silentAfter, or heartbeatsMissed if they are longer apart, is after how long without
+	// a report nothing is known of a process.
+	silentAfter      = 20 * time.Second
+	heartbeatsMissed = 4
 	// processesNamed bounds the processes that a message names.
 	processesNamed = 3
 )
@@ -141,17 +145,22 @@ func (n *numbers) withoutComponent() []gap {
 // withoutProcess says whether there is no process whose deadlocks could be found. One
 // that has said goodbye, or started again, is known to have none.
 func (n *numbers) withoutProcess() (gap, bool) {
-	lost := 0
+	lost, silent := 0, 0
 	for i := range n.processes {
-		switch n.processes[i].Status {
-		case fleet.Reporting, fleet.Goodbye:
+		p := &n.processes[i]
+		switch {
+		case p.Status == fleet.Reporting && n.at.Sub(p.LastHeard) > max(silentAfter, heartbeatsMissed*p.Interval):
+			silent++ // it is not lost yet: nobody else is heard, so the fault may be on the way
+		case p.Status == fleet.Reporting, p.Status == fleet.Goodbye:
 			return gap{}, false
-		case fleet.Lost:
+		case p.Status == fleet.Lost:
 			lost++
 		}
 	}
 	g := gap{aboutDeadlocks, gapNoProcess, statusInfo, "", "no process of the SDK has reported to this collector"}
 	switch {
+	case silent > 0:
+		g.Message = fmt.Sprintf("no process has reported of late; %d did before", silent+lost)
 	case lost == 1:
 		g.Message = "the only process that reported has fallen silent without a goodbye"
 	case lost > 1:

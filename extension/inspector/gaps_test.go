@@ -30,6 +30,11 @@ func TestWhatCannotBeKnown(t *testing.T) {
 	fresh := shop
 	fresh.FirstHeard = time.Now()
 	partly := known("bank", "2", fleet.Reporting, 0.52)
+	quiet := func(ago, interval time.Duration) view.Process {
+		p := known("mail", interval.String(), fleet.Reporting, 0)
+		p.LastHeard, p.Interval = p.LastHeard.Add(-ago), interval
+		return p
+	}
 	behind, gone := bank, known("bank", "1", fleet.Goodbye, 0)
 	behind.Untold, gone.Untold = 4, 3
 	type processes = []view.Process
@@ -83,6 +88,18 @@ func TestWhatCannotBeKnown(t *testing.T) {
 				{"deadlocks", "no_process", "info", "", "all processes that reported, 2, have fallen silent"},
 			},
 		},
+		{
+			"nobody is heard any more", &state{processes: processes{quiet(21*time.Second, 5*time.Second), quiet(50*time.Second, 10*time.Second), known("shop", "2", fleet.Lost, 0)}},
+			&state{processes: processes{quiet(21*time.Second, 5*time.Second), quiet(50*time.Second, 10*time.Second)}},
+			[]told{
+				{"deadlocks", "no_process", "info", "", "no process has reported of late; 3 did before"},
+			},
+		},
+		{
+			"one of two is heard", &state{processes: processes{shop, quiet(41*time.Second, 10*time.Second)}},
+			&state{processes: processes{shop, quiet(41*time.Second, 10*time.Second)}}, nil,
+		},
+		{"long heartbeats", &state{processes: processes{quiet(39*time.Second, 10*time.Second)}}, &state{processes: processes{quiet(39*time.Second, 10*time.Second)}}, nil},
 		{"one is lost", &state{processes: processes{shop, known("shop", "2", fleet.Lost, 0)}}, &state{processes: processes{shop, known("shop", "2", fleet.Lost, 0)}}, nil},
 		{"the detector comes last", &state{processes: processes{shop, bank}}, &state{Coverage: view.Coverage{Unreported: []report.Process{shop.Process}}}, []told{
 			{"deadlocks", "unreported", "warning", "deadlock_detector", "the reports of bank (2), shop (1) do not arrive at deadlock_detector" + order},
