@@ -181,8 +181,9 @@ func (n *numbers) unheard(c *componentCoverage) []gap {
 		partly []report.Process
 		most   float64
 	)
+	_, whole := n.heardBy(c.kind)
 	for i := range c.processes {
-		if p := &c.processes[i]; p.Missing > 0 && (p.Status == fleet.Reporting || p.Status == fleet.Lost) {
+		if p := &c.processes[i]; p.Missing > 0 && !whole[p.Process] && (p.Status == fleet.Reporting || p.Status == fleet.Lost) {
 			partly, most = append(partly, p.Process), max(most, p.Missing)
 		}
 	}
@@ -221,22 +222,15 @@ func (n *numbers) catchingUp(c *componentCoverage) []gap {
 // unheardBy are the processes that a component should hear and does not: their spans
 // arrive there, or their reports arrive at components of the other kind only.
 func (n *numbers) unheardBy(c *componentCoverage) []report.Process {
+	known, whole := n.heardBy(c.kind)
 	partly := make(map[report.Process]bool) // which is another gap
 	for i := range c.processes {
 		if c.processes[i].Missing > 0 {
 			partly[c.processes[i].Process] = true
 		}
 	}
-	unheard := slices.DeleteFunc(slices.Clone(c.Unreported), func(p report.Process) bool { return partly[p] })
+	unheard := slices.DeleteFunc(slices.Clone(c.Unreported), func(p report.Process) bool { return partly[p] || whole[p] })
 	if !c.Elsewhere {
-		known := make(map[report.Process]bool)
-		for _, other := range n.components {
-			if other.kind == c.kind {
-				for i := range other.processes {
-					known[other.processes[i].Process] = true
-				}
-			}
-		}
 		for i := range n.processes {
 			p := &n.processes[i]
 			if p.Status == fleet.Reporting && !known[p.Process] && n.at.Sub(p.FirstHeard) >= orderKnownAfter {
@@ -246,6 +240,25 @@ func (n *numbers) unheardBy(c *componentCoverage) []report.Process {
 	}
 	sortProcesses(unheard)
 	return slices.Compact(unheard)
+}
+
+// heardBy returns the processes that components of a kind know, and those that report all
+// to one of them: then it does no harm that another one does not hear them.
+func (n *numbers) heardBy(kind componentKind) (known, whole map[report.Process]bool) {
+	known, whole = make(map[report.Process]bool), make(map[report.Process]bool)
+	for _, c := range n.components {
+		if c.kind != kind {
+			continue
+		}
+		for i := range c.processes {
+			p := &c.processes[i]
+			known[p.Process] = true
+			if p.Status == fleet.Reporting && p.Missing == 0 {
+				whole[p.Process] = true
+			}
+		}
+	}
+	return known, whole
 }
 
 // fullTables says where entries that find no room may hide something.

@@ -379,3 +379,34 @@ func TestDeadlocksThatAreNotListed(t *testing.T) {
 		}
 	}
 }
+
+// What one detector does not hear, or only in part, is no gap if another one hears it.
+func TestAnotherDetectorHearsIt(t *testing.T) {
+	shop, bank := known("shop", "1", fleet.Reporting, 0), known("bank", "2", fleet.Reporting, 0.5)
+	whole := bank
+	whole.Missing = 0
+	for _, c := range []struct {
+		name    string
+		other   []view.Process
+		reasons []string
+	}{
+		{"all of it", []view.Process{shop, whole}, nil},
+		{"one process", []view.Process{shop}, []string{gapIncomplete}},
+		{"in part, too", []view.Process{shop, bank}, []string{gapIncomplete, gapIncomplete}},
+		{"nothing", nil, []string{gapUnreported, gapIncomplete, gapUnreported}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			x := unstarted(t, testConfig())
+			x.RegisterTaskState("task_state", &fakeState{processes: []view.Process{shop, whole}})
+			x.RegisterDeadlockDetector("deadlock_detector/a", &fakeDetector{
+				processes: []view.Process{bank}, coverage: view.Coverage{Unreported: []report.Process{shop.Process}},
+			})
+			x.RegisterDeadlockDetector("deadlock_detector/b", &fakeDetector{processes: c.other})
+			var reasons []string
+			for _, g := range answers[deadlockList](t, x, "/api/v1/deadlocks").Gaps {
+				reasons = append(reasons, g.Reason)
+			}
+			require.Equal(t, c.reasons, reasons)
+		})
+	}
+}
