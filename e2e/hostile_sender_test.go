@@ -171,6 +171,7 @@ func (p *hostile) runs(ctx context.Context, task spanID, name string) {
 
 // beats sends a heartbeat that lists the waits with ids from 1 to waits.
 func (p *hostile) beats(ctx context.Context, waits int, more ...*commonpb.KeyValue) {
+	observed := uint64(time.Now().UnixNano()) // the same for all parts
 	parts := max(1, (waits+taskspan.MaxHeartbeatWaits-1)/taskspan.MaxHeartbeatWaits)
 	for part := range parts {
 		var ids, revisions []*commonpb.AnyValue
@@ -178,10 +179,11 @@ func (p *hostile) beats(ctx context.Context, waits int, more ...*commonpb.KeyVal
 			ids = append(ids, integer(int64(id)))
 			revisions = append(revisions, integer(1))
 		}
-		p.report(ctx, taskspan.ReportHeartbeat, spanID{trace: 1}, append([]*commonpb.KeyValue{
+		span := p.report(ctx, taskspan.ReportHeartbeat, spanID{trace: 1}, append([]*commonpb.KeyValue{
 			whole(taskspan.HeartbeatIntervalMS, 5_000), whole(taskspan.HeartbeatPart, int64(part+1)), whole(taskspan.HeartbeatParts, int64(parts)),
 			list(taskspan.WaitsIDs, ids), list(taskspan.WaitsRevisions, revisions),
 		}, more...)...)
+		span.StartTimeUnixNano, span.EndTimeUnixNano = observed-1_000, observed
 	}
 }
 

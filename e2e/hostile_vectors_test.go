@@ -122,13 +122,13 @@ var vectors = []struct {
 		a.spoilt(t)
 	}},
 	{name: "a long ring", n: 1_000, of: "tasks in one ring, read twelve times at once", send: func(t *testing.T, a *attack, n int) {
-		p := a.process("long circle", "1")
+		p := a.process(fmt.Sprint("long circle ", n), "1")
 		for i := range n {
 			p.waits(t.Context(), spanID{uint64(i), 1}, int64(i+1), fmt.Sprint("m", i), []spanID{{uint64((i + 1) % n), 1}})
 		}
 		p.beats(t.Context(), n)
 		a.flush(t.Context())
-		eventually(t, waitForDeadlock, "the ring", func() error { return a.standing("long circle") })
+		eventually(t, waitForDeadlock, "the ring", func() error { return a.standing(p.service) })
 		inParallel(12, func() {
 			for _, path := range []string{"/api/v1/deadlocks", "/api/v1/graph", "/"} {
 				if _, err := get(http.DefaultClient, "http://"+a.inspector+path); err != nil {
@@ -136,7 +136,7 @@ var vectors = []struct {
 				}
 			}
 		})
-		a.epoch++ // another start, which takes the place of this one
+		p.goodbye(t.Context())
 	}},
 	{name: "many deadlocks", n: 150, of: "deadlocks of two tasks each", send: func(t *testing.T, a *attack, n int) {
 		p := a.process("leaky", "1")
@@ -209,6 +209,14 @@ var vectors = []struct {
 		}
 		a.keep(t, p, min(n, 65_536))
 	}, after: func(t *testing.T, a *attack) { a.shows(t, "ring", 3) }},
+	{name: "a lock with many claimants, and a goodbye", n: 1_000, of: "tasks that hold a lock, and a goodbye", send: func(t *testing.T, a *attack, n int) {
+		p := a.process("claimants", "1")
+		for i := range n {
+			p.waits(t.Context(), spanID{uint64(i), 1}, int64(i+1), "ext:lock", nil, texts(taskspan.Holds, "ext:lock"))
+		}
+		p.beats(t.Context(), n)
+		p.goodbye(t.Context())
+	}},
 }
 
 // shows waits until the inspector shows that many tasks of a service.

@@ -65,8 +65,8 @@ func full(t view.Table) string {
 // keepsTheLast are tables that are full in the ordinary course of things, because
 // they keep the newest of what is over.
 var keepsTheLast = map[componentKind][]string{
-	isTaskState: {"tasks", "events"},
-	isDetector:  {"past_deadlocks", "unproven"},
+	isTaskState: {"tasks", "events", "gone_processes", "gone_names"},
+	isDetector:  {"past_deadlocks", "unproven", "gone_processes", "gone_names"},
 	isSampler:   {"kept_decisions", "dropped_decisions"},
 }
 

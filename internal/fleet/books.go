@@ -143,6 +143,9 @@ func (t *Table) settle(p *process, name string, change func(*account) Delta) {
 	if p.books.byName == nil {
 		p.books.byName = make(map[string]account)
 	}
+	if !known && p.status != Reporting {
+		t.goneNames++
+	}
 	p.books.byName[name] = a
 	if d == (Delta{}) {
 		return

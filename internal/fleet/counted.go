@@ -52,6 +52,9 @@ func (t *Table) Counted(id report.Process) (counted, before bool) {
 
 // takeOver notes totals as told without telling them on.
 func (t *Table) takeOver(p *process, h *report.Heartbeat, byName map[string]report.NameCounts) {
+	if p.status != Reporting {
+		t.goneNames += len(byName) - len(p.books.byName)
+	}
 	p.books.byName = make(map[string]account, len(byName))
 	for name, n := range byName {
 		p.books.byName[name] = account{said: report.NameCounts{Counts: n.Counts, Durations: n.Durations}}

@@ -136,6 +136,7 @@ func (t *Table) heard(p *process, now time.Time) {
 	for i, other := range t.gone {
 		if other == p {
 			t.gone = append(t.gone[:i], t.gone[i+1:]...)
+			t.goneNames -= len(p.books.byName)
 			break
 		}
 	}
@@ -181,17 +182,8 @@ func (t *Table) retire(p *process, status Status) {
 	p.pending = nil
 	p.closed = newTombstones[int64](maxClosed)
 	t.gone = append(t.gone, p)
-	if len(t.gone) <= t.limits.Processes {
-		return
-	}
-	oldest := t.gone[0]
-	t.gone = append(t.gone[:0], t.gone[1:]...)
-	t.counters.ProcessesGone++
-	t.mark(oldest)
-	delete(t.processes, oldest.id)
-	if t.newest[instanceOf(oldest.id)].epoch == oldest.id.Epoch {
-		delete(t.newest, instanceOf(oldest.id))
-	}
+	t.goneNames += len(p.books.byName)
+	t.forget(p.lastHeard)
 }
 
 // heartbeat merges a part of a heartbeat.

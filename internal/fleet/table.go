@@ -21,6 +21,7 @@ type Table struct {
 	newest    map[instance]start // the newest of each instance that has a record
 	reporting int
 	gone      []*process       // records of ended processes, in the order of their end
+	goneNames int              // task names in them
 	older     []report.Process // older starts that run on, since the last TakeOlder
 	leaks     []report.Process // that began to miss reports since the last TakeLeaks
 
@@ -162,6 +163,7 @@ func (t *Table) lease(p *process) time.Duration {
 // silent tasks are given up, tombstones crumble.
 func (t *Table) Advance(now time.Time) {
 	t.ended.expire(now)
+	t.forget(now)
 	t.listening.advance(now)
 	var intervals secondShortest
 	for _, p := range t.processes {

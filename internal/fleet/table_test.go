@@ -269,6 +269,11 @@ func (t *Table) check(tb testing.TB) {
 	require.LessOrEqual(tb, len(t.tasks), t.limits.Tasks)
 	require.LessOrEqual(tb, t.reporting, t.limits.Processes)
 	require.LessOrEqual(tb, len(t.gone), t.limits.Processes)
+	goneNames := 0
+	for _, p := range t.gone {
+		goneNames += len(p.books.byName)
+	}
+	require.Equal(tb, goneNames, t.goneNames)
 }
 
 func TestANewerRevisionWinsAndClosedWins(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/asyncinspect/asyncinspect/internal/deadlock"
+	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/report"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 )
@@ -65,7 +66,7 @@ func (p *detector) DetectorTotals() view.DetectorTotals {
 func (p *detector) DetectorTables() []view.Table {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	reporting, _, tasks, waits := p.graph.Table().Sizes()
+	reporting, gone, tasks, waits := p.graph.Table().Sizes()
 	claims, standing, past, unproven := p.graph.Sizes()
 	return []view.Table{
 		{Name: "tasks", Size: tasks, Limit: p.cfg.MaxTasks, Setting: "max_tasks"},
@@ -73,6 +74,8 @@ func (p *detector) DetectorTables() []view.Table {
 		{Name: "edges", Size: p.graph.Table().Edges(), Limit: p.cfg.MaxEdges, Setting: "max_edges"},
 		{Name: "claims", Size: claims, Limit: p.cfg.MaxEdges, Setting: "max_edges"},
 		{Name: "processes", Size: reporting, Limit: p.cfg.MaxProcesses, Setting: "max_processes"},
+		{Name: "gone_processes", Size: gone, Limit: p.cfg.MaxProcesses},
+		{Name: "gone_names", Size: p.graph.Table().GoneNames(), Limit: fleet.MaxGoneNames},
 		{Name: "deadlocks", Size: standing + p.graph.NotKept(), Limit: p.cfg.MaxDeadlocks, Setting: "max_deadlocks"},
 		{Name: "past_deadlocks", Size: past, Limit: p.cfg.MaxDeadlocks},
 		{Name: "unproven", Size: unproven, Limit: p.cfg.MaxTasks},

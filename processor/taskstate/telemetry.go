@@ -6,6 +6,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/asyncinspect/asyncinspect/internal/fleet"
 	"github.com/asyncinspect/asyncinspect/internal/intake"
 	"github.com/asyncinspect/asyncinspect/internal/view"
 )
@@ -13,7 +14,8 @@ import (
 // tables says how full the bounded tables are.
 func (p *taskState) tables() []view.Table {
 	p.live.mu.Lock()
-	reporting, _, live, _ := p.live.table.Sizes()
+	reporting, gone, live, _ := p.live.table.Sizes()
+	goneNames := p.live.table.GoneNames()
 	p.live.mu.Unlock()
 	p.ended.mu.Lock()
 	tasks, events := live+p.ended.size, p.ended.events.kept
@@ -25,6 +27,8 @@ func (p *taskState) tables() []view.Table {
 		{Name: "live_tasks", Size: live, Limit: p.cfg.MaxTasks, Setting: "max_tasks"},
 		{Name: "events", Size: events, Limit: p.cfg.MaxEvents},
 		{Name: "processes", Size: reporting, Limit: p.cfg.MaxProcesses, Setting: "max_processes"},
+		{Name: "gone_processes", Size: gone, Limit: p.cfg.MaxProcesses},
+		{Name: "gone_names", Size: goneNames, Limit: fleet.MaxGoneNames},
 		{Name: "task_names", Size: int(p.stats.names.used.Load()), Limit: p.cfg.MaxTaskNames, Setting: "max_task_names"},
 		{Name: "resources", Size: int(p.stats.resources.used.Load()), Limit: p.cfg.MaxResources, Setting: "max_resources"},
 	}
