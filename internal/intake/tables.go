@@ -48,7 +48,6 @@ func (in *Intake) Evictions(c fleet.Counters) []Eviction {
 		{"waits", "refused", c.WaitsRefused},
 		{"waits", "evicted", c.WaitsEvicted},
 		{"waits", "task_full", c.WaitsOfTask},
-		{"edges", "refused", c.EdgesRefused},
 		{"processes", "record_forgotten", c.ProcessesGone},
 		{"processes", "clock_forgotten", c.ClocksForgotten},
 		{"processes", "names_merged", c.NamesMerged},

@@ -15,6 +15,7 @@ func (p *detector) evictions() []intake.Eviction {
 	c, own, orders := p.graph.Table().Counters(), p.graph.Counters(), p.orders.Counters()
 	p.mu.Unlock()
 	return append(append(p.intake.Evictions(c), p.gaps.Evictions()...),
+		intake.Eviction{Table: "edges", Reason: "refused", Count: c.EdgesRefused},
 		intake.Eviction{Table: "claims", Reason: "refused", Count: own.ClaimsRefused},
 		intake.Eviction{Table: "deadlocks", Reason: "not_listed", Count: own.DeadlocksGivenUp},
 		intake.Eviction{Table: "deadlocks", Reason: "search_cut_short", Count: own.SearchesCutShort},
