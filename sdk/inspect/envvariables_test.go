@@ -465,3 +465,36 @@ func TestUnknownVariablesAreSaid(t *testing.T) {
 		}
 	}
 }
+
+// How many letters have to change: neighbours that are swapped are one.
+func TestChangesOfWords(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0},
+		{"", "ABC", 3},
+		{"MODE", "", 4},
+		{"MODE", "MODE", 0},
+		{"MDOE", "MODE", 1},
+		{"MOD", "MODE", 1},
+		{"MODES", "MODE", 1},
+		{"MODE", "MXDE", 1},
+		{"AB", "BC", 2},
+		{"AB", "CA", 2},
+		{"ABC", "BCA", 2},
+		{"ABCD", "BADC", 2},
+		{"AB", "BA", 1},
+		{"KITTEN", "SITTING", 3},
+	} {
+		if got := changes(c.a, c.b); got != c.want {
+			t.Errorf("from %q to %q are %d changes, want %d", c.a, c.b, got, c.want)
+		}
+		if got := changes(c.b, c.a); got != c.want {
+			t.Errorf("from %q to %q are %d changes, want %d", c.b, c.a, got, c.want)
+		}
+	}
+	if got := unknownVariables([]string{"ASYNC_INSPECT_ZZ=1", "ASYNC_INSPECT_AA=1", "ASYNC_INSPECT_MM=1"}); !slices.IsSorted(got) || len(got) != 3 {
+		t.Errorf("unknown are %q, in that order", got)
+	}
+}

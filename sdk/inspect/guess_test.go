@@ -746,3 +746,60 @@ func TestWhatALookMakesOfCalls(t *testing.T) {
 		}
 	}
 }
+
+// Who asks what is going on looks at the calls that may go on, and at nobody else.
+func TestWhomAQuestionLooksAt(t *testing.T) {
+	l := freshLooks(t)
+	quietInspector(t)
+	dumps := 0
+	l.stack = func(buf []byte) int {
+		dumps++
+		return copy(buf, "goroutine 5 [running]:\nmain.f()\n\tf.go:3\n")
+	}
+	for _, one := range []struct {
+		guessed, returned bool
+		want              int
+	}{{true, false, 1}, {true, true, 0}, {false, false, 0}} {
+		call := newRemoteCall(newIdentity(), "GET")
+		call.guessed.Store(one.guessed)
+		if one.returned {
+			call.guess.giveUp()
+		}
+		w := beginWait(context.Background(), taskspan.WaitRemote, call)
+		dumps = 0
+		lookAtGuesses()
+		endWait(w)
+		if dumps != one.want {
+			t.Errorf("%+v: %d looks", one, dumps)
+		}
+	}
+}
+
+// What a goroutine waits for is the innermost wait that is one: a call that no look has
+// seen wait is none.
+func TestWhatAGoroutineWaitsFor(t *testing.T) {
+	quietInspector(t)
+	here := goid.Get()
+	outer := beginWait(context.Background(), taskspan.WaitIO, &thing{id: "disk", called: "disk"})
+	call := newRemoteCall(newIdentity(), "GET")
+	call.guessed.Store(true)
+	inner := beginWait(context.Background(), taskspan.WaitRemote, call)
+	for _, step := range []struct {
+		agreeing int
+		guessed  bool
+		want     taskspan.Kind
+	}{{0, true, taskspan.WaitIO}, {1, true, taskspan.WaitRemote}, {2, true, taskspan.WaitRemote}, {0, true, taskspan.WaitIO}, {0, false, taskspan.WaitRemote}} {
+		call.guess.agreeing = step.agreeing
+		call.guessed.Store(step.guessed)
+		full, waits := waitOf(here)
+		short, glances := glanceAt(here)
+		if !waits || !glances || full.kind != step.want || short.kind != step.want {
+			t.Errorf("%+v: it waits for %s and %s", step, full.kind, short.kind)
+		}
+	}
+	endWait(inner)
+	endWait(outer)
+	if _, waits := waitOf(here); waits {
+		t.Error("it still waits")
+	}
+}

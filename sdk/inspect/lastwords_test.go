@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -316,4 +317,39 @@ func TestWhoseLastWordsAreHeard(t *testing.T) {
 	at = at.Add(ms)
 	begin(t, task("job", nil), false, 500*ms)
 	<-l.end()
+}
+
+// The panic of a goroutine that Go has started is seen once more where it ends, and that
+// of any other one is not.
+func TestWhoSeesAPanicAgain(t *testing.T) {
+	ins := quietInspector(t)
+	for name, one := range map[string]struct {
+		run  func(func())
+		want bool
+	}{
+		"Go": {func(f func()) {
+			h := ins.Go(context.Background(), "work", func(context.Context) error { f(); return nil })
+			_ = h.Wait(context.Background())
+		}, true},
+		"a goroutine": {func(f func()) {
+			var all sync.WaitGroup
+			all.Go(f)
+			all.Wait()
+		}, false},
+		"a deep goroutine": {func(f func()) {
+			var all sync.WaitGroup
+			all.Go(func() { deeper(500, f) })
+			all.Wait()
+		}, false},
+		"deep below Go": {func(f func()) {
+			h := ins.Go(context.Background(), "work", func(context.Context) error { deeper(500, f); return nil })
+			_ = h.Wait(context.Background())
+		}, true},
+	} {
+		got := false
+		one.run(func() { got = handledAbove() })
+		if got != one.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
 }

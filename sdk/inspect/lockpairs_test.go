@@ -547,3 +547,25 @@ func TestACallAndALockWithoutAClass(t *testing.T) {
 		forgetOrders()
 	}
 }
+
+// Two pairs of locks that share a slot displace each other: the newest is known.
+func TestPairsThatShareASlot(t *testing.T) {
+	forgetOrders()
+	defer forgetOrders()
+	o := new(orderSet)
+	lock := func(id uint64) heldView { return heldView{lock: &lockName{id: id, first: 5}, place: uintptr(id)} }
+	taken := lock(1)
+	slot := func(held heldView) any { return o.pairs.slot(held.lock.orderClass(), taken.lock.orderClass(), 0) }
+	first := lock(2)
+	second := lock(3)
+	for slot(second) != slot(first) {
+		second = lock(second.lock.id + 1)
+	}
+	for turn, held := range []heldView{first, first, second, second, first} {
+		o.pair(7, taken, []heldView{held}, 0)
+		known := o.pairs.slot(held.lock.orderClass(), taken.lock.orderClass(), 0).Load()
+		if known == nil || known.held.lock != held.lock || known.taken.lock != taken.lock {
+			t.Errorf("turn %d: the slot has %+v", turn, known)
+		}
+	}
+}

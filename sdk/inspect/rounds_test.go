@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
+	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
 	"github.com/asyncinspect/asyncinspect/sdk/internal/sender"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -450,4 +451,25 @@ func TestResourceAttributesTravel(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("they travel as %q, want %q", got, want)
 	}
+}
+
+// A report of a long task says what it is, and where it was begun.
+func TestWhatIsToldOfALongTask(t *testing.T) {
+	ins, _ := newSeen(t, WithSamplingRate(1), WithBacktraces(true))
+	ctx, parent := ins.Begin(context.Background(), "parent")
+	defer parent.End(nil)
+	_, task := ins.Begin(ctx, "long")
+	defer task.End(nil)
+	r := &reporter{ins: ins}
+	got := r.longTask(task)
+	if got.Node != taskNode(task) || got.Name != "long" || got.State != taskspan.Running || got.Start != task.start.unix() ||
+		got.Parent != parent.SpanContext().SpanID() || got.Goroutine != goid.Get() || got.Place != wirePlace(task.begun) ||
+		!strings.HasSuffix(got.Place.Function, ".TestWhatIsToldOfALongTask") || !strings.Contains(got.Stack, "TestWhatIsToldOfALongTask") {
+		t.Errorf("told is %+v", got)
+	}
+	task.sampled = false
+	if got := r.longTask(task); got.Stack != "" {
+		t.Errorf("of one that is not sampled the stack is told: %q", got.Stack)
+	}
+	task.sampled = true
 }

@@ -9,6 +9,7 @@ import (
 	"runtime/pprof"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -548,5 +549,54 @@ func TestATaskWhoseSpanPanicsEnds(t *testing.T) {
 	}()
 	if n := countsOf(ins, "work"); n.Completed != 1 || n.Running != 0 || !task.ended() || currentTask() == task || ins.live.Load() != 0 {
 		t.Errorf("counted is %+v, ended %t, %d are live", n, task.ended(), ins.live.Load())
+	}
+}
+
+// The longest wait of a task is the first of those that took longest, and all are summed.
+func TestTheLongestWaitOfATask(t *testing.T) {
+	ins, exporter := newSeen(t, WithSamplingRate(1))
+	_, task := ins.Begin(t.Context(), "work")
+	for i, d := range []time.Duration{5, 3, 9, 9, 7} {
+		task.blocked(&thing{id: fmt.Sprint("id ", i), called: fmt.Sprint("disk ", i)}, d*time.Millisecond)
+	}
+	task.End(nil)
+	s := exported(t, ins, exporter)[0]
+	for key, want := range map[string]attribute.Value{
+		taskspan.TaskWaits: attribute.Int64Value(5), taskspan.TaskBlockedNS: attribute.Int64Value(33_000_000),
+		taskspan.TaskLongestWaitNS: attribute.Int64Value(9_000_000), taskspan.TaskLongestWaitResource: attribute.StringValue("disk 2"),
+	} {
+		if got := attributeOf(s, key); got != want {
+			t.Errorf("%s is %v, want %v", key, got.String(), want.String())
+		}
+	}
+}
+
+// A wait is a span from the least duration on.
+func TestWaitsThatAreSpans(t *testing.T) {
+	const least = 7 * time.Millisecond
+	for d, want := range map[time.Duration]int{least - 1: 0, least: 1, least + 1: 1} {
+		clearEnv(t)
+		synctest.Test(t, func(t *testing.T) {
+			exporter := tracetest.NewInMemoryExporter()
+			ins, err := New(t.Context(), WithTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSyncer(exporter))), WithReports(false), WithMinWait(least))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, task := ins.Begin(t.Context(), "work")
+			w := beginWait(ctx, taskspan.WaitIO, &thing{id: "disk", called: "disk"})
+			time.Sleep(d)
+			endWait(w)
+			spans := exporter.GetSpans()
+			if len(spans) != want {
+				t.Errorf("a wait of %v is %d spans, want %d", d, len(spans), want)
+			}
+			for _, s := range spans {
+				if took := s.EndTime.Sub(s.StartTime); took != d {
+					t.Errorf("the span of a wait of %v takes %v", d, took)
+				}
+			}
+			task.End(nil)
+			_ = ins.Shutdown(t.Context())
+		})
 	}
 }

@@ -570,3 +570,37 @@ func TestWhenAWaitRests(t *testing.T) {
 		}
 	}
 }
+
+// A task above the limit is not listed, and is told by its name when it is stuck.
+func TestATaskAboveTheLimitIsTold(t *testing.T) {
+	r := newReporterRig(t)
+	r.ins.maxTasks = 1
+	_, first := r.ins.Begin(context.Background(), "first")
+	defer first.End(nil)
+	m := NewMutex(unique("above"))
+	m.Lock()
+	waiter := newActor(t)
+	var second *Task
+	waiter.starts(func() {
+		ctx, task := r.ins.Begin(context.Background(), "second")
+		second = task
+		_ = m.LockContext(ctx)
+		m.Unlock()
+		task.End(nil)
+	})
+	waiter.blocked()
+	s := r.oneAfter(2 * time.Second)
+	id := second.SpanContext().SpanID()
+	if got := reported(s, taskspan.TaskName).GetStringValue(); second.tracked || got != "second" || !slices.Equal(s.ParentSpanId, id[:]) {
+		t.Errorf("listed %t, told as %q below %x, want %s", second.tracked, got, s.ParentSpanId, id)
+	}
+	m.Unlock()
+	waiter.does(func() {})
+	ended := false
+	for _, s := range r.after(time.Second) {
+		ended = ended || reported(s, taskspan.TaskState).GetStringValue() == string(taskspan.Completed)
+	}
+	if !ended {
+		t.Error("its end is not told")
+	}
+}

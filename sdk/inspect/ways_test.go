@@ -1057,3 +1057,38 @@ func TestOneHolderOfUnknownPlacesIsEnough(t *testing.T) {
 		}
 	}
 }
+
+// A Broadcast wakes everybody who waits, however many they are, and nobody who comes later.
+func TestABroadcastWakesAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 150
+		var l sync.Mutex
+		c := NewCond("", &l)
+		woken := make(chan struct{}, n+1)
+		wait := func() {
+			l.Lock()
+			_ = c.WaitContext(t.Context())
+			l.Unlock()
+			woken <- struct{}{}
+		}
+		for range n {
+			go wait()
+		}
+		synctest.Wait()
+		c.Broadcast()
+		synctest.Wait()
+		if len(woken) != n {
+			t.Errorf("%d of %d are woken", len(woken), n)
+		}
+		go wait()
+		synctest.Wait()
+		if len(woken) != n {
+			t.Error("one that came later is woken")
+		}
+		c.Signal()
+		synctest.Wait()
+		if len(woken) != n+1 {
+			t.Error("a Signal wakes nobody")
+		}
+	})
+}

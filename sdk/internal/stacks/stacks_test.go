@@ -187,3 +187,26 @@ func BenchmarkEach(b *testing.B) {
 		})
 	}
 }
+
+// Of a deep stack the innermost frames are read, as many as there may be.
+func TestFramesAreBounded(t *testing.T) {
+	for _, n := range []int{1, MaxFrames - 1, MaxFrames, MaxFrames + 1, 3 * MaxFrames} {
+		var dump strings.Builder
+		dump.WriteString("goroutine 7 [select]:\n")
+		for i := range n {
+			fmt.Fprintf(&dump, "main.f%d()\n\t/src/main.go:%d +0x1d\n", i, i+1)
+		}
+		dump.WriteString("created by main.main in goroutine 1\n\t/src/main.go:3 +0x1d\n")
+		Each([]byte(dump.String()), func(uint64) bool { return true }, func(g Goroutine) bool {
+			if len(g.Frames) != min(n, MaxFrames) || g.CutShort != (n > MaxFrames) {
+				t.Errorf("%d frames: %d are read, cut short %t", n, len(g.Frames), g.CutShort)
+			}
+			for i, f := range g.Frames {
+				if f.Line != i+1 || f.Function != fmt.Sprint("main.f", i) {
+					t.Fatalf("frame %d is %+v", i, f)
+				}
+			}
+			return true
+		})
+	}
+}
