@@ -82,6 +82,9 @@ func (s *search) enter(set []Task) {
 // strong calls emit for every strongly connected component within a set of stuck tasks,
 // those that others wait for first. emit must not keep the component.
 func (g *Graph) strong(set []Task, emit func(component []Task)) {
+	if len(set) == 0 {
+		return // as mostly: nothing is stuck
+	}
 	s := &g.search
 	if !s.listed {
 		g.list()
