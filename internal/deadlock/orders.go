@@ -45,6 +45,7 @@ type Orders struct {
 	classes  map[class]*lockClass
 	free     []int32    // numbers of classes that are in no order any more
 	numbers  int32      // all that have been used
+	locks    []orderKey // of the orders of locks alone, oldest first
 	calls    []orderKey // of the orders with calls in them, oldest first
 	fresh    []sighting // variants that no search has looked at
 	sequence int64      // of the newest variant
@@ -54,7 +55,7 @@ type Orders struct {
 
 // OrderCounters are what has been seen and refused.
 type OrderCounters struct {
-	Refused   int64 // orders that found no room
+	Evicted   int64 // orders of locks that made room for newer ones
 	CutShort  int64 // searches that were given up
 	Forgotten int64 // orders with calls in them that made room for newer ones
 }
@@ -166,10 +167,6 @@ func (o *Orders) Add(p report.Process, r *report.LockOrder) {
 		return // otherwise they are instances of one class: their order is not known
 	}
 	e := o.order(key)
-	if e == nil {
-		o.counters.Refused++
-		return
-	}
 	if e.harmful(&v) {
 		e.add(o.see(key, &v))
 	}
@@ -187,27 +184,38 @@ func (o *Orders) see(key orderKey, v *Order) variant {
 	return seen
 }
 
-// order finds or makes the record of an order; nil if there is no room.
+// order finds or makes the record of an order. The oldest make room: locks without a name
+// are others in each build, and would fill the table for good.
 func (o *Orders) order(key orderKey) *order {
 	if e := o.seen[key]; e != nil {
 		return e
 	}
+	of := &o.locks
 	if isCall(key.held.name) || isCall(key.taken.name) {
-		if len(o.calls) > 0 && len(o.calls) >= max(1, o.limit/callsShare) {
-			o.forget(o.calls[0])
-			o.calls = append(o.calls[:0], o.calls[1:]...)
+		of = &o.calls
+		if len(o.calls) >= max(1, o.limit/callsShare) {
+			o.forgetOldest(of)
 			o.counters.Forgotten++
 		}
-		if len(o.seen) < o.limit {
-			o.calls = append(o.calls, key)
-		}
 	}
-	if len(o.seen) >= o.limit {
-		return nil
+	switch {
+	case len(o.seen) < o.limit:
+	case len(o.locks) > 0:
+		o.forgetOldest(&o.locks)
+		o.counters.Evicted++
+	default:
+		o.forgetOldest(&o.calls)
+		o.counters.Forgotten++
 	}
+	*of = append(*of, key)
 	e := &order{held: o.class(key.held), taken: o.class(key.taken)}
 	o.seen[key] = e
 	return e
+}
+
+func (o *Orders) forgetOldest(of *[]orderKey) {
+	o.forget((*of)[0])
+	*of = (*of)[1:]
 }
 
 // class returns the record of a class, for one more order.

@@ -88,7 +88,25 @@ func TestOrdersAreBounded(t *testing.T) {
 		o.taking("a", fmt.Sprint("l", i%40), fmt.Sprint("l", i%37), "", fmt.Sprint("g", i))
 	}
 	require.Equal(t, 50, o.Len())
-	require.NotZero(t, o.Counters().Refused)
+	require.NotZero(t, o.Counters().Evicted)
+}
+
+// When the table is full, the oldest orders make room for new ones, so that contradictions
+// are found also after years of deploys.
+func TestOldOrdersMakeRoom(t *testing.T) {
+	o := NewOrders(20)
+	require.Nil(t, o.taking("a", "first", "second", ""))
+	for i := range 19 {
+		require.Nil(t, o.taking("a", fmt.Sprint("l", i), fmt.Sprint("m", i), ""))
+	}
+	require.Zero(t, o.Counters().Evicted)
+	require.Nil(t, o.taking("a", "x", "y", ""))
+	require.EqualValues(t, 1, o.Counters().Evicted)
+	require.Nil(t, o.taking("a", "second", "first", ""), "it was forgotten")
+	require.NotNil(t, o.taking("a", "y", "x", ""), "the newest is known")
+	require.NotNil(t, o.taking("a", "m5", "l5", ""))
+	require.Equal(t, 20, o.Len())
+	require.Len(t, o.locks, 20)
 }
 
 // Random orders against a search over all rings of different locks.
@@ -340,7 +358,7 @@ func TestOldCallsMakeRoom(t *testing.T) {
 	require.Equal(t, 40, o.Len())
 	require.Len(t, o.calls, 10)
 	require.EqualValues(t, 990, o.Counters().Forgotten)
-	require.Zero(t, o.Counters().Refused)
+	require.Zero(t, o.Counters().Evicted)
 	// The newest are known, and the oldest are not.
 	require.Nil(t, o.through("b", call(1), "answer", "l0", ""))
 	require.NotNil(t, o.through("a", call(1000), "answer", "l5", ""), "that is %d", 999%7)

@@ -19,7 +19,7 @@ func (p *detector) evictions() []intake.Eviction {
 		intake.Eviction{Table: "claims", Reason: "refused", Count: own.ClaimsRefused},
 		intake.Eviction{Table: "deadlocks", Reason: "not_listed", Count: own.DeadlocksGivenUp},
 		intake.Eviction{Table: "deadlocks", Reason: "search_cut_short", Count: own.SearchesCutShort},
-		intake.Eviction{Table: "lock_orders", Reason: "refused", Count: orders.Refused},
+		intake.Eviction{Table: "lock_orders", Reason: "evicted", Count: orders.Evicted},
 		intake.Eviction{Table: "lock_orders", Reason: "search_cut_short", Count: orders.CutShort},
 		intake.Eviction{Table: "lock_orders", Reason: "call_forgotten", Count: orders.Forgotten},
 		intake.Eviction{Table: "spans", Reason: "refused_downstream", Count: p.outlet.Lost()},
