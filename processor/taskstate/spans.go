@@ -100,24 +100,6 @@ func (b *batch) read(spans ptrace.SpanSlice, rule classify.Rule, by told) {
 	}
 }
 
-// stateOf is the state of a task that does not tell it.
-func stateOf(span ptrace.Span) endState {
-	if span.Status().Code() == ptrace.StatusCodeError {
-		return failed
-	}
-	return completed
-}
-
-// toldState is the state that a span tells, if it is one that a task can end in.
-func toldState(v pcommon.Value, span ptrace.Span) endState {
-	if v.Type() == pcommon.ValueTypeStr {
-		if state := taskspan.State(v.Str()); state.Ended() {
-			return endStateOf(state)
-		}
-	}
-	return stateOf(span)
-}
-
 // measure reads the times and the weight of a span, within what a span can have.
 func (b *batch) measure(span ptrace.Span) (start, end int64, weight float64) {
 	start, end, corrected := plausible.Times(span.StartTimestamp(), span.EndTimestamp())
