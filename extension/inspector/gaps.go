@@ -145,17 +145,22 @@ func (n *numbers) withoutComponent() []gap {
 // withoutProcess says whether there is no process whose deadlocks could be found. One
 // that has said goodbye, or started again, is known to have none.
 func (n *numbers) withoutProcess() (gap, bool) {
-	lost, silent := 0, 0
+	lost, silent, goodbye := 0, 0, false
 	for i := range n.processes {
 		p := &n.processes[i]
 		switch {
 		case p.Status == fleet.Reporting && n.at.Sub(p.LastHeard) > max(silentAfter, heartbeatsMissed*p.Interval):
 			silent++ // it is not lost yet: nobody else is heard, so the fault may be on the way
-		case p.Status == fleet.Reporting, p.Status == fleet.Goodbye:
+		case p.Status == fleet.Reporting:
 			return gap{}, false
+		case p.Status == fleet.Goodbye:
+			goodbye = true
 		case p.Status == fleet.Lost:
 			lost++
 		}
+	}
+	if goodbye && silent == 0 {
+		return gap{}, false
 	}
 	g := gap{aboutDeadlocks, gapNoProcess, statusInfo, "", "no process of the SDK has reported to this collector"}
 	switch {

@@ -96,6 +96,17 @@ func TestWhatCannotBeKnown(t *testing.T) {
 			},
 		},
 		{
+			"one said goodbye, and one is not heard any more", &state{processes: processes{known("shop", "1", fleet.Goodbye, 0), quiet(21*time.Second, 5*time.Second)}},
+			&state{processes: processes{known("shop", "1", fleet.Goodbye, 0), quiet(21*time.Second, 5*time.Second)}},
+			[]told{
+				{"deadlocks", "no_process", "info", "", "no process has reported of late; 1 did before"},
+			},
+		},
+		{
+			"one said goodbye, and one was lost", &state{processes: processes{known("shop", "1", fleet.Goodbye, 0), known("shop", "2", fleet.Lost, 0)}},
+			&state{processes: processes{known("shop", "1", fleet.Goodbye, 0), known("shop", "2", fleet.Lost, 0)}}, nil,
+		},
+		{
 			"one of two is heard", &state{processes: processes{shop, quiet(41*time.Second, 10*time.Second)}},
 			&state{processes: processes{shop, quiet(41*time.Second, 10*time.Second)}}, nil,
 		},
