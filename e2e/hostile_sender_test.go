@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -103,12 +102,6 @@ type spanID struct{ trace, span uint64 }
 
 func (id spanID) bytes() (trace, span []byte) {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, 0xbad), id.trace), binary.BigEndian.AppendUint64(nil, id.span)
-}
-
-// text is the task as a remote parent is written.
-func (id spanID) text() string {
-	trace, span := id.bytes()
-	return fmt.Sprintf("%x/%x", trace, span)
 }
 
 // report adds a report span about a task, and sends the batch when that is large.

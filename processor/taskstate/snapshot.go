@@ -78,7 +78,9 @@ func liveByService(series []taskTotals, tasks []*fleet.Task) map[string]fleet.Li
 		default:
 			doubtful[t.Process.Service]++
 		}
-		sums[t.Process.Service] = sums[t.Process.Service] // also without a heartbeat
+		if _, ok := sums[t.Process.Service]; !ok {
+			sums[t.Process.Service] = totals{} // it has sent no heartbeat
+		}
 	}
 	live := make(map[string]fleet.Live, len(sums))
 	for service, sum := range sums {
