@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/asyncinspect/asyncinspect/sdk/internal/failure"
 	"github.com/asyncinspect/asyncinspect/sdk/internal/goid"
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
@@ -598,5 +599,18 @@ func TestWaitsThatAreSpans(t *testing.T) {
 			task.End(nil)
 			_ = ins.Shutdown(t.Context())
 		})
+	}
+}
+
+// What the type of an error is called: of a status its code, of a panic "panic", of
+// anything else its Go type.
+func TestTypesOfErrors(t *testing.T) {
+	for want, err := range map[string]error{
+		"503": failure.Status(503), taskspan.ErrorPanic: &panicError{value: "boom"}, "*errors.errorString": errors.New("x"),
+		"*fmt.wrapError": fmt.Errorf("with %w", failure.Status(504)),
+	} {
+		if got := errorType(err); got != want {
+			t.Errorf("%v is of type %q, want %q", err, got, want)
+		}
 	}
 }
