@@ -256,6 +256,8 @@ func TestLimitsOfOptions(t *testing.T) {
 	adaptive := func(least, most, overhead float64) Option {
 		return WithAdaptiveSampler(AdaptiveConfig{MinRate: least, MaxRate: most, TargetOverhead: overhead})
 	}
+	aboveMax := math.MaxInt32
+	aboveMax++ // below 0 where an int has 32 bits, which does not fit either
 	for name, of := range map[string]struct{ fit, unfit []Option }{
 		"rate": {
 			[]Option{WithSamplingRate(0), WithSamplingRate(0.3), WithSamplingRate(1)},
@@ -265,9 +267,9 @@ func TestLimitsOfOptions(t *testing.T) {
 			[]Option{adaptive(0.2, 0.2, 0.5), adaptive(1e-9, 1, 1e-9), adaptive(1, 1, 0.999)},
 			[]Option{adaptive(0.3, 0.2, 0.5), adaptive(-0.1, 0.2, 0.5), adaptive(0.1, 1.1, 0.5), adaptive(0.1, 0.2, 1), adaptive(0.1, 0.2, -0.1)},
 		},
-		"tasks":       {[]Option{WithMaxTasks(1), WithMaxTasks(math.MaxInt32)}, []Option{WithMaxTasks(0), WithMaxTasks(-1), WithMaxTasks(math.MaxInt32 + 1)}},
-		"events":      {[]Option{WithMaxEvents(1), WithMaxEvents(math.MaxInt32)}, []Option{WithMaxEvents(0), WithMaxEvents(math.MaxInt32 + 1)}},
-		"task events": {[]Option{WithMaxTaskEvents(1), WithMaxTaskEvents(math.MaxInt32)}, []Option{WithMaxTaskEvents(0), WithMaxTaskEvents(math.MaxInt32 + 1)}},
+		"tasks":       {[]Option{WithMaxTasks(1), WithMaxTasks(math.MaxInt32)}, []Option{WithMaxTasks(0), WithMaxTasks(-1), WithMaxTasks(aboveMax)}},
+		"events":      {[]Option{WithMaxEvents(1), WithMaxEvents(math.MaxInt32)}, []Option{WithMaxEvents(0), WithMaxEvents(aboveMax)}},
+		"task events": {[]Option{WithMaxTaskEvents(1), WithMaxTaskEvents(math.MaxInt32)}, []Option{WithMaxTaskEvents(0), WithMaxTaskEvents(aboveMax)}},
 		"stuck":       {[]Option{WithStuckAfter(10 * time.Millisecond), WithStuckAfter(time.Hour)}, []Option{WithStuckAfter(10*time.Millisecond - 1), WithStuckAfter(time.Hour + 1)}},
 		"long": {
 			[]Option{WithLongTask(10 * time.Millisecond), WithLongTask(24 * time.Hour)},
