@@ -96,11 +96,28 @@ func (x *inspector) readiness(n *numbers) healthAnswer {
 		}
 		h.add(check)
 	}
+	for i := range n.components {
+		h.add(n.admission(&n.components[i]))
+	}
 	for _, check := range n.coverage() {
 		h.add(check)
 	}
 	h.add(x.deadlockCheck(n))
 	return h
+}
+
+// refusedFor is for how long a component counts as refusing its input after a process
+// found no room there: a process that is refused comes again with its next heartbeat.
+const refusedFor = 30 * time.Second
+
+// admission says whether processes find room in a component.
+func (n *numbers) admission(c *componentCoverage) healthCheck {
+	check := healthCheck{Name: "admission", Component: c.component, Status: statusOK}
+	if ago := n.at.Sub(c.TurnedAway); !c.TurnedAway.IsZero() && ago < refusedFor {
+		check.Status = statusFailed
+		check.Message = fmt.Sprintf("reports of a process were refused %.0f s ago, because max_processes is reached; its tasks and deadlocks are not seen", max(ago, 0).Seconds())
+	}
+	return check
 }
 
 func (x *inspector) deadlockCheck(n *numbers) healthCheck {

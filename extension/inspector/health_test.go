@@ -117,6 +117,55 @@ func TestASuspectedDeadlockIsAWarning(t *testing.T) {
 	}
 }
 
+// /readyz fails while one of the components finds no room for a process, and is ready
+// again half a minute after the last one that it turned away.
+func TestReadinessWhileProcessesAreTurnedAway(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		state, detector time.Duration // how long ago; 0: never
+		failed          []string
+	}{
+		{"never", 0, 0, nil},
+		{"task_state", refusedFor - 2*time.Second, refusedFor + time.Second, []string{"task_state/a"}},
+		{"detector", refusedFor + time.Second, time.Second, []string{"deadlock_detector/b"}},
+		{"both", 2 * time.Second, 3 * time.Second, []string{"task_state/a", "deadlock_detector/b"}},
+		{"not any more", refusedFor + time.Second, refusedFor + 2*time.Second, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			x := unstarted(t, testConfig())
+			state, detector := numbersOfAFleet()
+			before := func(ago time.Duration) time.Time {
+				if ago == 0 {
+					return time.Time{}
+				}
+				return time.Now().Add(-ago)
+			}
+			state.coverage.TurnedAway, detector.coverage.TurnedAway = before(c.state), before(c.detector)
+			x.RegisterTaskState("task_state/a", state)
+			x.RegisterDeadlockDetector("deadlock_detector/b", detector)
+			code, h := readyz(t, x)
+			want := http.StatusOK
+			if len(c.failed) > 0 {
+				want = http.StatusServiceUnavailable
+			}
+			require.Equal(t, want, code)
+			var failed, checked []string
+			for _, check := range h.Checks {
+				if check.Name != "admission" {
+					continue
+				}
+				checked = append(checked, check.Component)
+				if check.Status == statusFailed {
+					failed = append(failed, check.Component)
+					require.Contains(t, check.Message, "max_processes")
+				}
+			}
+			require.ElementsMatch(t, c.failed, failed)
+			require.ElementsMatch(t, []string{"task_state/a", "deadlock_detector/b"}, checked)
+		})
+	}
+}
+
 func (x *inspector) getLivez() int {
 	x.progress.Store(time.Now().UnixNano())
 	return x.get("/livez").Code

@@ -31,10 +31,11 @@ type Intake struct {
 	learn  Learn
 	logger *zap.Logger
 
-	reports   [len(Kinds)]atomic.Int64
-	dropped   [report.Drops]atomic.Int64
-	shortened atomic.Int64
-	refusals  report.Refusals
+	reports    [len(Kinds)]atomic.Int64
+	dropped    [report.Drops]atomic.Int64
+	shortened  atomic.Int64
+	turnedAway atomic.Int64 // when a process last found no room, in Unix nanoseconds; 0: never
+	refusals   report.Refusals
 }
 
 // New returns an intake whose reports are merged by learn. guard guards the clocks and
@@ -102,12 +103,23 @@ func (in *Intake) take(process report.Process, span ptrace.Span, now time.Time) 
 // refuse counts refused reports, and logs the first of each process.
 func (in *Intake) refuse(resource pcommon.Map, drop report.Drop, spans int, now time.Time) {
 	in.dropped[drop].Add(int64(spans))
+	if drop == report.DropNewProcess {
+		in.turnedAway.Store(now.UnixNano())
+	}
 	if process := report.Claimed(resource); in.refusals.News(process, now) {
 		in.logger.Warn("Refused a report of a process; its live tasks, waits and counts may be incomplete. "+
 			"Further refusals of this process are only counted",
 			zap.String("service", process.Service), zap.String("instance", process.Instance),
 			zap.Int64("epoch", process.Epoch), zap.Stringer("reason", drop))
 	}
+}
+
+// TurnedAway returns when a process last found no room, or the zero time.
+func (in *Intake) TurnedAway() time.Time {
+	if at := in.turnedAway.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
 }
 
 // Reports returns how many reports were used, by kind.

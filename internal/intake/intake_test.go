@@ -111,12 +111,17 @@ func TestRefusedReportsAreCountedByReason(t *testing.T) {
 	version := reporttest.Traces(f.beat(shop, 2), f.beat(shop, 4), f.beat(shop, 6))
 	version.ResourceSpans().At(0).ScopeSpans().At(0).Scope().SetVersion("99")
 	take(version)
+	require.Zero(t, f.TurnedAway(), "only a process without room counts")
 	take(reporttest.Traces(f.beat(bank, 2), f.beat(bank, 4))) // no room
+	turnedAway := f.now
+	require.True(t, f.TurnedAway().Equal(turnedAway))
+	f.now = f.now.Add(time.Second)
 	content := reporttest.Traces(f.beat(shop, 8))
 	content.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0).SetSpanID(pcommon.SpanID{})
 	take(content)
 	require.Equal(t, map[report.Drop]int64{report.DropVersion: 3, report.DropNewProcess: 2, report.DropSpanID: 1}, f.Dropped())
 	require.EqualValues(t, 1, f.Reports()[taskspan.ReportHeartbeat])
+	require.True(t, f.TurnedAway().Equal(turnedAway), "the last refusal had another reason")
 }
 
 func TestAShortenedReportIsCounted(t *testing.T) {

@@ -44,6 +44,9 @@ type Coverage struct {
 	Reports int64
 	// Elsewhere says that reports are meant to go to another collector.
 	Elsewhere bool
+	// TurnedAway is when a report was last refused because its process found no room;
+	// the zero time: never.
+	TurnedAway time.Time
 	// Unreported are processes whose spans arrive while none of their reports do.
 	Unreported []report.Process
 }

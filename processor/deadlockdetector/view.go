@@ -92,5 +92,5 @@ func (p *detector) DetectorProcesses() []view.Process {
 
 // DetectorCoverage says which processes of the SDK are heard.
 func (p *detector) DetectorCoverage() view.Coverage {
-	return view.Coverage{Since: p.since, Reports: p.intake.Total(), Unreported: p.gaps.Unreported()}
+	return view.Coverage{Since: p.since, Reports: p.intake.Total(), TurnedAway: p.intake.TurnedAway(), Unreported: p.gaps.Unreported()}
 }

@@ -35,7 +35,10 @@ func (p *taskState) Summary() view.Summary {
 
 // Coverage implements view.Reader.
 func (p *taskState) Coverage() view.Coverage {
-	return view.Coverage{Since: p.since, Reports: p.intake.Total(), Elsewhere: !p.cfg.ExpectReports, Unreported: p.gaps.Unreported()}
+	return view.Coverage{
+		Since: p.since, Reports: p.intake.Total(), Elsewhere: !p.cfg.ExpectReports,
+		TurnedAway: p.intake.TurnedAway(), Unreported: p.gaps.Unreported(),
+	}
 }
 
 // fleetTasks copies the pointers to the live tasks under the fleet's lock.
