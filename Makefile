@@ -91,6 +91,7 @@ test-cli:
 # Every benchmark runs once, so that none rots.
 test-bench:
 	@go -C bench test -bench . -benchtime 1x ./...
+	@go -C sdk test -run '^$$' -bench . -benchtime 1x ./...
 # Every configuration that is compiled in is one that the distribution takes.
 test-config: collector
 	@for file in distribution/config/*.yaml; do \

@@ -449,6 +449,10 @@ func BenchmarkIdleScan(b *testing.B) {
 	r := newReporter(ins, new(reportSink), resource.Empty(), reporterConfig{
 		stuckAfter: time.Second, longTask: time.Hour, heartbeatInterval: 5 * time.Second, reports: true,
 	})
+	r.sender = sender.Start(sender.Config{
+		Client: new(reportSink), Limit: queueLimit, Timeout: time.Second, Dropped: func() {}, Failed: func(error) {},
+	})
+	defer r.sender.Close(context.Background())
 	b.ReportAllocs()
 	for b.Loop() {
 		r.scan(now())
