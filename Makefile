@@ -106,7 +106,7 @@ test-rules: prometheus
 test-goker:
 	@go -C e2e test -count=1 -timeout 5m ./goker
 test-e2e: build prometheus telemetrygen iproute2
-	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) ASYNCINSPECT_TELEMETRYGEN=$(TELEMETRYGEN) go -C e2e test -race -count=1 -timeout 8m -skip '^TestHostileSenders$$' .
+	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) ASYNCINSPECT_DEMO=$(DEMO) ASYNCINSPECT_TELEMETRYGEN=$(TELEMETRYGEN) go -C e2e test -race -count=1 -timeout 15m -parallel 4 -skip '^TestHostileSenders$$' .
 # One after the other but for the waiting: what is measured is the memory of each.
 test-hostile: build
 	@ASYNCINSPECT_COLLECTOR=$(COLLECTOR) go -C e2e test -count=1 -timeout 10m -parallel 4 -run '^TestHostileSenders$$' .
