@@ -56,7 +56,7 @@ func full(t view.Table) string {
 		return statusOK
 	case t.Size >= t.Limit:
 		return statusFailed
-	case t.Size*10 > t.Limit*9:
+	case t.NearlyFull():
 		return statusWarning
 	}
 	return statusOK

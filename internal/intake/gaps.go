@@ -73,9 +73,12 @@ func (g *Gaps) Look(now time.Time) {
 }
 
 func who(p report.Process, more int) []zap.Field {
-	return []zap.Field{
-		zap.String("service", p.Service), zap.String("instance", p.Instance), zap.Int64("epoch", p.Epoch), zap.Int("more_processes", more),
-	}
+	return append(identity(p), zap.Int("more_processes", more))
+}
+
+// identity are the fields by which a log names a process.
+func identity(p report.Process) []zap.Field {
+	return []zap.Field{zap.String("service", p.Service), zap.String("instance", p.Instance), zap.Int64("epoch", p.Epoch)}
 }
 
 // Unreported returns the processes whose spans arrive while none of their reports do.

@@ -109,8 +109,7 @@ func (in *Intake) refuse(resource pcommon.Map, drop report.Drop, spans int, now 
 	if process := report.Claimed(resource); in.refusals.News(process, now) {
 		in.logger.Warn("Refused a report of a process; its live tasks, waits and counts may be incomplete. "+
 			"Further refusals of this process are only counted",
-			zap.String("service", process.Service), zap.String("instance", process.Instance),
-			zap.Int64("epoch", process.Epoch), zap.Stringer("reason", drop))
+			append(identity(process), zap.Stringer("reason", drop))...)
 	}
 }
 

@@ -25,7 +25,7 @@ func (f *Fullness) Look(tables []view.Table) {
 		if t.Setting == "" {
 			continue
 		}
-		full := t.Size*10 > t.Limit*9
+		full := t.NearlyFull()
 		if full && !f.full[t.Name] {
 			f.logger.Warn("A table is more than 90 % full; past its limit new entries are refused, or counted as \"other\"",
 				zap.String("table", t.Name), zap.Int("size", t.Size), zap.Int("limit", t.Limit), zap.String("setting", t.Setting))

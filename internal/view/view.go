@@ -80,6 +80,9 @@ type Table struct {
 	Setting string
 }
 
+// NearlyFull reports whether a table is more than nine tenths full.
+func (t Table) NearlyFull() bool { return t.Size*10 > t.Limit*9 }
+
 // ProcessQuery selects processes; zero fields select all.
 type ProcessQuery struct {
 	Service string

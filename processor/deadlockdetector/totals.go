@@ -4,14 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.uber.org/zap"
 
 	"github.com/asyncinspect/asyncinspect/internal/deadlock"
@@ -58,11 +56,10 @@ type totals struct {
 	// acknowledged one before.
 	heard func(report.Process) (heard, before bool)
 
-	store   *keep.Store // nil: none
-	record  int
-	logger  *zap.Logger
-	host    component.Host
-	failing bool
+	store  *keep.Store // nil: none
+	record int
+	logger *zap.Logger
+	health *keep.Health
 
 	// Only count's.
 	now     counts
@@ -91,7 +88,7 @@ func newTotals(heard func(report.Process) (heard, before bool), logger *zap.Logg
 
 // start continues from the storage, if there is one.
 func (t *totals) start(ctx context.Context, host component.Host, storage *component.ID, of component.ID, now time.Time) error {
-	t.started, t.host = now, host
+	t.started, t.health = now, keep.NewHealth(host, t.logger)
 	if storage == nil {
 		return nil
 	}
@@ -197,15 +194,8 @@ func (t *totals) write(ctx context.Context) {
 	}
 	if t.store != nil {
 		err := t.save(ctx)
-		switch {
-		case err != nil && !t.failing:
-			t.logger.Warn("Cannot write totals; metrics keep the totals that were written last, and writing is tried again", zap.Error(err))
-			componentstatus.ReportStatus(t.host, componentstatus.NewRecoverableErrorEvent(fmt.Errorf("write totals: %w", err)))
-		case err == nil && t.failing:
-			t.logger.Info("Totals are written again")
-			componentstatus.ReportStatus(t.host, componentstatus.NewEvent(componentstatus.StatusOK))
-		}
-		if t.failing = err != nil; t.failing {
+		t.health.Written(err)
+		if err != nil {
 			return
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/component"
-	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.uber.org/zap"
 
 	"github.com/asyncinspect/asyncinspect/internal/fleet"
@@ -26,12 +25,11 @@ type keeper struct {
 	live   *liveTasks
 	stats  *statistics
 	logger *zap.Logger
-	host   component.Host
+	health *keep.Health
 
 	processes map[report.Process]int // their records
 	pending   map[int][]byte         // records that are to be written; nil: to be removed
 	written   map[int]func()         // what is to be called then
-	failing   bool
 }
 
 // openKeeper reads what the storage has and continues from it. It returns since when the
@@ -42,7 +40,7 @@ func (p *taskState) openKeeper(ctx context.Context, host component.Host, now tim
 		return nil, now, err
 	}
 	k := &keeper{
-		store: store, live: p.live, stats: p.stats, logger: p.logger, host: host,
+		store: store, live: p.live, stats: p.stats, logger: p.logger, health: keep.NewHealth(host, p.logger),
 		processes: make(map[report.Process]int), pending: make(map[int][]byte), written: make(map[int]func()),
 	}
 	since, err := k.load(ctx, now)
@@ -153,16 +151,7 @@ func (k *keeper) changes() (out []change) {
 
 // tick writes once, and says once if that fails.
 func (k *keeper) tick(ctx context.Context, _ time.Time) {
-	err := k.save(ctx)
-	switch {
-	case err != nil && !k.failing:
-		k.logger.Warn("Cannot write totals; metrics keep the totals that were written last, and writing is tried again", zap.Error(err))
-		componentstatus.ReportStatus(k.host, componentstatus.NewRecoverableErrorEvent(fmt.Errorf("write totals: %w", err)))
-	case err == nil && k.failing:
-		k.logger.Info("Totals are written again")
-		componentstatus.ReportStatus(k.host, componentstatus.NewEvent(componentstatus.StatusOK))
-	}
-	k.failing = err != nil
+	k.health.Written(k.save(ctx))
 }
 
 // close writes a last time.
