@@ -51,7 +51,7 @@ func (a *attack) play(t *testing.T, stuck, service string) {
 	eventually(t, time.Minute, "the deadlock of "+service, func() error { return a.standing(service) })
 }
 
-// keep lets a hostile process go on with its heartbeats until the test ends.
+// keep sends the heartbeats of a hostile process until the test ends.
 func (a *attack) keep(t *testing.T, p *hostile, waits int) {
 	a.flush(t.Context())
 	kept := *p

@@ -17,7 +17,7 @@ type disk interface {
 	// create makes a file that was not there. Whatever has its name already, a
 	// symbolic link to elsewhere too, is an error.
 	create(path string) (handle, error)
-	// overwrite makes a file, or empties the one that is there.
+	// overwrite creates a file, or truncates an existing one.
 	overwrite(path string) (handle, error)
 	// open opens a file that is there, if it is one and no symbolic link or anything
 	// else in its place.
@@ -25,7 +25,7 @@ type disk interface {
 	rename(from, to string) error
 	remove(path string) error
 	setTime(path string, to time.Time) error
-	// makeDirectory makes one directory below one that is there.
+	// makeDirectory creates one directory; its parent must exist.
 	makeDirectory(path string) error
 	// syncDirectory makes names that were created or changed in it survive a crash of
 	// the machine.

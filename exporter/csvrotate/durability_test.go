@@ -35,8 +35,8 @@ func (w *writer) compressAll(t testing.TB) {
 	}
 }
 
-// What is acknowledged is on the disk before it is, and a name says "finished" only of
-// what is whole on the disk. Nothing is removed before what takes its place is there.
+// A row is on the disk before it is acknowledged, and a file has the name of a finished
+// one only when all of it is. No file is removed before its replacement is on the disk.
 func TestTheOrderOfWhatIsDoneWithFiles(t *testing.T) {
 	cfg := defaultConfig(t)
 	cfg.Directory = filepath.Join(cfg.Directory, "a", "csv")
@@ -80,7 +80,7 @@ func TestTheOrderOfWhatIsDoneWithFiles(t *testing.T) {
 
 	leave(t, cfg, testHeader+string(records(5))+`6,"half`)
 	w = takeOn(t, r, cfg)
-	require.Equal(t, []string{"truncate 120000.csv.partial", "sync 120000.csv.partial"}, r.orders(), "recovery of a file that goes on")
+	require.Equal(t, []string{"truncate 120000.csv.partial", "sync 120000.csv.partial"}, r.orders(), "recovery of a file that is continued")
 	w.crash()
 	r.orders()
 
@@ -222,7 +222,7 @@ type inode struct{ now, synced []byte }
 
 // powerCut returns the trees that a power cut can leave after operations below base: the
 // files by name. Names change on the disk in their order, and all at once with a sync of
-// their directory. Of the unsynced bytes of a file all, none, or only the length is there.
+// their directory. Of unsynced bytes either all survive, or none, or only the length of the file.
 func powerCut(operations []operation, base string) (trees []map[string][]byte) {
 	opened := make(map[string]*inode) // by the path at which it was opened
 	names, durable := make(map[string]*inode), make(map[string]*inode)

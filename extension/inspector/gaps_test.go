@@ -23,8 +23,8 @@ func known(service, instance string, status fleet.Status, missing float64) view.
 	}
 }
 
-// What cannot be known is told by the API, by /readyz and by the metrics; an empty table
-// does not look like a fleet in which all is well.
+// The API, /readyz and the metrics say what cannot be known, so an empty table does not
+// look like a healthy fleet.
 func TestWhatCannotBeKnown(t *testing.T) {
 	shop, bank := known("shop", "1", fleet.Reporting, 0), known("bank", "2", fleet.Reporting, 0)
 	fresh := shop

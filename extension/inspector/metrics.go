@@ -14,8 +14,7 @@ import (
 	"github.com/asyncinspect/asyncinspect/sdk/taskspan"
 )
 
-// maxScrapes bounds the scrapes that go on at a time, those of a Prometheus and those of
-// others.
+// maxScrapes bounds the concurrent scrapes, for Prometheus and other clients each.
 const maxScrapes = 4
 
 // The metrics that users build on, and what they say.

@@ -398,7 +398,7 @@ func (x *inspector) shownTasks(t *testing.T, accept string) (totals, durations m
 
 // A series that a Prometheus sees for the first time begins at 0: increase() counts from
 // the first value of a series. Whoever asks for text gets what is so. Series that were
-// kept over a restart go on from where they were.
+// kept over a restart continue from their last value.
 func TestSeriesBeginAtZeroForAPrometheus(t *testing.T) {
 	for name, accept := range map[string]string{
 		"OpenMetrics": asOpenMetrics,

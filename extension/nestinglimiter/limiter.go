@@ -79,7 +79,7 @@ func (l *limiter) Shutdown(context.Context) error {
 	return nil
 }
 
-// refused counts a refusal, and returns what the sender is told.
+// refused counts a refusal and returns the error for the sender.
 func (l *limiter) refused(err error) error {
 	if errors.Is(err, errTooDeep) {
 		l.tooDeep.Add(1)
